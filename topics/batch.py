@@ -20,10 +20,13 @@ NOT_ASSIGNED = -1
 """The epoch of a partition that this worker does not hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """The records of one fetch of one partition, as columns of equal length in offset order.
 
+    `start_offset` is the consumer's position before the batch: the `next_offset` of the batch before it in this epoch,
+    or what `Listener.start_offsets` answered. A receiver applies a batch only when this is exactly its own next offset
+    (law 2); anything else is a defect of delivery, which it must refuse, not repair.
     `next_offset` is the consumer's position after the batch: at least the last offset + 1, and beyond it where
     transaction markers or aborted records follow. A batch may hold no record and only move `next_offset`
     (law 9: without that a log that ends in a marker never reaches its barrier).
@@ -35,6 +38,7 @@ class Batch:
     topic: str
     partition: int
     epoch: int
+    start_offset: int
     offsets: Sequence[int]
     timestamps_ms: Sequence[int]
     keys: Sequence[bytes | None]
