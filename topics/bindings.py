@@ -1,0 +1,113 @@
+"""Who is billed where: the `tidemark.binding` control record (all items of one customer) and an item's version in force."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from topics.codec import VERSION, digest
+from topics.periods import INTERVALS, Interval, Period, period_at
+
+BINDING_TYPE: Final = "tidemark.binding"
+RELEASE_TYPE: Final = "tidemark.release"
+CLOSE_TYPE: Final = "tidemark.close"
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One meter of one customer at one provider: the thing that is reported to.
+
+    `period_anchor_s`, `period`, `period_count`: the billing cycle; `starts_at_s`: usage before it is not billable here (default: the anchor);
+    `scale`: units sent = quantity × scale (a decimal string); `valid_from_s`: from when it is wished (None: from now; a first one: from the beginning).
+    """
+
+    meter: str
+    provider: str = "stripe"
+    account: str = "default"
+    mode: Literal["usage_records", "meters"] = "usage_records"
+    item: str
+    price: str = ""
+    subscription: str = ""
+    period_anchor_s: int
+    period: Interval = "month"
+    period_count: int = 1
+    starts_at_s: int | None = None
+    scale: str = "1"
+    fractions: Literal["refuse", "ledger"] = "refuse"
+    late: Literal["hold", "next_period", "invoice_item", "credit_note"] = "hold"
+    valid_from_s: int | None = None
+
+    def period_at(self, instant_s: int) -> Period:
+        """The billing period that holds the instant."""
+        return period_at(self.period_anchor_s, self.period, self.period_count, instant_s)
+
+    @property
+    def billable_from_s(self) -> int:
+        """Usage before this instant has no period at the provider."""
+        return self.period_anchor_s if self.starts_at_s is None else self.starts_at_s
+
+
+class BindingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` of a `tidemark.binding` record: all items of a customer; an empty tuple unbinds."""
+
+    v: int = VERSION
+    digest: str
+    replaces: str | None = None
+    items: tuple[Item, ...]
+
+
+class ItemVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """An item as the fold put it in force for a customer's meter: valid for instants ≥ `valid_from_s` until the next version.
+
+    `whole` lists edges that were learned too late: a live row lay across them, so it stays whole (`straddling`) and no window is cut there.
+    `item` is None where the binding ends.
+    """
+
+    v: int = VERSION
+    kind: str = "binding"
+    customer: str
+    meter: str
+    item: Item | None
+    valid_from_s: int
+    whole: tuple[int, ...] = ()
+    offset: int
+    digest: str
+
+
+class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` of a `tidemark.release` record: an operator lets a parked cell (or window) be tried again."""
+
+    v: int = VERSION
+    target: str
+    reason: str = ""
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """A release as published: `target` is a receipt's key; its `offset` names it, so that it acts once."""
+
+    v: int = VERSION
+    kind: str = "release"
+    customer: str
+    target: str
+    reason: str
+    offset: int
+
+
+def items_digest(items: tuple[Item, ...]) -> str:
+    """The name of a customer's set of items."""
+    return digest(sorted(items, key=lambda item: (item.meter, item.provider, item.account)))
+
+
+def item_problems(items: tuple[Item, ...]) -> list[str]:
+    """Why a customer's items cannot be used; an empty list where they can."""
+    problems: list[str] = []
+    meters = [item.meter for item in items]
+    problems += [f"meter {meter!r} is bound twice" for meter in sorted({meter for meter in meters if meters.count(meter) > 1})]
+    targets = [(item.provider, item.account, item.item) for item in items]
+    problems += [f"two meters on one item {target[2]!r}" for target in sorted({t for t in targets if targets.count(t) > 1})]
+    for item in items:
+        if not item.item:
+            problems.append(f"meter {item.meter!r}: the item's id is empty")
+        if item.period not in INTERVALS or item.period_count < 1:
+            problems.append(f"meter {item.meter!r}: period {item.period_count} {item.period} is none")
+    return problems

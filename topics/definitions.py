@@ -1,0 +1,169 @@
+"""Law 0 and 8: the versions of meters and items in force at an instant, and the window that holds an instant.
+
+`Definitions` is state of a partition, changed only by control records (`streams/control.py`) or, in the archive and the report, by what the
+fold published to `usage.definitions`. An instant uses the version valid at it, for ever.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+import msgspec
+
+from topics.bindings import Item, ItemVersion, Release
+from topics.codec import VERSION, decode, encode
+from topics.errors import UnknownVersion
+from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
+from topics.windows import Window, grid_start
+
+Definition = MeterVersion | TimingVersion | ItemVersion | Release
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+_kind = msgspec.json.Decoder(_Kind)
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "meter": msgspec.json.Decoder(MeterVersion),
+    "timing": msgspec.json.Decoder(TimingVersion),
+    "binding": msgspec.json.Decoder(ItemVersion),
+    "release": msgspec.json.Decoder(Release),
+}
+
+
+def definition_key(definition: Definition) -> bytes:
+    """Key on `usage.definitions`: [kind, id, valid_from_s or offset]; one key a version, so compaction keeps all."""
+    if isinstance(definition, MeterVersion):
+        return encode(["meter", definition.meter.slug, definition.valid_from_s])
+    if isinstance(definition, ItemVersion):
+        return encode(["binding", definition.customer, definition.meter, definition.valid_from_s, definition.offset])
+    return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])
+
+
+def decode_definition(data: bytes, where: str) -> Definition:
+    """A record of `usage.definitions`. Raises MalformedRecord or UnknownVersion, naming `where`."""
+    kind = decode(data, _kind, where).kind
+    if kind not in _decoders:
+        raise UnknownVersion(f"{where}: definition kind {kind!r} is unknown to this program (record version {VERSION}); upgrade tidemark")
+    definition: Definition = decode(data, _decoders[kind], where)
+    return definition
+
+
+class Definitions:
+    """Versions in force on one partition; answers "which meters, which window, which item" for an instant."""
+
+    def __init__(self) -> None:
+        self.timing = Timing()
+        self.meters_digest: str | None = None
+        self.customer_digests: dict[str, str] = {}
+        self.meters: dict[str, list[MeterVersion]] = {}
+        self.items: dict[tuple[str, str], list[ItemVersion]] = {}
+        self.by_type: dict[str, tuple[str, ...]] = {}
+        self.version = 0
+        """Rises with every change, so that caches built from these definitions know when they are old."""
+
+    def apply(self, definition: Definition) -> None:
+        """Take one published version; taking it again changes nothing."""
+        self.version += 1
+        if isinstance(definition, TimingVersion):
+            self.timing, self.meters_digest = definition.timing, definition.digest
+        elif isinstance(definition, MeterVersion):
+            self.meters_digest = definition.digest
+            _put(self.meters.setdefault(definition.meter.slug, []), definition)
+            types: dict[str, list[str]] = {}
+            for slug, versions in sorted(self.meters.items()):
+                for event_type in {version.meter.event_type for version in versions}:
+                    types.setdefault(event_type, []).append(slug)
+            self.by_type = {event_type: tuple(slugs) for event_type, slugs in types.items()}
+        elif isinstance(definition, ItemVersion):
+            self.customer_digests[definition.customer] = definition.digest
+            _put(self.items.setdefault((definition.customer, definition.meter), []), definition)
+
+    def all(self) -> list[Definition]:
+        """Every version in force, so that `apply` of each rebuilds this state."""
+        found: list[Definition] = []
+        if self.meters_digest is not None:
+            offset = max((v.offset for versions in self.meters.values() for v in versions), default=0)
+            found.append(TimingVersion(timing=self.timing, offset=offset, digest=self.meters_digest))
+        for versions in self.meters.values():
+            found += versions
+        for items in self.items.values():
+            found += items
+        return found
+
+    def meter_at(self, slug: str, instant_s: int) -> Meter | None:
+        """The meter's version valid at the instant; None before its first or after its removal."""
+        version = _valid(self.meters.get(slug, []), instant_s)
+        return None if version is None or version.removed else version.meter
+
+    def item_at(self, customer: str, meter: str, instant_s: int) -> Item | None:
+        """The item that bills the customer's meter at the instant; None where unbound."""
+        version = _valid(self.items.get((customer, meter), []), instant_s)
+        return None if version is None else version.item
+
+    def window_of(self, customer: str, meter: Meter, instant_s: int) -> Window:
+        """Law 8: the grid cell that holds the instant, cut at the customer's period edges and changes of item."""
+        start_s = grid_start(instant_s, meter.window_s)
+        end_s = start_s + meter.window_s
+        versions = self.items.get((customer, meter.slug))
+        if versions:
+            start_s, end_s = _cut(versions, instant_s, start_s, end_s)
+        return Window(customer, meter.slug, start_s, end_s)
+
+    def straddles(self, window: Window) -> bool:
+        """True where an edge learned too late lies inside the window."""
+        versions = self.items.get((window.customer, window.meter), [])
+        return any(window.start_s < e < window.end_s for version in versions for e in version.whole)
+
+
+def _put(versions: list[Any], new: MeterVersion | ItemVersion) -> None:
+    """Insert by (valid_from, offset); a version at the same instant with a higher offset replaces the lower."""
+    same = [version for version in versions if version.valid_from_s == new.valid_from_s]
+    if same and same[0].offset > new.offset:
+        return
+    versions[:] = sorted([v for v in versions if v.valid_from_s != new.valid_from_s] + [new], key=lambda v: v.valid_from_s)
+
+
+def _valid(versions: list[Any], instant_s: int) -> Any:
+    at = bisect_right(versions, instant_s, key=lambda version: version.valid_from_s) - 1
+    return versions[at] if at >= 0 else None
+
+
+def _cut(versions: list[ItemVersion], instant_s: int, start_s: int, end_s: int) -> tuple[int, int]:
+    """The part of [start_s, end_s) around the instant that no edge of any version crosses."""
+    for edge_s in edges_within(versions, start_s, end_s):
+        if edge_s <= instant_s:
+            start_s = edge_s
+        else:
+            return start_s, edge_s
+    return start_s, end_s
+
+
+def edges_within(versions: list[ItemVersion], start_s: int, end_s: int) -> list[int]:
+    """All cuts strictly inside (start_s, end_s), ascending: changes of item and period edges, but not those that came too late."""
+    cuts: set[int] = set()
+    for index, version in enumerate(versions):
+        until_s = versions[index + 1].valid_from_s if index + 1 < len(versions) else end_s
+        if version.valid_from_s != BEGINNING_S:
+            cuts.add(version.valid_from_s)
+        if version.item is not None:
+            low, high = max(start_s, version.valid_from_s), min(end_s, until_s)
+            cuts.update(set(period_edges(version.item, low, high)) - set(version.whole))
+    return sorted(cut for cut in cuts if start_s < cut < end_s)
+
+
+def period_edges(item: Item, after_s: int, before_s: int) -> list[int]:
+    """The billing edges of an item strictly inside (after_s, before_s)."""
+    found: list[int] = []
+    if before_s - after_s < 2:
+        return found
+    edge_s = item.period_at(after_s).end_s
+    while edge_s < before_s:
+        found.append(edge_s)
+        edge_s = item.period_at(edge_s).end_s
+    return found
+
+
+__all__ = ["Definition", "Definitions", "decode_definition", "definition_key", "edges_within", "period_edges"]
