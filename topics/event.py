@@ -10,6 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from topics.batch import Headers
 from topics.quantity import Digits
 
 MAX_EVENT_BYTES: Final = 256 * 1024
@@ -22,7 +23,7 @@ Reason = Literal[
     "too_large", "not_json", "not_cloudevents", "missing_field", "bad_control", "key_mismatch", "routing_loop", "bad_time",
     "future", "too_late", "no_meter", "bad_quantity", "out_of_range", "negative",
 ]  # fmt: skip
-Headers = tuple[tuple[str, bytes], ...]
+
 
 
 class Event(msgspec.Struct, gc=False):

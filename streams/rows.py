@@ -1,0 +1,105 @@
+"""The rows of one partition: one a window, its sum through one event, and where the changelog holds it.
+
+Law 2 and 3: `rev` is (generation, through_offset) as one integer, the fence of the row and the name of its total.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+from topics.windows import Window
+
+NEVER = -1
+
+
+def revision(generation: int, offset: int) -> int:
+    """(generation, offset) as one integer that orders like the pair; offsets are below 2⁶³."""
+    return (generation << 64) | offset
+
+
+def split_revision(rev: int) -> tuple[int, int]:
+    """The pair of a revision."""
+    return rev >> 64, rev & ((1 << 64) - 1)
+
+
+class Row:
+    """One window's state. `scaled` × 10⁻¹² units; `content_hash` may exceed 2²⁵⁶ until it is written; `emitted` is a revision or NEVER."""
+
+    __slots__ = ("content_hash", "emitted", "events", "first_offset", "mark", "rev", "scaled", "segment", "window")
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self.scaled = 0
+        self.events = 0
+        self.first_offset = -1
+        self.rev = NEVER
+        self.emitted = NEVER
+        self.content_hash = 0
+        self.segment: int = -1
+        """Number of the changelog segment that holds its latest written value; −1: none yet."""
+        self.mark = 0
+        """Step in which it was last changed, so that a batch lists each changed row once."""
+
+    @property
+    def through_offset(self) -> int:
+        """Offset of the last event in it."""
+        return split_revision(self.rev)[1]
+
+    @property
+    def pending(self) -> bool:
+        """True where the newest revision was never emitted."""
+        return self.rev > self.emitted
+
+
+class Rows:
+    """All live rows of a partition, by (customer, meter) and start, and by end for retiring."""
+
+    def __init__(self) -> None:
+        self.by_meter: dict[tuple[str, str], dict[int, Row]] = {}
+        self.by_end: dict[int, list[Row]] = {}
+        self._ends: list[int] = []
+        self.count = 0
+
+    def get(self, window: Window) -> Row | None:
+        """The live row of exactly this window."""
+        row = self.by_meter.get((window.customer, window.meter), {}).get(window.start_s)
+        return row if row is not None and row.window.end_s == window.end_s else None
+
+    def add(self, row: Row) -> None:
+        """Register a row that took its first event, or was recovered."""
+        window = row.window
+        self.by_meter.setdefault((window.customer, window.meter), {})[window.start_s] = row
+        if window.end_s not in self.by_end:
+            self.by_end[window.end_s] = []
+            heapq.heappush(self._ends, window.end_s)
+        self.by_end[window.end_s].append(row)
+        self.count += 1
+
+    def across(self, customer: str, meter: str, instant_s: int) -> Row | None:
+        """The live row that holds the instant strictly inside, if any (law 8: such a row stays whole)."""
+        rows = self.by_meter.get((customer, meter))
+        if rows:
+            for row in rows.values():
+                if row.window.start_s < instant_s < row.window.end_s:
+                    return row
+        return None
+
+    def first_end(self) -> int | None:
+        """The earliest end of a live row."""
+        return self._ends[0] if self._ends else None
+
+    def remove_first_end(self) -> list[Row]:
+        """Take out all rows that end first."""
+        rows = self.by_end.pop(heapq.heappop(self._ends))
+        for row in rows:
+            key = (row.window.customer, row.window.meter)
+            starts = self.by_meter[key]
+            del starts[row.window.start_s]
+            if not starts:
+                del self.by_meter[key]
+        self.count -= len(rows)
+        return rows
+
+    def all(self) -> list[Row]:
+        """Every live row."""
+        return [row for rows in self.by_meter.values() for row in rows.values()]

@@ -1,0 +1,85 @@
+"""The state of one source partition: a fold of the records [base, next_offset), and nothing else."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from streams.duplicates import Digester, IdTable
+from streams.rows import Rows
+from topics.batch import Headers
+from topics.definitions import Definition, Definitions
+from topics.rejected import Rejected
+from topics.verdict import Counters, Verdict
+
+
+class Clocks(msgspec.Struct, kw_only=True, gc=False):
+    """What the fold remembers of time; all are maxima over the log, so they only grow.
+
+    `now_ms` greatest LogAppendTime · `final_until_us` events before it are too late · `ahead_until_us` no counted event can lie at or after it ·
+    `dead_before` hour buckets of ids below it are dead · `close_offset` offset of the newest `tidemark.close` (−1: none).
+    """
+
+    now_ms: int = 0
+    final_until_us: int = -(1 << 62)
+    ahead_until_us: int = -(1 << 62)
+    dead_before: int = 0
+    close_offset: int = -1
+
+
+class Retired(msgspec.Struct, kw_only=True, gc=False):
+    """Rows that were let go: all that end at or before `until_s`. A pure function of `until_s`, so the greatest one recovered is right."""
+
+    until_s: int = -(1 << 62)
+    rows: int = 0
+    events: int = 0
+
+
+class Identity(msgspec.Struct, kw_only=True, gc=False):
+    """Law 3: which log this state was folded from: the cluster, and a digest of the last record folded."""
+
+    cluster_id: str = ""
+    last_offset: int = -1
+    last_digest: bytes = b""
+
+
+class Rerouting(NamedTuple):
+    """A record to be sent to its home, as it was, with its origin in the headers."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+    home: int
+
+
+class Facts:
+    """What a batch brought beside changed rows: each is written before its offset may be acknowledged (law 5)."""
+
+    def __init__(self) -> None:
+        self.rejected: list[Rejected] = []
+        self.verdicts: list[tuple[bytes | None, Verdict]] = []
+        self.rerouted: list[Rerouting] = []
+        self.definitions: list[Definition] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.rejected or self.verdicts or self.rerouted or self.definitions)
+
+
+class PartitionState:
+    """Everything the fold knows. `generation` and `counters.next_offset` name the prefix it stands for."""
+
+    def __init__(self, partition: int, partitions: int, id_key: bytes, *, generation: int = 0, base: int = 0) -> None:
+        self.partition = partition
+        self.partitions = partitions
+        self.generation = generation
+        self.counters = Counters(base=base, next_offset=base)
+        self.clocks = Clocks()
+        self.retired = Retired()
+        self.identity = Identity()
+        self.definitions = Definitions()
+        self.rows = Rows()
+        self.ids = IdTable()
+        self.digester = Digester(id_key)
+        self.facts = Facts()
+        self.step_number = 0
