@@ -1,0 +1,240 @@
+"""The consumer thread's half of delivery: aiokafka's fetches become batches here, in aiokafka's own event loop.
+
+Faust runs the Kafka consumer in a second thread, so heartbeats go on while the app works or waits for room.
+Only this thread moves aiokafka's positions, and it moves them only by `open_at` and `poll`: therefore a batch, its
+epoch and its two positions are taken together, with no await between, and cannot disagree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import ConsumerStoppedError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+from infra.delivery_errors import DeliveryBroken
+from topics.batch import Batch, TopicPartition
+from topics.errors import LostLog
+
+Answer = TypeVar("Answer")
+
+MAX_RECORDS_PER_POLL = 20_000
+"""A batch's cap. Below a few thousand the fixed cost per batch shows (facts/performance.md: 1.6 µs an event at 100,
+0.6 at 20,000); above it nothing is gained and the app's reaction time to a revoke grows."""
+
+FETCH_MAX_WAIT_MS = 150
+"""How long the broker may hold a fetch that has nothing to give. Faust fixes 1500, which is also how long a fetch of a
+newly opened partition waits behind a running one. Ten empty fetches a second cost a broker nothing."""
+
+FETCH_MAX_BYTES = 32 * 1024 * 1024
+"""One fetch answer over all partitions; with 4 MiB a partition it binds only above eight partitions per broker."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One opened partition: the epoch its records are tagged with and the position delivery left it at."""
+
+    epoch: int
+    position: int
+
+
+@dataclass(slots=True)
+class Polled:
+    """What one poll found.
+
+    `plain`: records of other topics (Faust's changelogs) with the consumer's position after them;
+    `out_of_range`: opened partitions whose position the log does not hold; their sessions have ended.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    plain: dict[TopicPartition, tuple[Sequence[Any], int]] = field(default_factory=dict)
+    out_of_range: dict[TopicPartition, Session] = field(default_factory=dict)
+
+
+def kafka_tp(tp: TopicPartition) -> KafkaPartition:
+    """aiokafka checks the type of what it is given, so a plain or a Faust pair must become its own."""
+    return KafkaPartition(tp[0], tp[1])
+
+
+def batch_of(tp: TopicPartition, session: Session, records: Sequence[Any], next_offset: int) -> Batch:
+    """Columns of one fetch of one partition."""
+    return Batch(
+        topic=tp[0],
+        partition=tp[1],
+        epoch=session.epoch,
+        start_offset=session.position,
+        offsets=[r.offset for r in records],
+        timestamps_ms=[r.timestamp for r in records],
+        keys=[r.key for r in records],
+        values=[r.value for r in records],
+        headers=[r.headers for r in records],
+        next_offset=next_offset,
+    )
+
+
+class BatchConsumerThread(AIOKafkaConsumerThread):
+    """Faust's consumer thread, reading committed records only and handing them over in batches."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._sessions: dict[TopicPartition, Session] = {}
+
+    # ── the consumer ────────────────────────────────────────────────────────────────────────────────────────────
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        """Faust's consumer, but read_committed (H9) and with our fetch sizes: Faust offers no setting for either."""
+        consumer = super()._create_worker_consumer(transport)
+        for name, value in (
+            ("_isolation_level", "read_committed"),
+            ("_fetch_max_wait_ms", FETCH_MAX_WAIT_MS),
+            ("_fetch_max_bytes", FETCH_MAX_BYTES),
+        ):
+            if not hasattr(consumer, name):
+                raise DeliveryBroken(f"aiokafka's consumer has no {name} any more; read_committed cannot be set")
+            setattr(consumer, name, value)
+        return consumer
+
+    def highwater(self, tp: Any) -> Any:
+        """The last stable offset: for a read_committed reader the log ends there."""
+        return self._ensure_consumer().last_stable_offset(kafka_tp(tp))
+
+    # ── called from the app's loop ──────────────────────────────────────────────────────────────────────────────
+    async def in_thread(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run `work` on the consumer's loop and wait for it; cancelling the wait cancels the work.
+
+        Not Faust's method queue: that has two workers, and a fetch and a commit that wait for an absent broker
+        would leave none for anything else.
+        """
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
+
+    async def open_at(self, starts: Mapping[TopicPartition, int], epoch: int) -> None:
+        """Seek each partition and tag what is read from there on with `epoch`."""
+        await self.in_thread(self._open_at(starts, epoch))
+
+    async def _open_at(self, starts: Mapping[TopicPartition, int], epoch: int) -> None:
+        consumer = self._ensure_consumer()
+        for tp, offset in starts.items():
+            consumer.seek(kafka_tp(tp), offset)
+            self._sessions[tp] = Session(epoch, offset)
+
+    def end_sessions(self) -> None:
+        """Nothing more is taken for any partition. Safe from either thread: one assignment."""
+        self._sessions = {}
+
+    async def bounds(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """First offset and last stable offset of each partition, asked of the server."""
+        return await self.in_thread(self._bounds([kafka_tp(tp) for tp in tps]))
+
+    async def _bounds(self, tps: list[KafkaPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        consumer = self._ensure_consumer()
+        # The end first: retention only raises the beginning, so a partition never looks as if it ended before it began.
+        ends = await consumer.end_offsets(tps)
+        begins = await consumer.beginning_offsets(tps)
+        return {(tp.topic, tp.partition): (begins[tp], max(begins[tp], ends[tp])) for tp in tps}
+
+    async def committed(self, tp: TopicPartition) -> int | None:
+        """The group's committed offset on the server."""
+        offset: int | None = await self.in_thread(self._ensure_consumer().committed(kafka_tp(tp)))
+        return offset
+
+    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit; raises what aiokafka raises. While the broker is away it waits."""
+        structs = {kafka_tp(tp): OffsetAndMetadata(offset, "") for tp, offset in offsets.items()}
+        await self.in_thread(self._ensure_consumer().commit(structs))
+
+    async def touch(self) -> None:
+        """Tell aiokafka that the consumer is alive though it takes nothing, and hear what went wrong meanwhile.
+
+        Without it a worker that waits longer than `broker_max_poll_interval` for room (ClickHouse is down) leaves the
+        group and never rejoins (facts/faust.md §4).
+        """
+        await self.in_thread(self._touch())
+
+    async def _touch(self) -> None:
+        consumer = self._ensure_consumer()
+        self._check_alive(consumer)
+        with consumer._subscription.fetch_context():
+            pass
+
+    async def poll(self, wanted: Mapping[TopicPartition, int], plain: Iterable[TopicPartition], timeout_s: float) -> Polled:
+        """Take what has been fetched of `wanted` (with their epochs) and `plain`; wait at most `timeout_s` for it."""
+        return await self.in_thread(self._poll(wanted, frozenset(plain), timeout_s))
+
+    # ── on the consumer's loop ──────────────────────────────────────────────────────────────────────────────────
+    @staticmethod
+    def _check_alive(consumer: Any) -> None:
+        """Raise what the coordinator or the fetcher died of. Faust never asks, so a worker would hang silently."""
+        if consumer._closed or consumer._fetcher._closed:
+            raise ConsumerStoppedError
+        consumer._coordinator.check_errors()
+        if consumer._fetcher.error_future.done():
+            consumer._fetcher.error_future.result()
+
+    async def _poll(self, wanted: Mapping[TopicPartition, int], plain: frozenset[TopicPartition], timeout_s: float) -> Polled:
+        consumer = self._ensure_consumer()
+        self._check_alive(consumer)
+        with consumer._subscription.fetch_context():
+            polled = await self._take(consumer, wanted, plain)
+            if polled.batches or polled.out_of_range or any(records for records, _ in polled.plain.values()):
+                return polled
+            waiter = consumer._fetcher._create_fetch_waiter()
+            try:
+                await asyncio.wait_for(waiter, timeout_s)
+            except TimeoutError:
+                return polled
+            return await self._take(consumer, wanted, plain)
+
+    async def _take(self, consumer: Any, wanted: Mapping[TopicPartition, int], plain: frozenset[TopicPartition]) -> Polled:
+        polled = Polled()
+        subscription = consumer._subscription
+        if subscription.reassignment_in_progress:
+            return polled  # what is buffered may belong to another worker already
+        assignment = subscription.subscription.assignment
+        sessions = {
+            tp: session
+            for tp, epoch in wanted.items()
+            if (session := self._sessions.get(tp)) is not None and session.epoch == epoch and kafka_tp(tp) in assignment.tps
+        }
+        self._check_positions(assignment, sessions)
+        plain = frozenset(tp for tp in plain if kafka_tp(tp) in assignment.tps)
+        readable = {kafka_tp(tp) for tp in (*sessions, *plain)}
+        if not readable:
+            return polled
+        drained: Mapping[KafkaPartition, Sequence[Any]] = {}
+        try:
+            # With time-out 0 this returns without ever suspending, so nothing moves between here and the tags below.
+            drained = await consumer._fetcher.fetched_records(readable, timeout=0, max_records=MAX_RECORDS_PER_POLL)
+        except OffsetOutOfRangeError as error:
+            self._end_lost_sessions(error, sessions, polled)
+        for tp, session in sessions.items():
+            position = assignment.state_value(kafka_tp(tp)).position
+            if position > session.position:
+                polled.batches.append(batch_of(tp, session, drained.get(kafka_tp(tp), ()), position))
+                session.position = position
+        for tp in plain:
+            state = assignment.state_value(kafka_tp(tp))
+            if state.has_valid_position:
+                polled.plain[tp] = (drained.get(kafka_tp(tp), ()), state.position)
+        return polled
+
+    @staticmethod
+    def _check_positions(assignment: Any, sessions: Mapping[TopicPartition, Session]) -> None:
+        for tp, session in sessions.items():
+            state = assignment.state_value(kafka_tp(tp))
+            if not state.has_valid_position or state.position != session.position:
+                raise DeliveryBroken(
+                    f"{tp[0]}-{tp[1]}: the consumer stands at {state.position if state.has_valid_position else 'no offset'}, "
+                    f"delivery left it at {session.position}; restart the worker"
+                )
+
+    def _end_lost_sessions(self, error: Any, sessions: dict[TopicPartition, Session], polled: Polled) -> None:
+        for kafka, offset in error.args[0].items():
+            tp = (kafka.topic, kafka.partition)
+            if tp not in sessions:
+                raise LostLog(f"{tp[0]}-{tp[1]} does not hold offset {offset}, which a table's recovery must read") from error
+            polled.out_of_range[tp] = sessions.pop(tp)
+            self._sessions.pop(tp, None)

@@ -1,0 +1,192 @@
+"""Kafka without Faust, for the CLI, the supervisor, the report's receipts and tests: admin, producer, reader, offsets.
+
+Every function says `Unreachable` (exit 3) in one sentence when no broker answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from infra.delivery_log import say_outages_once
+from topics.errors import LostLog, Unreachable
+
+log = logging.getLogger(__name__)
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+REQUEST_TIMEOUT_MS = 20_000
+"""How long one request may take before the broker counts as absent: longer than a leader's fail-over, short for a person."""
+
+MAX_REQUEST_BYTES = 2 * 1024 * 1024 + 64 * 1024
+"""As `infra/faust_app.py`: the largest record any topic of ours takes (2 MiB) and its framing."""
+
+LINGER_MS = 5
+"""How long a producer collects; what is awaited one by one pays it once each."""
+
+READ_POLL_MS = 200
+"""How long the reader waits for a fetch before it looks again whether its position has reached the end."""
+
+RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
+"""Back-off while waiting for a broker that is starting (1.5 s) or coming back."""
+
+
+def unreachable(bootstrap: str, error: BaseException) -> Unreachable:
+    """The one sentence for a Kafka that does not answer."""
+    return Unreachable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}); is it running, and is the address right?")
+
+
+@asynccontextmanager
+async def _started(client: Any, bootstrap: str) -> AsyncIterator[Any]:
+    """`client` started, and stopped whatever happens; a broker that does not answer is `Unreachable`."""
+    say_outages_once()
+    try:
+        await client.start()
+    except (KafkaConnectionError, KafkaTimeoutError, OSError) as error:
+        await _close(client)
+        raise unreachable(bootstrap, error) from error
+    except BaseException:
+        await _close(client)
+        raise
+    try:
+        yield client
+    finally:
+        await _close(client)
+
+
+async def _close(client: Any) -> None:
+    close = getattr(client, "stop", None) or client.close
+    try:
+        await close()
+    except KafkaError as error:
+        log.debug("closing %s: %r", type(client).__name__, error)
+
+
+@asynccontextmanager
+async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """aiokafka's admin client, started."""
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    async with _started(client, bootstrap) as started:
+        yield started
+
+
+@asynccontextmanager
+async def producer(bootstrap: str, *, transactional_id: str | None = None) -> AsyncIterator[AIOKafkaProducer]:
+    """An idempotent producer, acks all, murmur2 as Java's; transactional when named.
+
+    Starting a transactional one fences every older producer of that name: its next write fails.
+    """
+    client = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=LINGER_MS,
+        max_request_size=MAX_REQUEST_BYTES,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        transactional_id=transactional_id,
+    )
+    async with _started(client, bootstrap) as started:
+        yield started
+
+
+@asynccontextmanager
+async def consumer(bootstrap: str, *, isolation: Isolation = "read_committed", group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer without subscription; with `group` it can ask for that group's committed offsets, and joins nothing."""
+    client = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        isolation_level=isolation,
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+        fetch_max_wait_ms=READ_POLL_MS,
+    )
+    async with _started(client, bootstrap) as started:
+        yield started
+
+
+async def _list_offsets(bootstrap: str, topic: str, partitions: Iterable[int], isolation: Isolation, *, end: bool) -> dict[int, int]:
+    pairs = [TopicPartition(topic, p) for p in partitions]
+    async with consumer(bootstrap, isolation=isolation) as client:
+        try:
+            found = await (client.end_offsets(pairs) if end else client.beginning_offsets(pairs))
+        except (KafkaConnectionError, KafkaTimeoutError) as error:
+            raise unreachable(bootstrap, error) from error
+    return {tp.partition: offset for tp, offset in found.items()}
+
+
+async def end_offsets(bootstrap: str, topic: str, partitions: Iterable[int], isolation: Isolation = "read_committed") -> dict[int, int]:
+    """Where each partition ends for a reader of that isolation (read_committed: the last stable offset)."""
+    return await _list_offsets(bootstrap, topic, partitions, isolation, end=True)
+
+
+async def begin_offsets(bootstrap: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """The first offset that retention has left in each partition."""
+    return await _list_offsets(bootstrap, topic, partitions, "read_committed", end=False)
+
+
+async def committed_offsets(bootstrap: str, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int | None]:
+    """The offsets a consumer group has committed; None where it has none."""
+    pairs = [TopicPartition(topic, p) for p in partitions]
+    async with admin(bootstrap) as client:
+        try:
+            found = await client.list_consumer_group_offsets(group, partitions=pairs)
+        except (KafkaConnectionError, KafkaTimeoutError) as error:
+            raise unreachable(bootstrap, error) from error
+    return {tp.partition: None if (meta := found.get(tp)) is None or meta.offset < 0 else meta.offset for tp in pairs}
+
+
+async def reader(
+    bootstrap: str, topic: str, partition: int, start: int, isolation: Isolation = "read_committed"
+) -> AsyncIterator[ConsumerRecord]:
+    """The records of one partition from `start` (or the log's first offset, if later) to the end at the time of the call.
+
+    Ends when the consumer's *position* has reached that end, so a partition that ends in transaction markers or aborted
+    records ends too. For read_committed the end is the last stable offset: an open transaction is not waited for.
+    Leave it early with `contextlib.aclosing`.
+    """
+    tp = TopicPartition(topic, partition)
+    async with consumer(bootstrap, isolation=isolation) as client:
+        client.assign([tp])
+        try:
+            end = (await client.end_offsets([tp]))[tp]
+            begin = (await client.beginning_offsets([tp]))[tp]
+            client.seek(tp, max(start, begin))
+            while await client.position(tp) < end:
+                for record in (await client.getmany(tp, timeout_ms=READ_POLL_MS)).get(tp, ()):
+                    if record.offset >= end:
+                        return
+                    yield record
+        except OffsetOutOfRangeError as error:
+            raise LostLog(f"{topic}-{partition}: records were removed while they were read from {start}; read it again") from error
+        except (KafkaConnectionError, KafkaTimeoutError) as error:
+            raise unreachable(bootstrap, error) from error
+
+
+async def wait_until_reachable(bootstrap: str, timeout_s: float | None = None) -> None:
+    """Return once a broker answers; say once that it does not. After `timeout_s` (None: never) raise `Unreachable`."""
+    pause_s, said = RETRY_FIRST_S, False
+    deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+    while True:
+        try:
+            async with admin(bootstrap):
+                if said:
+                    log.info("Kafka at %s answers", bootstrap)
+                return
+        except Unreachable as error:
+            if deadline is not None and asyncio.get_running_loop().time() + pause_s > deadline:
+                raise
+            if not said:
+                log.warning("%s Trying again until it does.", error)
+                said = True
+        await asyncio.sleep(pause_s)
+        pause_s = min(RETRY_MAX_S, pause_s * 1.5)
