@@ -1,0 +1,175 @@
+"""Receipts on `usage.receipts`: the whole delivery state of a cell, and windows that are parked whole. Laws 12 – 15.
+
+A record holds everything, so the last one of a key is enough: the topic is compacted, and recovery sees only that one (H23).
+The order of a cell's records is intent → answer → next intent …; no two intents of a cell are ever open at once (law 13).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from topics.codec import VERSION, decode, encode
+from topics.errors import MalformedRecord, UnknownVersion
+
+CellState = Literal["intent", "delivered", "confirmed", "failed", "refused", "unknown", "parked"]
+"""Where a cell stands.
+
+- `intent`: about to be called, being called, or called without a definite answer yet;
+- `delivered`: the provider answered that it holds these units; `confirmed`: read back from the provider;
+- `failed`: this attempt's key is spent (a saved failure, or shown not to have landed); the next attempt follows by itself;
+- `refused`: the provider said no (`outcome` refused, period_closed or conflict); held until a release;
+- `unknown`: 23 h without an answer and the read-back did not explain what stands; held until a release;
+- `parked`: it cannot be sent as it is (`reason` fraction or negative), so nobody was called for this revision.
+"""
+
+
+class WindowPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One window's share of a cell: its key (`topics/windows.py`), revision (`generation`, `through_offset`), exact total as a decimal string."""
+
+    window: str
+    generation: int
+    through_offset: int
+    quantity: str
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """(generation, through_offset) of the total that was summed."""
+        return (self.generation, self.through_offset)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provider is known to hold in a cell: `units` as an integer string, the exact `quantity`, since `at_ms`."""
+
+    revision: int
+    attempt: int
+    units: str
+    quantity: str
+    at_ms: int
+
+
+class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision and attempt of a cell, and what stands at the provider meanwhile.
+
+    `cell` names the cell within (provider, account): `item|second` for usage records. `revision` is a counter from 1; `windows` are what it sums.
+    `units` = Σ quantity × scale as an integer string ("" where parked: there is none). `path` and `body` are the exact request that `idempotency_key` names.
+    `intent_at_ms` is when this attempt's intent was first written: the key's age is counted from it. `reported_at_ms` is when the answer came.
+    `outcome` is one of sinks/outcomes.py in snake case, `reason` a short stable word, `sentence` is for people.
+    `closed_at_ms` is when the meter emitted the newest of `windows` (None: not said). `released` is the offset of the last release seen (−1: none).
+    """
+
+    v: int = VERSION
+    kind: str = "cell"
+    provider: str
+    account: str
+    cell: str
+    customer: str
+    meter: str
+    item: str
+    subscription: str = ""
+    timestamp_s: int
+    period_start_s: int
+    period_end_s: int
+    scale: str = "1"
+    windows: tuple[WindowPart, ...]
+    revision: int
+    attempt: int
+    quantity: str
+    units: str
+    idempotency_key: str = ""
+    path: str = ""
+    body: str = ""
+    state: CellState
+    intent_at_ms: int
+    reported_at_ms: int | None = None
+    outcome: str = ""
+    http_status: int | None = None
+    request_id: str = ""
+    reason: str = ""
+    sentence: str = ""
+    closed_at_ms: int | None = None
+    released: int = -1
+    standing: Standing | None = None
+
+
+class WindowReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """A window that has no cell: parked whole with its `reason`, until a definition gives it one (`bound`: `cell` names it).
+
+    Reasons: `unbound` (no item at its start), `before_period` (it ends before its item is billed), `cell_taken` (its cell belongs to another
+    customer, meter or period: a configuration error), `unsupported` (a provider or mode that this program does not deliver to).
+    """
+
+    v: int = VERSION
+    kind: str = "window"
+    window: str
+    customer: str
+    meter: str
+    start_s: int
+    end_s: int
+    generation: int
+    through_offset: int
+    quantity: str
+    state: Literal["parked", "bound"] = "parked"
+    reason: str = ""
+    sentence: str = ""
+    cell: str = ""
+    parked_at_ms: int
+    closed_at_ms: int | None = None
+    released: int = -1
+
+    @property
+    def revision(self) -> tuple[int, int]:
+        """(generation, through_offset) of the total that is parked."""
+        return (self.generation, self.through_offset)
+
+
+Receipt = CellReceipt | WindowReceipt
+
+
+def cell_key(provider: str, account: str, cell: str) -> bytes:
+    """Key of a cell's receipts: JSON, so that no part can run into another."""
+    return encode(["cell", provider, account, cell])
+
+
+def parked_key(window: str) -> bytes:
+    """Key of a window's own receipts."""
+    return encode(["window", window])
+
+
+def receipt_key(receipt: Receipt) -> bytes:
+    """The key a receipt is written under; its text is what a release names as target."""
+    if isinstance(receipt, WindowReceipt):
+        return parked_key(receipt.window)
+    return cell_key(receipt.provider, receipt.account, receipt.cell)
+
+
+class _Kind(msgspec.Struct):
+    kind: str
+
+
+_kind = msgspec.json.Decoder(_Kind)
+_cell = msgspec.json.Decoder(CellReceipt)
+_window = msgspec.json.Decoder(WindowReceipt)
+_key = msgspec.json.Decoder(list[str])
+
+
+def decode_receipt(data: bytes | None, where: str) -> Receipt:
+    """A record of `usage.receipts` that is no tombstone. Raises MalformedRecord or UnknownVersion, naming `where`."""
+    kind = decode(data, _kind, where).kind
+    if kind == "cell":
+        return decode(data, _cell, where)
+    if kind == "window":
+        return decode(data, _window, where)
+    raise UnknownVersion(f"{where}: receipt kind {kind!r} is unknown to this program (record version {VERSION}); upgrade tidemark")
+
+
+def decode_receipt_key(key: bytes | None, where: str) -> list[str]:
+    """`["cell", provider, account, cell]` or `["window", window_key]`. Raises MalformedRecord, naming `where`."""
+    try:
+        parts = _key.decode(key or b"")
+    except msgspec.DecodeError as error:
+        raise MalformedRecord(f"{where}: the key cannot be read: {error}") from None
+    if (parts[:1] == ["cell"] and len(parts) == 4) or (parts[:1] == ["window"] and len(parts) == 2):
+        return parts
+    raise MalformedRecord(f"{where}: {parts!r} is no receipt key")
