@@ -1,0 +1,120 @@
+"""Rules across keys of a configuration, and what is refused by name until its part exists; warnings are for `tidemark check`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from topics.durations import format_ms
+from topics.errors import Fault
+from topics.home import home_of
+from topics.meters import Timing, meter_problems
+
+if TYPE_CHECKING:
+    from infra.settings import CustomerSettings, ItemSettings, KafkaSettings, MeterSettings, Settings
+
+_LATER = "It comes with the Stripe issue; until then"
+
+
+def rule_faults(sections: dict[str, Any], lists: dict[str, tuple[Any, ...]]) -> list[Fault]:
+    """Faults that no single key shows. Sections that were faulty themselves are absent and not judged again."""
+    faults: list[Fault] = []
+    if "kafka" in sections:
+        faults += _kafka_faults(sections["kafka"])
+    if "stripe" in sections and sections["stripe"].mode != "usage_records":
+        mode = sections["stripe"].mode
+        faults.append(Fault("stripe.mode", f"mode {mode!r} is not there yet", f'{_LATER} write mode = "usage_records".'))
+    timing = sections["timing"].record() if "timing" in sections else Timing()
+    faults += _meters_faults(lists["meters"], timing)
+    faults += _customers_faults(lists["customers"], {meter.slug for meter in lists["meters"]})
+    return faults
+
+
+def _kafka_faults(kafka: KafkaSettings) -> list[Fault]:
+    if kafka.min_insync <= kafka.replication:
+        return []
+    problem = f"min_insync = {kafka.min_insync} is more than replication = {kafka.replication}: no write would ever be acknowledged"
+    return [Fault("kafka.min_insync", problem, f"Write min_insync = {max(1, kafka.replication - 1)}, or raise replication.")]
+
+
+def _meters_faults(meters: tuple[MeterSettings, ...], timing: Timing) -> list[Fault]:
+    faults: list[Fault] = []
+    for index, meter in enumerate(meters):
+        place = f"meters[{index}]"
+        problems = (problem for problem in meter_problems((meter.record(),), timing) if not problem.startswith("timing "))
+        faults += [Fault(place, problem, "Correct this meter; `tidemark init` shows the form.") for problem in problems]
+        if meter.window_ms % 1000:
+            remedy = 'Write whole seconds, for example window = "10s".'
+            faults.append(Fault(f"{place}.window", f"{format_ms(meter.window_ms)} is no whole number of seconds", remedy))
+    for slug, count in Counter(meter.slug for meter in meters).items():
+        if count > 1:
+            faults.append(Fault("meters", f"the slug {slug!r} is there {count} times", "Give each meter its own slug."))
+    return faults
+
+
+def _customers_faults(customers: tuple[CustomerSettings, ...], slugs: set[str]) -> list[Fault]:
+    faults: list[Fault] = []
+    for identity, count in Counter(customer.id for customer in customers).items():
+        if count > 1:
+            faults.append(Fault("customers", f"the id {identity!r} is there {count} times", "Put all its items below one [[customers]]."))
+    for index, customer in enumerate(customers):
+        for number, item in enumerate(customer.items):
+            faults += _item_faults(f"customers[{index}].items[{number}]", item, slugs)
+        for slug, count in Counter(item.meter for item in customer.items).items():
+            if count > 1:
+                problem = f"customer {customer.id!r} has {count} items for meter {slug!r}"
+                faults.append(Fault(f"customers[{index}].items", problem, "Keep one item for each meter."))
+    items = Counter(item.stripe_subscription_item for customer in customers for item in customer.items)
+    for item_id, count in items.items():
+        if count > 1:
+            problem = f"the subscription item {item_id!r} is bound {count} times: their reports would overwrite each other"
+            faults.append(Fault("customers", problem, "Give every customer and meter its own subscription item."))
+    return faults
+
+
+def _item_faults(place: str, item: ItemSettings, slugs: set[str]) -> list[Fault]:
+    faults: list[Fault] = []
+    if item.meter not in slugs:
+        known = ", ".join(sorted(slugs)) or "none"
+        faults.append(Fault(f"{place}.meter", f"there is no meter {item.meter!r}", f"The meters of this file are: {known}."))
+    if item.fractions != "refuse":
+        problem = f"fractions = {item.fractions!r} is not there yet"
+        faults.append(Fault(f"{place}.fractions", problem, f'{_LATER} write fractions = "refuse": a fractional total is parked.'))
+    if item.late != "hold":
+        faults.append(Fault(f"{place}.late", f"late = {item.late!r} is not there yet", f'{_LATER} write late = "hold".'))
+    if item.scale.strip("0.") == "":
+        faults.append(Fault(f"{place}.scale", "scale is 0, which would report nothing", "Write scale = 1."))
+    return faults
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What is allowed and worth saying."""
+    found: list[str] = []
+    kafka, timing = settings.kafka, settings.timing
+    if kafka.replication < 3 or kafka.min_insync < 2:
+        found.append(f"kafka: replication {kafka.replication}, min_insync {kafka.min_insync}: one lost disk loses usage; not for money")
+    if kafka.retention_ms < 86_400_000:
+        found.append(f"kafka.retention: a worker that stands still longer than {format_ms(kafka.retention_ms)} loses usage")
+    if timing.dedup_ms < timing.future_ms:
+        found.append("timing.dedup is shorter than timing.future: copies may be counted twice inside the tolerance for clocks")
+    if not settings.meters:
+        found.append("meters: none is configured, so every event will be rejected as no_meter")
+    unbilled = [meter.slug for meter in settings.meters if meter.stripe_price is None]
+    explicit = {item.meter for customer in settings.customers for item in customer.items}
+    if not settings.embedded and (silent := [slug for slug in unbilled if slug not in explicit]):
+        found.append(f"meters {', '.join(silent)}: no stripe_price and no customer's item, so what they count is billed to nobody")
+    return found
+
+
+DEDUP_BYTES_PER_ID = 34
+"""Memory of one remembered id: 16 bytes of digest in an open table at half load, plus its bucket's share."""
+
+
+def dedup_memory_bytes(settings: Settings, events_per_second: float) -> int:
+    """What the ids of one `dedup` span cost all meter workers together at a steady rate."""
+    return int(settings.timing.dedup_ms / 1000 * events_per_second * DEDUP_BYTES_PER_ID)
+
+
+def homes(settings: Settings) -> dict[str, int]:
+    """Each configured customer's home partition (law 1)."""
+    return {customer.id: home_of(customer.id.encode(), settings.kafka.partitions) for customer in settings.customers}
