@@ -26,7 +26,7 @@ CellState = Literal["intent", "delivered", "confirmed", "failed", "refused", "un
 
 
 class WindowPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One window's share of a cell: its key (`topics/windows.py`), revision (`generation`, `through_offset`), exact total as a decimal string."""
+    """One window's share of a cell: its key (`topics/windows.py`), its revision, its exact total as a decimal string."""
 
     window: str
     generation: int
@@ -52,11 +52,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """One revision and attempt of a cell, and what stands at the provider meanwhile.
 
-    `cell` names the cell within (provider, account): `item|second` for usage records. `revision` is a counter from 1; `windows` are what it sums.
-    `units` = Σ quantity × scale as an integer string ("" where parked: there is none). `path` and `body` are the exact request that `idempotency_key` names.
-    `intent_at_ms` is when this attempt's intent was first written: the key's age is counted from it. `reported_at_ms` is when the answer came.
-    `outcome` is one of sinks/outcomes.py in snake case, `reason` a short stable word, `sentence` is for people.
-    `closed_at_ms` is when the meter emitted the newest of `windows` (None: not said). `released` is the offset of the last release seen (−1: none).
+    `cell` names the cell within (provider, account): `item|second` for usage records. `revision` is a counter from 1, `windows` are what it
+    sums; `units` = Σ quantity × scale as an integer string ("" where parked: there is none). `path` and `body` are the exact request that
+    `idempotency_key` names. `intent_at_ms` is when this attempt's intent was first written: the key's age is counted from it.
+    `reported_at_ms` is when the answer came. `outcome` is one of sinks/outcomes.py in snake case, `reason` a short stable word, `sentence` is
+    for people. `closed_at_ms` is when the meter emitted the newest of `windows` (None: not said).
+    `released` is the offset of the last release seen (−1: none).
     """
 
     v: int = VERSION
@@ -96,8 +97,8 @@ class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
 class WindowReceipt(msgspec.Struct, frozen=True, kw_only=True):
     """A window that has no cell: parked whole with its `reason`, until a definition gives it one (`bound`: `cell` names it).
 
-    Reasons: `unbound` (no item at its start), `before_period` (it ends before its item is billed), `cell_taken` (its cell belongs to another
-    customer, meter or period: a configuration error), `unsupported` (a provider or mode that this program does not deliver to).
+    Reasons: `unbound` (no item at its start), `before_period` (it ends before its item is billed), `cell_taken` (its cell belongs to
+    another customer, meter or period: a configuration error), `unsupported` (a provider or mode that this program does not deliver to).
     """
 
     v: int = VERSION
