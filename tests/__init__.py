@@ -1,0 +1,1 @@
+"""Tests, sorted by what they need: see README.md in this folder."""

@@ -1,0 +1,1 @@
+"""The rules of this code base as tests: a rule that nobody measures is a wish."""
