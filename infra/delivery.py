@@ -227,6 +227,8 @@ def transport_for(delivery: Delivery) -> type[Any]:
     class IdempotentProducer(Producer):
         """Faust's producer, acks all and idempotent: Faust sets either only with its exactly_once."""
 
+        mundane_level = "debug"
+
         def _settings_extra(self) -> dict[str, Any]:
             return {"acks": "all", "enable_idempotence": True}
 

@@ -35,6 +35,7 @@ class BatchConsumer(Consumer):
     """Faust's Kafka consumer for one `Delivery`, which `DeliveryTransport` puts on the class."""
 
     delivery: ClassVar[Delivery]
+    mundane_level = "debug"
     _thread: BatchConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +129,9 @@ class BatchConsumer(Consumer):
             return  # its epoch ended while it was under way; the next epoch starts with an explicit seek
         if not holdings.follows(batch):
             ended = holdings.position(batch.tp)
-            raise DeliveryBroken(f"{batch.topic}-{batch.partition}: a batch starts at {batch.start_offset}, the one before ended at {ended}")
+            raise DeliveryBroken(
+                f"{batch.topic}-{batch.partition}: a batch starts at {batch.start_offset}, the one before ended at {ended}"
+            )
         done = await self._unless_suspended(self.delivery.put(batch))
         if done:
             holdings.advance(batch)

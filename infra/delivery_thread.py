@@ -80,6 +80,8 @@ def batch_of(tp: TopicPartition, session: Session, records: Sequence[Any], next_
 class BatchConsumerThread(AIOKafkaConsumerThread):
     """Faust's consumer thread, reading committed records only and handing them over in batches."""
 
+    mundane_level = "debug"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._sessions: dict[TopicPartition, Session] = {}

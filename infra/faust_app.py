@@ -55,6 +55,7 @@ class TidemarkApp(faust.App):
     """A Faust app that lets go of its partitions before it stops: Faust itself would stop the agents first."""
 
     delivery: Any = None
+    mundane_level = "debug"  # mode says "Starting..." and "Stopping..." for every service
 
     async def _stop_consumer(self) -> None:
         # A crashed app flushes nothing: what it holds may be ahead of its changelog, and replay is always exact.
@@ -77,6 +78,8 @@ def build_app(
 
     `bootstrap` is `host:port[,host:port]`; `credentials` a `faust` credentials object for brokers that ask for one.
     """
+    for noisy in ("faust", "mode"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)  # tables of offsets at every rebalance; delivery says what it reads
     datadir.mkdir(parents=True, exist_ok=True)  # Faust makes only the last folder and stops without its parent
     say_outages_once()
     return TidemarkApp(
