@@ -49,7 +49,7 @@ class Digester:
         lengths = np.fromiter(map(len, raw), np.int64, n)
         blocks = max(1, (int(lengths.max()) + 15) // 16)
         # One very long id must not blow up the whole batch's matrix: such a batch is digested in two parts.
-        if blocks > 8 and n > 1 and int(lengths.min()) <= 128:
+        if blocks > 8 and n > 1:
             return self._by_length(prefixes, ids, lengths)
         data = np.frombuffer(b"".join([item.ljust(blocks * 16, b"\0") for item in raw]), np.uint64).reshape(n, blocks * 2)
         state = np.frombuffer(b"".join(prefixes), np.uint64).reshape(n, 2).copy()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.duplicates import Digester, IdTable
+from streams.duplicates import U64, Digester, IdTable
 from streams.rows import Rows
 from topics.batch import Headers
 from topics.definitions import Definition, Definitions
@@ -81,5 +81,6 @@ class PartitionState:
         self.rows = Rows()
         self.ids = IdTable()
         self.digester = Digester(id_key)
+        self.new_ids: list[tuple[int, U64]] = []
         self.facts = Facts()
         self.step_number = 0

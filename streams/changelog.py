@@ -1,0 +1,187 @@
+"""Which segments hold the state now, and which may go: the log-structured side of law 4.
+
+A segment is tombstoned only after every row in it stands in a newer, acknowledged segment. The oldest segments' live rows are said again in small
+portions, so neither the topic nor a recovery grows with history.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streams.duplicates import U64
+from streams.rows import Row
+from streams.segments import (
+    COUNTERS,
+    DEFINITIONS,
+    IDS,
+    IDS_A_SEGMENT,
+    ROW_BYTES,
+    ROWS,
+    ROWS_A_SEGMENT,
+    DefinitionSegment,
+    IdSegment,
+    RowSegment,
+    SegmentKey,
+    encode_segment,
+    pack_row,
+)
+from streams.state import PartitionState
+from topics.codec import encode
+from topics.definitions import Definition
+
+SPARE_SEGMENTS: Final = 64
+"""Row segments beyond twice what the live rows need: fewer rewrite too often at low rates, more slow a recovery down."""
+RESAID_ROWS: Final = 4000
+"""Rows said again in one flush: one segment more, so a flush never takes much longer than its own rows."""
+MERGED_PARTS: Final = 8
+"""An hour's ids in more segments than this are written again as few large ones once the hour is over."""
+
+
+class _Rows:
+    """One row segment that is in the changelog."""
+
+    __slots__ = ("key", "live", "rows")
+
+    def __init__(self, key: bytes, rows: list[Row]) -> None:
+        self.key = key
+        self.rows = rows
+        self.live = len(rows)
+
+
+class Changelog:
+    """Writer of one partition's segments in one assignment; it only builds records, the shell sends them."""
+
+    def __init__(self, epoch: bytes) -> None:
+        self.epoch = epoch
+        self.number = 0
+        self._rows: dict[int, _Rows] = {}
+        self._ids: dict[int, list[bytes]] = {}
+        self._id_counts: dict[int, int] = {}
+        self._garbage: list[bytes] = []
+        self._counters: list[bytes] = []
+
+    def _next(self, kind: bytes) -> tuple[int, bytes]:
+        self.number += 1
+        return self.number, SegmentKey(kind, self.epoch, self.number).to_bytes()
+
+    def recovered_rows(self, key: bytes, rows: list[Row]) -> None:
+        """A segment found at recovery whose `rows` are the newest values."""
+        number, _ = self._next(ROWS)
+        for row in rows:
+            row.segment = number
+        self._rows[number] = _Rows(key, rows)
+
+    def recovered_ids(self, key: bytes, bucket: int, count: int) -> None:
+        """An id segment found at recovery."""
+        self._ids.setdefault(bucket, []).append(key)
+        self._id_counts[bucket] = self._id_counts.get(bucket, 0) + count
+
+    def obsolete(self, key: bytes) -> None:
+        """A key found at recovery that holds nothing of use: older counters, a crashed flush."""
+        self._garbage.append(key)
+
+    def counters_key(self) -> bytes:
+        """The key of this flush's counters record; those before it become garbage."""
+        _, key = self._next(COUNTERS)
+        self._garbage += self._counters
+        self._counters = [key]
+        return key
+
+    def write_rows(self, state: PartitionState, rows: list[Row]) -> list[tuple[bytes, bytes]]:
+        """Segments with the newest values of `rows`."""
+        out: list[tuple[bytes, bytes]] = []
+        part: list[Row] = []
+        size_bytes = 0
+        for row in rows:
+            part.append(row)
+            size_bytes += 2 * (len(row.window.customer) + len(row.window.meter))
+            if len(part) >= ROWS_A_SEGMENT or size_bytes >= ROW_BYTES:
+                out.append(self._write_part(state, part))
+                part, size_bytes = [], 0
+        if part:
+            out.append(self._write_part(state, part))
+        return out
+
+    def _write_part(self, state: PartitionState, rows: list[Row]) -> tuple[bytes, bytes]:
+        number, key = self._next(ROWS)
+        for row in rows:
+            self._leave(row)
+            row.segment = number
+        self._rows[number] = _Rows(key, rows)
+        packed = RowSegment(state.generation, state.counters.next_offset, [pack_row(row) for row in rows])
+        return key, encode_segment(packed)
+
+    def _leave(self, row: Row) -> None:
+        held = self._rows.get(row.segment)
+        if held is not None:
+            held.live -= 1
+            if held.live == 0:
+                self._garbage.append(held.key)
+                del self._rows[row.segment]
+
+    def retire(self, rows: list[Row]) -> None:
+        """Rows that are final: their segments may go once nothing live is left in them."""
+        for row in rows:
+            self._leave(row)
+            row.segment = -1
+
+    def said_again(self, state: PartitionState, written: set[int]) -> list[Row]:
+        """Live rows of the oldest segments, where there are too many segments for the live rows; `written` (ids of rows) are in this flush."""
+        allowed = SPARE_SEGMENTS + 2 * (state.rows.count // ROWS_A_SEGMENT)
+        rows: list[Row] = []
+        for number in sorted(self._rows)[: max(0, len(self._rows) - allowed)]:
+            rows += [row for row in self._rows[number].rows if row.segment == number and id(row) not in written]
+            if len(rows) >= RESAID_ROWS:
+                break
+        return rows
+
+    def write_ids(self, state: PartitionState, new: list[tuple[int, U64]]) -> list[tuple[bytes, bytes]]:
+        """Segments of new ids, and at most one hour's small segments merged into large ones."""
+        out: list[tuple[bytes, bytes]] = []
+        buckets: dict[int, list[bytes]] = {}
+        for bucket, digests in new:
+            buckets.setdefault(bucket, []).append(digests.tobytes())
+        for bucket, parts in buckets.items():
+            out += self._write_bucket(state, bucket, b"".join(parts))
+        for bucket in [bucket for bucket in self._ids if bucket < state.clocks.dead_before]:
+            self._garbage += self._forget_bucket(bucket)
+        scattered = self._scattered_bucket()
+        if scattered is not None:
+            self._garbage += self._forget_bucket(scattered)
+            out += self._write_bucket(state, scattered, state.ids.in_bucket(scattered).tobytes())
+        return out
+
+    def _scattered_bucket(self) -> int | None:
+        """An hour that is over and whose ids lie in far more segments than they need."""
+        hour = max(self._ids, default=0)
+        for bucket, keys in self._ids.items():
+            if bucket < hour and len(keys) > MERGED_PARTS + 2 * (self._id_counts[bucket] // IDS_A_SEGMENT):
+                return bucket
+        return None
+
+    def _forget_bucket(self, bucket: int) -> list[bytes]:
+        del self._id_counts[bucket]
+        return self._ids.pop(bucket)
+
+    def _write_bucket(self, state: PartitionState, bucket: int, digests: bytes) -> list[tuple[bytes, bytes]]:
+        out: list[tuple[bytes, bytes]] = []
+        for start in range(0, len(digests), IDS_A_SEGMENT * 16):
+            _, key = self._next(IDS)
+            self._ids.setdefault(bucket, []).append(key)
+            part = digests[start : start + IDS_A_SEGMENT * 16]
+            self._id_counts[bucket] = self._id_counts.get(bucket, 0) + len(part) // 16
+            out.append((key, encode_segment(IdSegment(state.generation, state.counters.next_offset, bucket, part))))
+        return out
+
+    def write_definitions(self, state: PartitionState, definitions: list[Definition]) -> list[tuple[bytes, bytes]]:
+        """One segment with the versions of this flush; kept for ever, they are few."""
+        if not definitions:
+            return []
+        _, key = self._next(DEFINITIONS)
+        encoded = [encode(definition) for definition in definitions]
+        return [(key, encode_segment(DefinitionSegment(state.generation, state.counters.next_offset, encoded)))]
+
+    def take_garbage(self) -> list[bytes]:
+        """Keys to tombstone once this flush's counters are acknowledged."""
+        garbage, self._garbage = self._garbage, []
+        return garbage

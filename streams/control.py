@@ -1,0 +1,191 @@
+"""Law 0: the fold of a control record into versions in force, or into the sentence that says why it is refused (`bad_control`).
+
+A record names the digest of the version that it replaces; a stale or invalid one changes nothing. What it brings is in force from an instant
+where no counted event can lie, so no event's window ever changes by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from streams.state import PartitionState
+from topics.bindings import (
+    BINDING_TYPE,
+    CLOSE_TYPE,
+    RELEASE_TYPE,
+    BindingRecord,
+    Item,
+    ItemVersion,
+    Release,
+    ReleaseRecord,
+    item_problems,
+    items_digest,
+)
+from topics.codec import VERSION
+from topics.definitions import Definition, period_edges
+from topics.event import Event
+from topics.home import home_of
+from topics.instants import US_PER_S
+from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, meter_problems, meters_digest
+from topics.quantity import Digits
+from topics.windows import next_common_boundary
+
+T = TypeVar("T")
+Fold = list[Definition] | str
+
+
+def fold_control(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    """The versions that a control record puts in force (none where it repeats what holds), or why it is refused. Changes nothing."""
+    folds: dict[str, Callable[[PartitionState, Event, bytes | None, int], Fold]] = {
+        METERS_TYPE: _fold_meters,
+        BINDING_TYPE: _fold_binding,
+        RELEASE_TYPE: _fold_release,
+        CLOSE_TYPE: lambda *_: [],
+    }
+    fold = folds.get(event.type)
+    if fold is None:
+        return f"{event.type[:80]!r} is no control record that this program knows"
+    return fold(state, event, key, offset)
+
+
+def _read(data: Any, kind: type[T]) -> T | str:
+    if isinstance(data, dict) and data.get("v") != VERSION:
+        return f"record version {data.get('v')!r} is unknown to this program (it knows {VERSION})"
+    try:
+        return msgspec.convert(_plain(data), kind, strict=True)
+    except msgspec.ValidationError as error:
+        return f"the record's data cannot be used: {error}"
+
+
+def _plain(data: Any) -> Any:
+    """Numbers with a fraction have no place in a control record: as text they fail the conversion with a clear sentence."""
+    if isinstance(data, Digits):
+        return str(data)
+    if isinstance(data, dict):
+        return {name: _plain(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_plain(value) for value in data]
+    return data
+
+
+def safe_from_s(state: PartitionState) -> int:
+    """The first whole second at or after which no counted event can lie: greatest (now + future) so far, rounded up."""
+    return -(-state.clocks.ahead_until_us // US_PER_S)
+
+
+def _fold_meters(state: PartitionState, event: Event, _key: bytes | None, offset: int) -> Fold:
+    record = _read(event.data, MetersRecord)
+    if isinstance(record, str):
+        return record
+    if record.digest != meters_digest(record.timing, record.meters):
+        return "the digest is not that of the meters and timings in the record"
+    if problems := meter_problems(record.meters, record.timing):
+        return "; ".join(problems)
+    held = state.definitions.meters_digest
+    if record.digest == held:
+        return []
+    if record.replaces != held:
+        return f"it replaces version {record.replaces}, but {held} is in force: run `tidemark apply` again"
+    new: list[Definition] = [TimingVersion(timing=record.timing, offset=offset, digest=record.digest)]
+    wished_s = max(record.valid_from_s or BEGINNING_S, safe_from_s(state))
+    wanted = {meter.slug: meter for meter in record.meters}
+    for slug in sorted(wanted.keys() | state.definitions.meters.keys()):
+        versions = state.definitions.meters.get(slug, [])
+        last = versions[-1] if versions else None
+        if version := _meter_version(wanted.get(slug), last, wished_s if held else BEGINNING_S):
+            meter, valid_from_s, removed = version
+            new.append(MeterVersion(meter=meter, valid_from_s=valid_from_s, removed=removed, offset=offset, digest=record.digest))
+    return new
+
+
+def _meter_version(meter: Meter | None, last: MeterVersion | None, from_s: int) -> tuple[Meter, int, bool] | None:
+    """(meter, valid_from_s, removed) of a changed meter; None where it stays as it is."""
+    if last is None:
+        if meter is None:
+            return None
+        return meter, from_s if from_s == BEGINNING_S else next_common_boundary(from_s, [meter.window_s]), False
+    from_s = max(from_s, last.valid_from_s + 1)
+    if meter is None:
+        return None if last.removed else (last.meter, next_common_boundary(from_s, [last.meter.window_s]), True)
+    if meter == last.meter and not last.removed:
+        return None
+    return meter, next_common_boundary(from_s, [meter.window_s, last.meter.window_s]), False
+
+
+def _fold_binding(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, BindingRecord)
+    if isinstance(record, str):
+        return record
+    if record.digest != items_digest(record.items):
+        return "the digest is not that of the items in the record"
+    if problems := item_problems(record.items):
+        return "; ".join(problems)
+    customer = event.subject
+    held = state.definitions.customer_digests.get(customer)
+    if record.digest == held:
+        return []
+    if record.replaces != held:
+        return f"it replaces version {record.replaces}, but {held} is in force: run `tidemark apply` again"
+    wanted = {item.meter: item for item in record.items}
+    bound = {meter for name, meter in state.definitions.items if name == customer}
+    new: list[Definition] = []
+    for meter in sorted(wanted.keys() | bound):
+        version = _item_version(state, customer, meter, wanted.get(meter), offset, record.digest)
+        if version is not None:
+            new.append(version)
+    return new
+
+
+def _misplaced(state: PartitionState, event: Event, key: bytes | None) -> str | None:
+    if key != event.subject.encode():
+        return f"the record's key must be the customer {event.subject[:60]!r}"
+    home = home_of(key, state.partitions)
+    if home != state.partition:
+        return f"the customer's home is partition {home}, the record lies on {state.partition}"
+    return None
+
+
+def _item_version(state: PartitionState, customer: str, meter: str, item: Item | None, offset: int, digest: str) -> ItemVersion | None:
+    versions = state.definitions.items.get((customer, meter), [])
+    wished_s = item.valid_from_s if item is not None else None
+    if not versions:
+        if item is None:
+            return None
+        from_s = BEGINNING_S if wished_s is None else _clear_of_rows(state, customer, meter, max(wished_s, safe_from_s(state)))
+    else:
+        last = versions[-1]
+        if last.item == item:
+            # Its place in the chain of digests must move all the same: say it again under the new name.
+            return msgspec.structs.replace(last, digest=digest)
+        from_s = max(wished_s or BEGINNING_S, safe_from_s(state), last.valid_from_s + 1)
+        from_s = _clear_of_rows(state, customer, meter, from_s)
+    whole = tuple(_too_late_edges(state, customer, meter, item, from_s)) if item is not None else ()
+    return ItemVersion(customer=customer, meter=meter, item=item, valid_from_s=from_s, whole=whole, offset=offset, digest=digest)
+
+
+def _clear_of_rows(state: PartitionState, customer: str, meter: str, instant_s: int) -> int:
+    """The instant, or the end of the live row that lies across it: a row that holds events stays whole (H5)."""
+    row = state.rows.across(customer, meter, instant_s)
+    return instant_s if row is None else row.window.end_s
+
+
+def _too_late_edges(state: PartitionState, customer: str, meter: str, item: Item, from_s: int) -> list[int]:
+    """Period edges of the item that a live row already lies across."""
+    found: set[int] = set()
+    for row in state.rows.by_meter.get((customer, meter), {}).values():
+        found.update(period_edges(item, max(row.window.start_s, from_s), row.window.end_s))
+    return sorted(found)
+
+
+def _fold_release(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, ReleaseRecord)
+    if isinstance(record, str):
+        return record
+    return [Release(customer=event.subject, target=record.target, reason=record.reason, offset=offset)]

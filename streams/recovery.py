@@ -1,0 +1,127 @@
+"""Laws 2 and 4: from the changelog's records, in any order and with anything a crash left, back to the state of one prefix of the log.
+
+The greatest counters record names the prefix. Segments of a later prefix are a crashed flush: not taken, and thrown away with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from streams.changelog import Changelog
+from streams.rows import Row
+from streams.segments import (
+    CounterRecord,
+    DefinitionSegment,
+    IdSegment,
+    RowSegment,
+    Segment,
+    decode_segment,
+    greater,
+    parse_key,
+    unpack_row,
+)
+from streams.state import PartitionState, Retired
+from topics.catalog import STATE
+from topics.definitions import decode_definition
+from topics.errors import CorruptState
+from topics.windows import Window
+
+Found = list[tuple[bytes, Segment, str]]
+
+
+def recover(
+    partition: int, partitions: int, records: Iterable[tuple[bytes | None, bytes | None, int]], *, changelog: Changelog, id_key: bytes, base: int
+) -> PartitionState:
+    """The state that the changelog's `records` (key, value, offset; tombstones included) stand for.
+
+    Without counters it is a fresh state from offset `base` with `id_key`. Raises CorruptState or UnknownVersion, naming the record.
+    """
+    found = _read(partition, records)
+    counters = [record for _, record, _ in found if isinstance(record, CounterRecord)]
+    if not counters:
+        for key, _, _ in found:
+            changelog.obsolete(key)
+        return PartitionState(partition, partitions, id_key, base=base)
+    newest = max(counters, key=lambda record: (record.generation, record.counters.next_offset, record.retired.until_s))
+    state = PartitionState(partition, partitions, newest.id_key, generation=newest.generation)
+    state.counters, state.clocks, state.identity = newest.counters, newest.clocks, newest.identity
+    # A paused writer's counters may be ahead in offsets and behind in retiring: both are facts of one log, so the maxima hold.
+    state.retired = max((record.retired for record in counters), key=lambda retired: retired.until_s)
+    prefix = (newest.generation, newest.counters.next_offset)
+    _take_definitions(state, found, prefix)
+    _take_ids(state, found, prefix, changelog)
+    _take_rows(state, found, prefix, changelog)
+    for key, record, _ in found:
+        if isinstance(record, CounterRecord) or (record.generation, record.upto) > prefix:
+            changelog.obsolete(key)
+    _check_postings(state)
+    return state
+
+
+def _read(partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]]) -> Found:
+    held: dict[bytes, tuple[bytes, str]] = {}
+    for key, value, offset in records:
+        where = f"{STATE} {partition}@{offset}"
+        parse_key(key, where)
+        if key is None:
+            continue
+        if value is None:
+            held.pop(key, None)
+        else:
+            held[key] = (value, where)
+    return [(key, decode_segment(key[:1], value, where), where) for key, (value, where) in held.items()]
+
+
+def _take_definitions(state: PartitionState, found: Found, prefix: tuple[int, int]) -> None:
+    parts = [(record, where) for _, record, where in found if isinstance(record, DefinitionSegment)]
+    for record, where in sorted(parts, key=lambda part: (part[0].generation, part[0].upto)):
+        if (record.generation, record.upto) <= prefix:
+            for encoded in record.definitions:
+                state.definitions.apply(decode_definition(encoded, where))
+
+
+def _take_ids(state: PartitionState, found: Found, prefix: tuple[int, int], changelog: Changelog) -> None:
+    parts = [(key, record) for key, record, _ in found if isinstance(record, IdSegment) and (record.generation, record.upto) <= prefix]
+    for key, record in sorted(parts, key=lambda part: part[1].bucket):
+        digests = np.frombuffer(record.digests, np.uint64).reshape(-1, 2)
+        changelog.recovered_ids(key, record.bucket, len(digests))
+        if record.bucket >= state.clocks.dead_before and len(digests):
+            # Two writers may have said the same ids: the table wants distinct ones, and keeps the greater bucket.
+            state.ids.put(np.unique(digests, axis=0), record.bucket, state.clocks.dead_before)
+
+
+def _take_rows(state: PartitionState, found: Found, prefix: tuple[int, int], changelog: Changelog) -> None:
+    newest: dict[Window, Row] = {}
+    parts = [(key, record, where) for key, record, where in found if isinstance(record, RowSegment)]
+    parts = [part for part in parts if (part[1].generation, part[1].upto) <= prefix]
+    owner: dict[Window, bytes] = {}
+    for key, record, where in parts:
+        for packed in record.rows:
+            row = unpack_row(packed)
+            if row.window.end_s <= state.retired.until_s:
+                continue
+            held = newest.get(row.window)
+            best = greater(held, row, where)
+            if best is not held:
+                newest[row.window], owner[row.window] = best, key
+    by_key: dict[bytes, list[Row]] = {}
+    for window, row in newest.items():
+        state.rows.add(row)
+        by_key.setdefault(owner[window], []).append(row)
+    for key, _, _ in parts:
+        if key in by_key:
+            changelog.recovered_rows(key, by_key[key])
+        else:
+            changelog.obsolete(key)
+
+
+def _check_postings(state: PartitionState) -> None:
+    """Law 7: events of live rows and of retired ones are the postings counted; anything else is a lost or foreign segment."""
+    held = sum(row.events for row in state.rows.all()) + state.retired.events
+    if held != state.counters.postings:
+        raise CorruptState(
+            f"{STATE} {state.partition}: the rows hold {held} postings, the counters {state.counters.postings}; "
+            "segments are missing: restore usage.state, or rebuild the totals with `tidemark replay`"
+        )
