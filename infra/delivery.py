@@ -20,11 +20,14 @@ from faust.transport.drivers.aiokafka import Producer, Transport
 from infra.delivery_consumer import BatchConsumer
 from infra.delivery_errors import DeliveryBroken
 from infra.delivery_holdings import Holdings
+from infra.delivery_overrides import OVERRIDES
 from infra.delivery_thread import Session
 from topics.batch import Batch, Listener, TopicPartition
 
 if TYPE_CHECKING:
     from infra.delivery_thread import BatchConsumerThread
+
+__all__ = ["OVERRIDES", "Delivery", "install"]
 
 log = logging.getLogger(__name__)
 

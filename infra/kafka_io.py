@@ -6,9 +6,10 @@ Every function says `Unreachable` (exit 3) in one sentence when no broker answer
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -145,6 +146,17 @@ async def committed_offsets(bootstrap: str, group: str, topic: str, partitions: 
     return {tp.partition: None if (meta := found.get(tp)) is None or meta.offset < 0 else meta.offset for tp in pairs}
 
 
+@contextmanager
+def _said_plainly(bootstrap: str, place: str) -> Iterator[None]:
+    """What aiokafka raises while reading, as the errors of our tree."""
+    try:
+        yield
+    except OffsetOutOfRangeError as error:
+        raise LostLog(f"{place}: records were removed while they were read; read it again") from error
+    except (KafkaConnectionError, KafkaTimeoutError) as error:
+        raise unreachable(bootstrap, error) from error
+
+
 async def reader(
     bootstrap: str, topic: str, partition: int, start: int, isolation: Isolation = "read_committed"
 ) -> AsyncIterator[ConsumerRecord]:
@@ -156,37 +168,38 @@ async def reader(
     """
     tp = TopicPartition(topic, partition)
     async with consumer(bootstrap, isolation=isolation) as client:
-        client.assign([tp])
-        try:
+        with _said_plainly(bootstrap, f"{topic}-{partition} from {start}"):
+            client.assign([tp])
             end = (await client.end_offsets([tp]))[tp]
-            begin = (await client.beginning_offsets([tp]))[tp]
-            client.seek(tp, max(start, begin))
-            while await client.position(tp) < end:
-                for record in (await client.getmany(tp, timeout_ms=READ_POLL_MS)).get(tp, ()):
-                    if record.offset >= end:
-                        return
-                    yield record
-        except OffsetOutOfRangeError as error:
-            raise LostLog(f"{topic}-{partition}: records were removed while they were read from {start}; read it again") from error
-        except (KafkaConnectionError, KafkaTimeoutError) as error:
-            raise unreachable(bootstrap, error) from error
+            client.seek(tp, max(start, (await client.beginning_offsets([tp]))[tp]))
+        while True:
+            with _said_plainly(bootstrap, f"{topic}-{partition} from {start}"):
+                if await client.position(tp) >= end:
+                    return
+                records = (await client.getmany(tp, timeout_ms=READ_POLL_MS)).get(tp, ())
+            for record in itertools.takewhile(lambda found: found.offset < end, records):
+                yield record
 
 
 async def wait_until_reachable(bootstrap: str, timeout_s: float | None = None) -> None:
     """Return once a broker answers; say once that it does not. After `timeout_s` (None: never) raise `Unreachable`."""
-    pause_s, said = RETRY_FIRST_S, False
-    deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-    while True:
-        try:
-            async with admin(bootstrap):
-                if said:
-                    log.info("Kafka at %s answers", bootstrap)
-                return
-        except Unreachable as error:
-            if deadline is not None and asyncio.get_running_loop().time() + pause_s > deadline:
-                raise
-            if not said:
-                log.warning("%s Trying again until it does.", error)
-                said = True
+    now = asyncio.get_running_loop().time
+    pause_s, deadline = RETRY_FIRST_S, None if timeout_s is None else now() + timeout_s
+    while (error := await _refusal(bootstrap)) is not None:
+        if deadline is not None and now() + pause_s > deadline:
+            raise error
+        if pause_s == RETRY_FIRST_S:
+            log.warning("%s Trying again until it does.", error)
         await asyncio.sleep(pause_s)
         pause_s = min(RETRY_MAX_S, pause_s * 1.5)
+    if pause_s != RETRY_FIRST_S:
+        log.info("Kafka at %s answers", bootstrap)
+
+
+async def _refusal(bootstrap: str) -> Unreachable | None:
+    """Why no broker answers, or None when one does."""
+    try:
+        async with admin(bootstrap):
+            return None
+    except Unreachable as error:
+        return error

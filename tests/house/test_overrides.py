@@ -31,6 +31,7 @@ def source_sum(dotted: str) -> str:
         target = target.fget
     if isinstance(target, staticmethod | classmethod):
         target = target.__func__
+    target = getattr(target, "fun", target)  # mode wraps its background tasks in an object
     return hashlib.sha256(inspect.getsource(target).encode()).hexdigest()  # type: ignore[arg-type]
 
 
