@@ -1,0 +1,116 @@
+"""`tidemark apply`: publishes what changed as control records and waits for every partition's answer (law 0).
+
+Numbered effects: 1 the control records are acknowledged on `usage.events`; 2 the meter folds them and publishes what it put in force to
+`usage.definitions` (or a `bad_control` verdict). A crash between leaves a record that the next `apply` repeats; repeating changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiokafka import TopicPartition
+
+from infra.kafka_io import consumer, end_offsets, producer, reader
+from infra.proposal import Answer, Proposal, Publication, answers_to, publications, unchanged
+from topics.catalog import DEFINITIONS, EVENTS, VERDICTS
+from topics.definitions import Definition, Definitions, decode_definition
+from topics.verdict import Verdict, decode_verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiokafka.structs import ConsumerRecord
+
+DEFAULT_TIMEOUT_S = 60.0
+"""A meter that takes over a partition recovers within seconds; a minute without any answer means that none runs."""
+
+
+async def definitions_in_force(bootstrap: str, partitions: int) -> list[Definitions]:
+    """What each partition last published as in force. Raises Unreachable, MalformedRecord."""
+    return list(await asyncio.gather(*(_definitions_of(bootstrap, partition) for partition in range(partitions))))
+
+
+async def _definitions_of(bootstrap: str, partition: int) -> Definitions:
+    found = Definitions()
+    async for record in reader(bootstrap, DEFINITIONS, partition, 0):
+        if record.value is not None:
+            found.apply(decode_definition(record.value, _place(record)))
+    return found
+
+
+async def apply(
+    bootstrap: str, proposal: Proposal, partitions: int, *, wait: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> list[Answer]:
+    """Publishes what differs from what is in force; answers for every partition and customer."""
+    # Before what is in force is read: an answer to an earlier record that arrives in between must be seen once, not never.
+    starts = {topic: await end_offsets(bootstrap, topic, range(partitions)) for topic in (DEFINITIONS, VERDICTS)}
+    in_force = await definitions_in_force(bootstrap, partitions)
+    to_publish = publications(proposal, in_force)
+    offsets = await publish(bootstrap, to_publish)
+    if not wait:
+        published = [Answer(publication.partition, publication.customer, "published") for publication in to_publish]
+        return unchanged(proposal, in_force) + published
+    return unchanged(proposal, in_force) + await _answers(bootstrap, to_publish, offsets, starts, timeout_s)
+
+
+async def publish(bootstrap: str, to_publish: Sequence[Publication]) -> list[int]:
+    """The offset that each control record was acknowledged at; in the order given, so that meters come before items."""
+    if not to_publish:
+        return []
+    offsets: list[int] = []
+    async with producer(bootstrap) as client:
+        for publication in to_publish:
+            sent = await client.send_and_wait(EVENTS, publication.event.value, publication.event.key, partition=publication.partition)
+            offsets.append(sent.offset)
+    return offsets
+
+
+async def _answers(
+    bootstrap: str, to_publish: Sequence[Publication], offsets: Sequence[int], starts: Mapping[str, Mapping[int, int]], timeout_s: float
+) -> list[Answer]:
+    """Reads definitions and verdicts from before the publication until each is answered or the time is out."""
+    if not to_publish:
+        return []
+    open_ = {(publication.partition, offset): publication for publication, offset in zip(to_publish, offsets, strict=True)}
+    said: dict[int, list[Definition]] = {publication.partition: [] for publication in to_publish}
+    found: dict[tuple[int, int], Answer] = {}
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    async with consumer(bootstrap) as client:
+        pairs = {TopicPartition(topic, partition): starts[topic][partition] for topic in starts for partition in said}
+        client.assign(list(pairs))
+        for pair, start in pairs.items():
+            client.seek(pair, start)
+        while len(found) < len(open_) and asyncio.get_running_loop().time() < deadline:
+            for records in (await client.getmany(timeout_ms=200)).values():
+                _take(records, open_, said, found)
+    sentence = f"no meter answered within {timeout_s:g} s; is one running (`tidemark status`)? The record is published and will be taken."
+    return [
+        found.get(coordinate, Answer(publication.partition, publication.customer, "no answer", sentence=sentence))
+        for coordinate, publication in open_.items()
+    ]
+
+
+def _take(
+    records: Sequence[ConsumerRecord],
+    open_: Mapping[tuple[int, int], Publication],
+    said: dict[int, list[Definition]],
+    found: dict[tuple[int, int], Answer],
+) -> None:
+    for record in records:
+        if record.topic == DEFINITIONS and record.value is not None:
+            said[record.partition].append(decode_definition(record.value, _place(record)))
+        elif record.topic == VERDICTS:
+            verdict = decode_verdict(record.value, _place(record))
+            publication = open_.get((verdict.partition, getattr(verdict, "offset", -1)))
+            if isinstance(verdict, Verdict) and publication is not None:
+                found[verdict.partition, verdict.offset] = Answer(
+                    publication.partition, publication.customer, "refused", sentence=verdict.sentence
+                )
+    for coordinate, publication in open_.items():
+        if coordinate not in found and (answer := answers_to(publication, said[publication.partition])) is not None:
+            found[coordinate] = answer
+
+
+def _place(record: ConsumerRecord) -> str:
+    return f"{record.topic}-{record.partition}@{record.offset}"

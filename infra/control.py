@@ -1,0 +1,61 @@
+"""Control records as bytes: the CloudEvents that change what the meter does (law 0). Pure: an id is an argument."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
+from topics.codec import VERSION, digest, encode
+from topics.meters import METERS_TYPE, Meter, MetersRecord, Timing, meters_digest
+
+SOURCE: Final = "tidemark/apply"
+ALL: Final = "tidemark"
+"""Subject and key of a record that concerns every customer of a partition."""
+
+
+class ControlEvent(NamedTuple):
+    """A record for `usage.events`: its key, its CloudEvent, and the digest that the fold will hold once it is in force."""
+
+    key: bytes
+    value: bytes
+    digest: str = ""
+
+
+class _Event(msgspec.Struct, omit_defaults=True):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    data: object = None
+
+
+def _event(event_type: str, subject: str, data: object) -> bytes:
+    """The id is the digest of what the record says, so saying it twice is visible as the same thing."""
+    return encode(_Event("1.0", digest([event_type, subject, data])[:32], SOURCE, event_type, subject, data))
+
+
+def meters_event(timing: Timing, meters: tuple[Meter, ...], replaces: str | None) -> ControlEvent:
+    """All meters and timings, for every partition."""
+    named = meters_digest(timing, meters)
+    record = MetersRecord(digest=named, replaces=replaces, timing=timing, meters=meters)
+    return ControlEvent(ALL.encode(), _event(METERS_TYPE, ALL, record), named)
+
+
+def binding_event(customer: str, items: tuple[Item, ...], replaces: str | None) -> ControlEvent:
+    """All items of one customer, for its home."""
+    named = items_digest(items)
+    record = BindingRecord(digest=named, replaces=replaces, items=items)
+    return ControlEvent(customer.encode(), _event(BINDING_TYPE, customer, record), named)
+
+
+def release_event(customer: str, target: str, reason: str) -> ControlEvent:
+    """A parked cell or window of a customer may be tried again; `target` is its receipt's key."""
+    return ControlEvent(customer.encode(), _event(RELEASE_TYPE, customer, ReleaseRecord(target=target, reason=reason)))
+
+
+def close_event(unique: str) -> ControlEvent:
+    """Every open window of a partition closes now (embedded stacks only); `unique` tells two closings apart."""
+    return ControlEvent(ALL.encode(), _event(CLOSE_TYPE, ALL, {"v": VERSION, "id": unique}))
