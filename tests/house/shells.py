@@ -33,7 +33,7 @@ class Shell:
 SHELLS = (
     Shell("streams/table*.py", frozenset({"faust", "mode", "asyncio", "time", "os"}), "the Faust table: recovery and write-behind"),
     Shell("streams/agents.py", frozenset({"faust", "mode", "asyncio", "time"}), "the meter's agents and timers"),
-    Shell("streams/flush*.py", frozenset({"faust", "mode", "asyncio", "time"}), "sends what the core decided, waits for the acks"),
+    Shell("streams/driver.py", frozenset({"asyncio"}), "takes turns: when to flush, emit, start and let go"),
     Shell("sinks/*agent*.py", frozenset({"faust", "mode", "asyncio", "time"}), "the agents of a sink"),
     Shell("sinks/stripe/client.py", frozenset({"stripe", "asyncio"}), "the only file that talks to Stripe"),
     Shell("sinks/stripe/transport.py", frozenset({"stripe", "aiohttp", "asyncio"}), "the HTTP transport under Stripe's client"),
