@@ -126,7 +126,7 @@ def test_the_settings_of_the_workers_are_valid() -> None:
         environment = resolved(services()[name]["environment"])
         settings = load(tree.ROOT / "infra/docker/tidemark.toml", environment)
         assert settings.kafka.bootstrap == "kafka:9092"
-        assert settings.stripe.api_base == "http://sandbox:8420"
+        assert settings.stripe.api_base == "http://sandbox:12111"
         assert settings.worker.name
 
 
