@@ -61,7 +61,7 @@ class Meter:
         log_reader: LogReader,
         options: MeterOptions,
         now_ms: Callable[[], int],
-        fresh_epoch: Callable[[], bytes],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self._flow = flow
         self._changelog = changelog
@@ -69,7 +69,7 @@ class Meter:
         self._reader = log_reader
         self._options = options
         self._now_ms = now_ms
-        self._fresh_epoch = fresh_epoch
+        self._random_bytes = random_bytes
         self._held: dict[int, Held] = {}
         self._halted: str | None = None
         self._turn = asyncio.Lock()
@@ -93,7 +93,7 @@ class Meter:
             self._halted = str(reason)
             log.critical("halted: %s", reason)
 
-    async def refresh_ends(self) -> None:
+    async def refresh(self) -> None:
         """Ask the server for the last stable offset of every held partition."""
         for partition, held in list(self._held.items()):
             end = await self._flow.last_stable_offset((EVENTS, partition))
@@ -159,7 +159,7 @@ class Meter:
                 raise outcome
 
     async def _flush_one(self, partition: int, held: Held) -> None:
-        committable = await flush(held.core, self._outbox, lambda: self._held.get(partition) is held)
+        committable = await flush(held.core, self._outbox, self._watch(partition, held))
         if committable is not None:
             self._flow.commit((EVENTS, partition), committable)
 
@@ -174,7 +174,10 @@ class Meter:
                     continue
             now_ms = self._now_ms()
             held.wants_end = held.core.tick(now_ms, end)
-            await emit(held.core, self._outbox, now_ms, lambda p=partition, h=held: self._held.get(p) is h)
+            await emit(held.core, self._outbox, now_ms, self._watch(partition, held))
+
+    def _watch(self, partition: int, held: Held) -> Callable[[], bool]:
+        return lambda: self._held.get(partition) is held
 
     def _is_current(self, partition: int, held: Held) -> bool:
         return self._held.get(partition) is held and self._flow.epoch((EVENTS, partition)) == held.epoch
@@ -196,21 +199,25 @@ class Meter:
         cluster_id = await self._reader.cluster_id()
         end = await self._flow.last_stable_offset(tp)
         committed = await self._flow.committed(tp)
-        records = list(self._changelog.take(tp[1]))
-        core = MeterPartition.recover(
+        records = self._changelog.take(tp[1])
+        if all(record.value is None for record in records):
+            check_fresh(tp, committed=committed, begin=begin)
+        # In a thread, so that /live answers meanwhile and a revoke can end the wait; nothing else sees the state before it is held.
+        core = await asyncio.to_thread(
+            MeterPartition.recover,
             tp[1],
             self._options.partitions,
             records,
-            writer_epoch=self._fresh_epoch(),
+            writer_epoch=self._random_bytes(8),
+            id_key=self._random_bytes(16),
             cluster_id=cluster_id,
             fresh_base=begin,
-            now_ms=self._now_ms(),
         )
-        if not records:
-            check_fresh(tp, committed=committed, begin=begin)
         known = core.identity_offset
         record = await self._reader.record_at(tp, known) if known is not None and begin <= known < end else None
-        core.check_identity(cluster_id, begin, end, record)
+        # Asked again: a record that retention removed while it was looked for must not be taken for another log's.
+        begin = await self._flow.beginning_offset(tp)
+        core.check_identity(cluster_id=cluster_id, begin=begin, end=end, record=record)
         if warning := check_committed(tp, next_offset=core.next_offset, committed=committed, begin=begin):
             log.warning(warning)
         self._held[tp[1]] = Held(core, epoch, end)
@@ -238,9 +245,10 @@ class Meter:
     # ── status ──────────────────────────────────────────────────────────────────────────────────────────────────
     def status(self) -> dict[str, Any]:
         """The meter's part of `/status`."""
+        now_ms = self._now_ms()
         windows = {"open": 0, "due": 0, "reopened": 0}
         for held in self._held.values():
-            counts = held.core.windows()
+            counts = held.core.windows(now_ms)
             windows["open"] += counts.open
             windows["due"] += counts.due
             windows["reopened"] += counts.reopened

@@ -20,5 +20,5 @@ async def emit(core: MeterPartition, outbox: Outbox, now_ms: int, is_held: Calla
     await outbox.send_all([emission.send for emission in emissions])
     if not is_held():
         return 0
-    core.end_emission(emissions, now_ms)
+    core.end_emission(emissions)
     return len(emissions)

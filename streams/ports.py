@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from streams.sends import Send
@@ -51,6 +51,6 @@ class LogReader(Protocol):
 class Changelog(Protocol):
     """What Faust's recovery read from `usage.state` in the current assignment."""
 
-    def take(self, partition: int) -> Iterable[ChangelogRecord]:
+    def take(self, partition: int) -> Sequence[ChangelogRecord]:
         """The records of one partition, in offset order; they are forgotten here. Raises when recovery is not complete (law 2)."""
         ...

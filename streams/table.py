@@ -32,6 +32,8 @@ CHANGELOG_QUEUE = 131_072
 class CollectingStore(memory.Store):
     """Holds the raw changelog records of the assignment that is being recovered, until the meter takes them."""
 
+    mundane_level = "debug"  # "Starting…" and "Stopping…" are nobody's news
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._collected: dict[int, dict[int, ChangelogRecord]] = {}
@@ -70,6 +72,8 @@ class CollectingStore(memory.Store):
 
 class StateTable(faust.Table):
     """A Faust table over `usage.state` with the store above."""
+
+    mundane_level = "debug"
 
     def _new_store_by_url(self, url: Any) -> CollectingStore:
         return CollectingStore(

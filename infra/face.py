@@ -1,0 +1,94 @@
+"""What a worker shows over HTTP, from its first moment: waiting, then working, then perhaps halted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from aiokafka.errors import KafkaError
+
+from infra.metrics import WorkerMetrics
+from topics.errors import TidemarkError
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["meter", "report", "archive"]
+
+REFRESH_TIMEOUT_S = 2.0
+"""How long `/status` waits for the ends of the log; after that it shows the ones it knew, rather than nothing."""
+
+NO_WINDOWS: Mapping[Kind, dict[str, int]] = {
+    "meter": {"open": 0, "due": 0, "reopened": 0},
+    "report": {"delivered": 0, "undelivered": 0, "parked": 0, "unbound": 0},
+    "archive": {},
+}
+
+
+def group(kind: Kind) -> str:
+    """The consumer group, and Faust app id, of a kind of worker. Fixed: another name is another worker with no offsets."""
+    return f"tidemark-{kind}"
+
+
+class Work(Protocol):
+    """The part of a worker that does something: the meter, the report or the archive."""
+
+    @property
+    def halted(self) -> str | None:
+        """Why it has stopped rather than guess, in one sentence, or None."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Its part of `/status`, from memory."""
+        ...
+
+    async def refresh(self) -> None:
+        """Ask the servers for what `status` shows of them."""
+        ...
+
+
+class WorkerFace:
+    """See `infra.http.Face`. `waiting` is why nothing is done yet; None once the app runs."""
+
+    def __init__(self, kind: Kind, name: str) -> None:
+        self._kind = kind
+        self._name = name
+        self._work: Work | None = None
+        self.waiting: str | None = "starting"
+        self.metrics = WorkerMetrics(group(kind), self.snapshot)
+
+    def attach(self, work: Work) -> None:
+        """From now on show this."""
+        self._work = work
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole of `/status` as last known."""
+        head: dict[str, Any] = {"name": self._name, "kind": self._kind}
+        if self._work is not None:
+            return head | self._work.status()
+        empty: dict[str, Any] = {"partitions": [], "halted": None, "progress": 0}
+        return head | empty | ({"windows": NO_WINDOWS[self._kind]} if NO_WINDOWS[self._kind] else {})
+
+    async def status(self) -> Mapping[str, Any]:
+        """See `infra.http.Face`."""
+        if self._work is not None and self._work.halted is None:
+            try:
+                async with asyncio.timeout(REFRESH_TIMEOUT_S):
+                    await self._work.refresh()
+            except (TimeoutError, KafkaError, TidemarkError, RuntimeError) as error:
+                # RuntimeError: the consumer's loop is gone, the worker is leaving.
+                log.debug("the ends of the log are as last known: %r", error)
+        return self.snapshot()
+
+    def unready(self) -> str | None:
+        """See `infra.http.Face`."""
+        if self._work is None:
+            return self.waiting or "starting"
+        if self._work.halted is not None:
+            return self._work.halted
+        return None if self._work.status()["progress"] else "joining its group and reading its state"
+
+    def exposition(self) -> bytes:
+        """See `infra.http.Face`."""
+        return self.metrics.exposition()

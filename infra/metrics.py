@@ -1,0 +1,105 @@
+"""The Prometheus metrics of a worker: names that dashboards rely on, values read from its status when it is scraped.
+
+Nothing is counted per event: the meter's counters are durable facts of the log, so a scrape after a crash shows the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+MetricName = Literal[
+    "tidemark_events_total",  # {partition, verdict}: fates of the log's records, since the log's base
+    "tidemark_conservation_residual",  # {partition}: offsets without exactly one fate; anything but 0 is an alarm
+    "tidemark_consumer_lag",  # {group, partition}: records that are not durably processed; the archive's group names its topic too
+    "tidemark_windows",  # {state}: open, due, reopened, delivered, undelivered, parked, unbound
+    "tidemark_close_to_delivered_seconds",  # histogram: from a window's closing to the provider's answer
+    "tidemark_delivery_outcomes_total",  # {provider, outcome}: answers of providers
+    "tidemark_oldest_undelivered_seconds",  # age of the oldest due window that no provider has answered for
+]
+"""Every name we export. Names are a contract (SURFACES): add freely, change one only with a decision record."""
+
+METRIC_NAMES: Final = get_args(MetricName)
+
+VERDICTS: Final = ("counted", "duplicate", "rejected", "too_late", "rerouted", "control", "skipped")
+
+CLOSE_TO_DELIVERED_BUCKETS_S: Final = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
+"""From "at once" to Stripe's 24 hours of key memory; a delivery later than that has left the normal path."""
+
+Snapshot = Callable[[], Mapping[str, Any]]
+"""The worker's `/status`, as last known; must not block."""
+
+
+class StatusCollector:
+    """Turns a worker's status into metrics at the moment of a scrape."""
+
+    def __init__(self, group: str, snapshot: Snapshot) -> None:
+        self._group = group
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        """What prometheus_client asks of a collector."""
+        status = self._snapshot()
+        lines: list[Mapping[str, Any]] = status.get("partitions", [])
+        yield from self._lag(lines)
+        if status.get("kind") == "meter":
+            yield from self._counting(lines)
+        if windows := status.get("windows"):
+            states = GaugeMetricFamily("tidemark_windows", "Windows by state.", labels=["state"])
+            for state, number in windows.items():
+                states.add_metric([state], number)
+            yield states
+        if (oldest := status.get("oldest_undelivered_s")) is not None:
+            yield GaugeMetricFamily("tidemark_oldest_undelivered_seconds", "Age of the oldest undelivered window.", value=oldest)
+
+    def _lag(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[Metric]:
+        lag = GaugeMetricFamily("tidemark_consumer_lag", "Records not yet durably processed.", labels=["group", "partition"])
+        for line in lines:
+            done = line.get("durable_offset", line.get("next_offset", line.get("archived_offset")))
+            if done is not None and line.get("end_offset") is not None:
+                topic = f":{line['topic']}" if "topic" in line else ""
+                lag.add_metric([self._group + topic, str(line["partition"])], max(0, line["end_offset"] - done))
+        yield lag
+
+    @staticmethod
+    def _counting(lines: Iterable[Mapping[str, Any]]) -> Iterable[Metric]:
+        events = CounterMetricFamily("tidemark_events", "Fates of the records of usage.events.", labels=["partition", "verdict"])
+        residual = GaugeMetricFamily("tidemark_conservation_residual", "Offsets without exactly one fate.", labels=["partition"])
+        for line in lines:
+            for verdict in VERDICTS:
+                events.add_metric([str(line["partition"]), verdict], line[verdict])
+            residual.add_metric([str(line["partition"])], line["residual"])
+        yield events
+        yield residual
+
+
+class WorkerMetrics:
+    """The registry of one worker: an own one, so that two workers in one test process do not meet."""
+
+    def __init__(self, group: str, snapshot: Snapshot) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(StatusCollector(group, snapshot))
+        self._close_to_delivered = Histogram(
+            "tidemark_close_to_delivered_seconds",
+            "From a window's closing to the provider's answer.",
+            buckets=CLOSE_TO_DELIVERED_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._outcomes = Counter(
+            "tidemark_delivery_outcomes_total", "Answers of providers.", ["provider", "outcome"], registry=self.registry
+        )
+
+    def delivered(self, seconds_since_close: float) -> None:
+        """A window that closed so long ago has its provider's answer."""
+        self._close_to_delivered.observe(max(0.0, seconds_since_close))
+
+    def outcome(self, provider: str, outcome: str) -> None:
+        """A provider answered a report; `outcome` is one of law 15."""
+        self._outcomes.labels(provider, outcome).inc()
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,71 @@
+"""The meter's writer: one idempotent producer, acks all; a call returns when every record is acknowledged (`streams.ports.Outbox`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from infra.delivery_log import say_outages_once
+from infra.faust_app import MAX_REQUEST_BYTES
+from streams.sends import Send
+from topics.errors import TidemarkError
+
+BATCH_BYTES = 256 * 1024
+"""aiokafka's default of 16 KiB makes a request of every fifty verdicts; a packed segment is larger anyway."""
+
+LINGER_MS = 2
+"""A flush has three steps, each awaited, so it pays this three times; 0 would send the first record of each step alone."""
+
+ACK_TIMEOUT_MS = 30_000
+"""How long a record may wait for its acknowledgement: longer than a leader's fail-over. Beyond it the worker ends, and starts again by
+reading what is durable: nothing was committed."""
+
+
+class NotAcknowledged(TidemarkError):
+    """A record was refused or not acknowledged in time; it may or may not be in the log."""
+
+
+class KafkaOutbox:
+    """See `streams.ports.Outbox`. Start it in the loop that uses it."""
+
+    def __init__(self, bootstrap: str, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connect; the broker is known to answer by now (`kafka_io.wait_until_reachable`)."""
+        say_outages_once()
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=f"{self._client_id}-outbox",
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+            request_timeout_ms=ACK_TIMEOUT_MS,
+        )
+        await producer.start()
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Close; everything that was awaited is acknowledged, nothing else matters."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def send_all(self, sends: Sequence[Send]) -> None:
+        """See `streams.ports.Outbox`."""
+        if self._producer is None:
+            raise NotAcknowledged("the producer is closed; nothing was sent")
+        send = self._producer.send
+        try:
+            futures = [await send(one.topic, one.value, one.key, one.partition, headers=list(one.headers)) for one in sends]
+            await asyncio.gather(*futures)
+        except KafkaError as error:
+            topics = ", ".join(sorted({one.topic for one in sends}))
+            raise NotAcknowledged(f"Kafka did not take {len(sends)} record(s) for {topics}: {type(error).__name__}: {error}") from error

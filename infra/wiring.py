@@ -1,0 +1,91 @@
+"""The composition root: settings in, one Faust app with its parts out. Only here do streams, sinks and infra meet."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from infra.clock import now_ms
+from infra.delivery import install
+from infra.face import Kind, Work, group
+from infra.faust_app import build_app
+from infra.metrics import WorkerMetrics
+from infra.settings import Settings
+from topics.catalog import EVENTS
+
+WAITING_BATCHES = 2
+"""Batches between delivery and the agent: one being applied, one ready, so that fetching and counting overlap; more only holds memory."""
+
+
+class Resource(Protocol):
+    """Something that lives as long as the app: started before it, stopped after it."""
+
+    async def start(self) -> None:
+        """Open it, in the app's loop."""
+        ...
+
+    async def stop(self) -> None:
+        """Close it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wired:
+    """One worker, ready to be served."""
+
+    app: Any
+    work: Work
+    resources: tuple[Resource, ...] = ()
+
+
+def worker_name(kind: Kind, settings: Settings) -> str:
+    """The worker's name, which is also its static membership; without one, one worker of a kind per machine."""
+    return settings.worker.name or f"{kind}-{socket.gethostname()}"
+
+
+def faust_app(kind: Kind, settings: Settings) -> Any:
+    """The Faust app of a kind of worker."""
+    name = worker_name(kind, settings)
+    scratch = Path(settings.worker.dir) if settings.worker.dir else Path(tempfile.mkdtemp(prefix=f"tidemark-{name}-"))
+    return build_app(
+        group(kind),
+        bootstrap=settings.kafka.bootstrap,
+        partitions=settings.kafka.partitions,
+        instance_id=name,
+        session_timeout_s=settings.worker.session_timeout_s,
+        datadir=scratch,
+    )
+
+
+def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
+    """usage.events → rows in usage.state → usage.windows (laws 0 to 11)."""
+    from infra.log_reader import KafkaLogReader
+    from infra.outbox import KafkaOutbox
+    from streams.agents import register
+    from streams.driver import Meter, MeterOptions
+    from streams.table import state_table
+
+    app = faust_app("meter", settings)
+    flow = install(app, [EVENTS])
+    outbox = KafkaOutbox(settings.kafka.bootstrap, worker_name("meter", settings))
+    meter = Meter(
+        flow=flow,
+        changelog=state_table(app, settings.kafka.partitions),
+        outbox=outbox,
+        log_reader=KafkaLogReader(settings.kafka.bootstrap),
+        options=MeterOptions(partitions=settings.kafka.partitions),
+        now_ms=now_ms,
+        random_bytes=os.urandom,
+    )
+    batches = app.channel(maxsize=WAITING_BATCHES)
+    flow.attach(meter, lambda batch: batches.put(value=batch))
+    register(app, batches, meter)
+    return Wired(app, meter, (outbox,))
+
+
+WIRINGS: Mapping[Kind, Callable[[Settings, WorkerMetrics], Wired]] = {"meter": wire_meter}
