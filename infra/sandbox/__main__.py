@@ -1,0 +1,67 @@
+"""`python -m infra.sandbox`: the sandbox alone. The key comes from STRIPE_API_KEY; without it every `sk_test_` key is accepted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from infra.sandbox.faults import FAULTS
+from infra.sandbox.knobs import Knobs
+from infra.sandbox.rules import rules_table
+from infra.sandbox.serve import serve
+from topics.errors import TidemarkError, UsageError
+
+
+def _rates(texts: list[str]) -> dict[str, float] | None:
+    if not texts:
+        return None
+    try:
+        return {name: float(share) for name, _, share in (text.partition("=") for text in texts)}
+    except ValueError as error:
+        raise UsageError("a fault is given as NAME=SHARE, for example lost=0.05") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.sandbox", description="A Stripe stand-in on this machine.")
+    parser.add_argument("--host", default="127.0.0.1", help="127.0.0.1, or 0.0.0.0 in a container")
+    parser.add_argument("--port", type=int, default=12111, help="0 takes a free one")
+    parser.add_argument("--state", default=".tidemark/sandbox", help="directory that keeps everything over restarts")
+    parser.add_argument("--calls-per-second", type=float, default=Knobs().calls_per_second)
+    parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
+    parser.add_argument("--only", help="faults only for this resource, for example usage_records")
+    parser.add_argument("--rules", action="store_true", help="print every rule with its source, and stop")
+    return parser
+
+
+def main() -> int:
+    """Runs the sandbox, or prints its rules as JSON lines; the exit code."""
+    given = _parser().parse_args()
+    if given.rules:
+        sys.stdout.writelines(json.dumps(rule.as_dict()) + "\n" for rule in rules_table())
+        return 0
+    try:
+        serve(
+            given.host,
+            given.port,
+            given.state,
+            seed=given.seed,
+            rates=_rates(given.fault),
+            only=given.only,
+            calls_per_second=given.calls_per_second,
+            ready=lambda url: _say(f"the sandbox listens on {url}"),
+        )
+    except TidemarkError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

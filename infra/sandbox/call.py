@@ -1,0 +1,47 @@
+"""What a handler is given: the validated call, the instant, the store, and how to name new objects."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from infra.sandbox import errors
+from infra.sandbox.knobs import Knobs
+from infra.sandbox.store import Store
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One validated call. `now_s` is the sandbox's clock, the same for everything that the call does."""
+
+    url: str
+    object_id: str
+    params: Json
+    version: str
+    now_s: float
+    store: Store
+    knobs: Knobs
+
+    @property
+    def now(self) -> int:
+        """The second, as Stripe stamps objects."""
+        return int(self.now_s)
+
+    def the(self, kind: str, object_id: str, *, param: str, in_url: bool = False) -> Json:
+        """The object with this id, or Stripe's refusal."""
+        body = self.store.get(kind, object_id)
+        if body is None:
+            raise errors.no_such(kind, object_id, param=param, in_url=in_url)
+        return body
+
+    def addressed(self, kind: str, param: str = "id") -> Json:
+        """The object that the URL names, or 404."""
+        return self.the(kind, self.object_id, param=param, in_url=True)
+
+
+def new_id(prefix: str) -> str:
+    """An id in Stripe's style: prefix and 24 characters, 88 bits of them random: a clash is not to be expected in any run."""
+    return f"{prefix}_1{os.urandom(12).hex()[:23]}"

@@ -1,0 +1,263 @@
+"""A call from its bytes to its answer, in Stripe's order: key, rate limiter, parameters, idempotency, execution, saving.
+
+`admit` decides without touching anything; `execute` has the effect and saves the answer in one transaction. Between the two a fault may
+wait: then the key is in use, and the same key is answered with 409.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import logging
+import os
+from dataclasses import dataclass, field
+
+from infra.sandbox import errors, expand, form, idempotency, shapes, versions
+from infra.sandbox.call import Call, Json
+from infra.sandbox.clock import Clock
+from infra.sandbox.errors import ApiError
+from infra.sandbox.faults import FaultName, Plan
+from infra.sandbox.idempotency import Replay, Saved
+from infra.sandbox.knobs import Knobs
+from infra.sandbox.limiter import Limiter
+from infra.sandbox.params import validate
+from infra.sandbox.routes import Endpoint, route
+from infra.sandbox.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request: header names in lower case, `query` without its question mark. `monotonic_s` is for the rate limiter."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    monotonic_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; `endpoint` and `fault` are for the counters and the wire faults, `error` is the kind of a refusal."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    endpoint: str
+    fault: FaultName | None = None
+    error: str | None = None
+    replayed: bool = False
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A call that may execute. Its key is in use until `execute` ends."""
+
+    endpoint: Endpoint
+    call: Call
+    headers: dict[str, str]
+    request_id: str
+    key: str | None
+    path: str
+    fingerprint: str
+    fault: FaultName | None
+
+
+@dataclass(slots=True)
+class Engine:
+    """The rules over one store. Not thread-safe: one event loop calls it."""
+
+    store: Store
+    clock: Clock
+    knobs: Knobs
+    api_key: str | None
+    plan: Plan
+    limiter: Limiter
+    _in_flight: set[str] = field(default_factory=set)
+
+    def admit(self, request: Request) -> Admitted | Answer:
+        """The call, ready to execute, or the answer that needs no execution."""
+        key = request.headers.get("idempotency-key") if request.method == "POST" else None
+        headers = {"Request-Id": new_request_id()}
+        if key is not None:
+            headers["Idempotency-Key"] = key[: idempotency.LONGEST_KEY].encode("ascii", "replace").decode()
+        name = "unknown"
+        fault: FaultName | None = None
+        try:
+            version = self._identified(request)
+            headers["Stripe-Version"] = version
+            found = route(request.method, request.path, version)
+            if found is None:
+                raise errors.unknown_url(request.method, request.path)
+            endpoint, object_id = found
+            name = endpoint.name
+            fault = self.plan.draw(endpoint.resource, key or f"{request.method} {request.path}?{request.query}")
+            self._limit(endpoint, request.monotonic_s, fault)
+            tree = form_of(request)
+            params = validate(endpoint.spec, tree)
+        except ApiError as error:
+            return _refusal(error, headers, name, fault)
+        now_s = self.clock.now_s()
+        call = Call(request.path, object_id, params, version, now_s, self.store, self.knobs)
+        admitted = Admitted(endpoint, call, headers, headers["Request-Id"], key, request.path, "", fault)
+        if key is None:
+            return admitted
+        admitted.fingerprint = idempotency.fingerprint(tree)
+        return self._once(admitted, key, now_s)
+
+    def _identified(self, request: Request) -> str:
+        """Checks the API key and gives the API version."""
+        self.check_key(request.headers.get("authorization", ""))
+        return versions.checked(request.headers.get("stripe-version", self.knobs.default_version))
+
+    def check_key(self, authorization: str) -> None:
+        """Raises 401 unless the header carries the key, as Bearer or as the user name of Basic."""
+        scheme, _, credentials = authorization.strip().partition(" ")
+        given = credentials.strip()
+        if scheme.lower() == "basic":
+            try:
+                given = base64.b64decode(given, validate=True).decode().partition(":")[0]
+            except ValueError:
+                given = ""
+        elif scheme.lower() != "bearer":
+            given = ""
+        if not given:
+            raise errors.no_key()
+        if self.api_key is not None:
+            known = hmac.compare_digest(given.encode(), self.api_key.encode())
+        else:
+            known = given.startswith("sk_test_")
+        if not known:
+            raise errors.bad_key()
+
+    def _limit(self, endpoint: Endpoint, monotonic_s: float, fault: FaultName | None) -> None:
+        reason = self.limiter.refuses(endpoint.resource, monotonic_s)
+        if reason is None and fault == "429":
+            reason = "endpoint-rate"
+        if reason is not None:
+            raise errors.rate_limited(reason)
+        if fault == "503":
+            raise errors.unavailable()
+
+    def _once(self, admitted: Admitted, key: str, now_s: float) -> Admitted | Answer:
+        """The idempotency layer: the call goes on, or is answered from what was saved, or is refused."""
+        name, headers, fault = admitted.endpoint.name, admitted.headers, admitted.fault
+        decision = idempotency.decide(
+            key,
+            admitted.path,
+            admitted.fingerprint,
+            saved=self.store.answer(key),
+            in_flight=key in self._in_flight or fault == "409",
+            now_s=now_s,
+            ttl_s=self.knobs.idempotency_ttl_s,
+        )
+        if isinstance(decision, ApiError):
+            return _refusal(decision, headers, name, fault)
+        if isinstance(decision, Replay):
+            saved = decision.saved
+            replayed = {**_json(headers), "Original-Request": saved.request_id, "Idempotent-Replayed": "true"}
+            return Answer(saved.status, saved.body, replayed, name, fault, error="replayed" if saved.status >= 400 else None, replayed=True)
+        self._in_flight.add(key)
+        return admitted
+
+    def execute(self, admitted: Admitted) -> Answer:
+        """The effect, its answer, and the key's record.
+
+        Side effects: 1. objects and cells and 2. the saved answer, in one transaction: a crash leaves both or neither. 3. The key is free
+        again: in memory only, so a crash frees it too, and the retry executes or replays by what 1 and 2 left.
+        """
+        try:
+            return self._answer(admitted)
+        except Exception:  # a mistake of ours: the transaction is rolled back, nothing is saved, the caller may retry
+            log.exception("the sandbox failed in %s", admitted.endpoint.name)
+            return _refusal(errors.server_error(), admitted.headers, admitted.endpoint.name, admitted.fault)
+        finally:
+            if admitted.key is not None:
+                self._in_flight.discard(admitted.key)
+
+    def _answer(self, admitted: Admitted) -> Answer:
+        """The effect and its answer in one transaction; a refusal in another, so that it is saved and what the handler wrote is undone."""
+        headers, name, fault = admitted.headers, admitted.endpoint.name, admitted.fault
+        try:
+            with self.store.transaction():
+                if fault == "500":
+                    raise errors.server_error()
+                body = self._effect(admitted)
+                if fault == "500_effect":
+                    answer = _refusal(errors.server_error(), headers, name, fault)
+                else:
+                    answer = Answer(200, json.dumps(body, separators=(",", ":")).encode(), _json(headers), name, fault)
+                self._save(admitted, answer)
+                return answer
+        except ApiError as error:
+            answer = _refusal(error, headers, name, fault)
+        with self.store.transaction():
+            self._save(admitted, answer)
+        return answer
+
+    def _effect(self, admitted: Admitted) -> Json:
+        body = admitted.endpoint.handler(admitted.call)
+        paths = admitted.call.params.get("expand") or []
+        if not paths:
+            return body
+        return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.call.version))
+
+    def _expandable(self, object_id: str, version: str) -> Json | None:
+        """Customers, products and prices can stand in for their ids."""
+        body = self.store.any(object_id)
+        if body is None or body["object"] not in {"customer", "product", "price"}:
+            return None
+        if body["object"] == "price":
+            return shapes.price(body, version)
+        return dict(shapes.product(body, version)) if body["object"] == "product" else body
+
+    def _save(self, admitted: Admitted, answer: Answer) -> None:
+        if admitted.key is None:
+            return
+        answer.headers["Original-Request"] = admitted.request_id
+        saved_at_s = admitted.call.now_s
+        self.store.save_answer(
+            Saved(admitted.key, admitted.path, admitted.fingerprint, answer.status, answer.body, admitted.request_id, saved_at_s)
+        )
+
+    def prune(self) -> None:
+        """Forgets answers that are past their time, some at once; called now and then."""
+        with self.store.transaction():
+            self.store.prune_answers(self.clock.now_s() - self.knobs.idempotency_ttl_s)
+
+
+def form_of(request: Request) -> form.Tree:
+    """The parameters of a call: the body of a POST, the query of anything else."""
+    if request.method != "POST":
+        return form.decode(request.query)
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.body and content_type not in {"application/x-www-form-urlencoded", ""}:
+        raise errors.bad_content_type()
+    try:
+        text = request.body.decode()
+    except UnicodeDecodeError as error:
+        raise errors.bad_form("the form is not UTF-8") from error
+    return form.decode(text)
+
+
+def new_request_id() -> str:
+    """A request id in Stripe's style."""
+    return "req_" + os.urandom(7).hex()
+
+
+def _json(headers: dict[str, str]) -> dict[str, str]:
+    headers["Content-Type"] = "application/json"
+    return headers
+
+
+def _refusal(error: ApiError, headers: dict[str, str], name: str, fault: FaultName | None) -> Answer:
+    _json(headers)
+    if 400 <= error.status < 500 and error.status not in {409, 429}:
+        headers["Stripe-Should-Retry"] = "false"
+    if error.limited_by is not None:
+        headers["Stripe-Rate-Limited-Reason"] = error.limited_by
+    return Answer(error.status, error.body(), headers, name, fault, error=error.kind)

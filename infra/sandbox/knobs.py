@@ -1,0 +1,50 @@
+"""What Stripe leaves undocumented, as numbers that a test or an operator can turn.
+
+Each knob is named by the rule that uses it (`rules.py`), so that `tidemark sandbox --rules` shows rule, source and value together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NEWEST_VERSION = "2026-10-28.endive"
+"""What a new account would be on: the default of the official Python client that we pin. It is past the removal of usage records,
+so that a caller who forgets to pin the old version fails here as it would fail at Stripe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Tolerances and limits of one sandbox; the defaults are what the documentation says or, where it is silent, the stricter guess."""
+
+    calls_per_second: float = 100.0
+    """Calls a second for the account before 429; Stripe: 100 live."""
+
+    endpoint_calls_per_second: Mapping[str, float] = field(default_factory=dict)
+    """Further limits by resource name (`usage_records`, `prices`, ...), calls a second; none by default."""
+
+    default_version: str = NEWEST_VERSION
+    """API version of a call without a `Stripe-Version` header."""
+
+    idempotency_ttl_s: int = 86_400
+    """Seconds, on the sandbox's clock, for which a key replays its first answer; Stripe prunes keys once they are at least 24 hours old."""
+
+    grace_s: int = 300
+    """Seconds at the beginning of a period in which usage of the last `grace_s` of the old period is still taken (aggregate `sum` only).
+    Stripe says "the first few minutes" and guarantees nothing; 0 makes every report at the edge fail that is not early."""
+
+    future_s: int = 300
+    """Seconds that a usage timestamp may lie ahead of the sandbox's clock. Stripe says "must not be in the future"; senders in the field use +5 minutes."""
+
+    period_start_taken: bool = False
+    """Whether usage stamped with the very second at which the period starts is taken. Stripe's error says "must be after", so: no."""
+
+    backdated_usage: bool = True
+    """Whether a subscription backdated without an anchor takes usage from its start date on (its first period then starts there) or only
+    from its creation on. Stripe documents the invoice of such a subscription, not its usage."""
+
+    hold_ms: int = 400
+    """Milliseconds that the fault `hold` keeps a key in use after the connection broke; long enough for a retry to meet the 409."""
+
+    delay_ms: int = 250
+    """Milliseconds that the fault `delay` waits before the effect."""

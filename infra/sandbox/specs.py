@@ -1,0 +1,170 @@
+"""The parameters of every endpoint that the sandbox has: names and kinds as in Stripe's OpenAPI description (2023-08-16 and newer).
+
+A parameter that Stripe has and the sandbox does not implement is refused as unknown, because accepting it without its effect would be a lie.
+"""
+
+from __future__ import annotations
+
+from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp
+
+ID = String(255)
+EXPAND: Spec = {"expand": Param(Array(String(), 20))}
+METADATA: Spec = {"metadata": Param(Metadata(), unsets=True)}
+PAGE: Spec = {"limit": Param(Integer(1, 100)), "starting_after": Param(ID), "ending_before": Param(ID), **EXPAND}
+COUNT = Integer(0)
+
+INTERVALS = ("day", "week", "month", "year")
+AGGREGATES = ("sum", "last_during_period", "last_ever", "max")
+STATUSES = ("active", "all", "canceled", "ended", "incomplete", "incomplete_expired", "past_due", "paused", "trialing", "unpaid")
+
+_PRORATION = Param(Enum(("always_invoice", "create_prorations", "none")))
+_PAYMENT = Param(Enum(("allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete")))
+_COLLECTION = Param(Enum(("charge_automatically", "send_invoice")))
+_ITEM_THRESHOLDS = Param(Hash({"usage_gte": Param(Integer(1), required=True)}), unsets=True)
+_THRESHOLDS = Param(Hash({"amount_gte": Param(Integer(1)), "reset_billing_cycle_anchor": Param(Boolean())}), unsets=True)
+_OPTIONAL_TEXT = Param(String(), unsets=True)
+
+PRODUCT_CREATE: Spec = {
+    "name": Param(String(), required=True),
+    "id": Param(ID),
+    "active": Param(Boolean()),
+    "description": Param(String()),
+    "unit_label": Param(String(12)),
+    **METADATA,
+    **EXPAND,
+}
+PRODUCT_UPDATE: Spec = {
+    "name": Param(String()),
+    "active": Param(Boolean()),
+    "description": _OPTIONAL_TEXT,
+    "unit_label": Param(String(12), unsets=True),
+    **METADATA,
+    **EXPAND,
+}
+PRODUCT_LIST: Spec = {"active": Param(Boolean()), "ids": Param(Array(ID)), **PAGE}
+
+_RECURRING: Spec = {
+    "interval": Param(Enum(INTERVALS), required=True),
+    "interval_count": Param(Integer(1)),
+    "usage_type": Param(Enum(("licensed", "metered"))),
+    "aggregate_usage": Param(Enum(AGGREGATES)),
+    "meter": Param(ID),
+}
+PRICE_CREATE: Spec = {
+    "currency": Param(String(3), required=True),
+    "product": Param(ID),
+    "product_data": Param(
+        Hash({"name": Param(String(), required=True), "id": Param(ID), "active": Param(Boolean()), "unit_label": Param(String(12)), **METADATA})
+    ),
+    "unit_amount": Param(Integer(0)),
+    "unit_amount_decimal": Param(Decimal()),
+    "recurring": Param(Hash(_RECURRING)),
+    "billing_scheme": Param(Enum(("per_unit",))),
+    "active": Param(Boolean()),
+    "nickname": Param(String()),
+    "lookup_key": Param(String(200)),
+    "transfer_lookup_key": Param(Boolean()),
+    "tax_behavior": Param(Enum(("exclusive", "inclusive", "unspecified"))),
+    **METADATA,
+    **EXPAND,
+}
+PRICE_UPDATE: Spec = {
+    "active": Param(Boolean()),
+    "nickname": _OPTIONAL_TEXT,
+    "lookup_key": Param(String(200), unsets=True),
+    "transfer_lookup_key": Param(Boolean()),
+    **METADATA,
+    **EXPAND,
+}
+PRICE_LIST: Spec = {
+    "active": Param(Boolean()),
+    "product": Param(ID),
+    "type": Param(Enum(("one_time", "recurring"))),
+    "currency": Param(String(3)),
+    "lookup_keys": Param(Array(String(200), 10)),
+    "recurring": Param(Hash({"interval": Param(Enum(INTERVALS)), "usage_type": Param(Enum(("licensed", "metered"))), "meter": Param(ID)})),
+    **PAGE,
+}
+
+CUSTOMER_CREATE: Spec = {
+    "email": Param(String(512)),
+    "name": Param(String(256)),
+    "description": Param(String()),
+    "phone": Param(String(20)),
+    **METADATA,
+    **EXPAND,
+}
+CUSTOMER_UPDATE: Spec = {
+    "email": Param(String(512), unsets=True),
+    "name": Param(String(256), unsets=True),
+    "description": _OPTIONAL_TEXT,
+    "phone": Param(String(20), unsets=True),
+    **METADATA,
+    **EXPAND,
+}
+CUSTOMER_LIST: Spec = {"email": Param(String(512)), **PAGE}
+
+_NEW_ITEM: Spec = {
+    "price": Param(ID, required=True),
+    "quantity": Param(COUNT),
+    "billing_thresholds": _ITEM_THRESHOLDS,
+    **METADATA,
+}
+SUBSCRIPTION_CREATE: Spec = {
+    "customer": Param(ID, required=True),
+    "items": Param(Array(Hash(_NEW_ITEM), 20), required=True),
+    "backdate_start_date": Param(Timestamp()),
+    "billing_cycle_anchor": Param(Timestamp()),
+    "billing_thresholds": _THRESHOLDS,
+    "cancel_at_period_end": Param(Boolean()),
+    "collection_method": _COLLECTION,
+    "currency": Param(String(3)),
+    "days_until_due": Param(COUNT),
+    "description": Param(String(500)),
+    "off_session": Param(Boolean()),
+    "payment_behavior": _PAYMENT,
+    "proration_behavior": _PRORATION,
+    **METADATA,
+    **EXPAND,
+}
+SUBSCRIPTION_UPDATE: Spec = {
+    "billing_thresholds": _THRESHOLDS,
+    "cancel_at_period_end": Param(Boolean()),
+    "collection_method": _COLLECTION,
+    "days_until_due": Param(COUNT),
+    "description": Param(String(500), unsets=True),
+    "payment_behavior": _PAYMENT,
+    "proration_behavior": _PRORATION,
+    **METADATA,
+    **EXPAND,
+}
+SUBSCRIPTION_CANCEL: Spec = {"invoice_now": Param(Boolean()), "prorate": Param(Boolean()), **EXPAND}
+SUBSCRIPTION_LIST: Spec = {"customer": Param(ID), "price": Param(ID), "status": Param(Enum(STATUSES)), **PAGE}
+
+ITEM_CREATE: Spec = {
+    "subscription": Param(ID, required=True),
+    **_NEW_ITEM,
+    "payment_behavior": _PAYMENT,
+    "proration_behavior": _PRORATION,
+    **EXPAND,
+}
+ITEM_UPDATE: Spec = {
+    "quantity": Param(COUNT),
+    "billing_thresholds": _ITEM_THRESHOLDS,
+    "payment_behavior": _PAYMENT,
+    "proration_behavior": _PRORATION,
+    **METADATA,
+    **EXPAND,
+}
+ITEM_DELETE: Spec = {"clear_usage": Param(Boolean()), "proration_behavior": _PRORATION}
+ITEM_LIST: Spec = {"subscription": Param(ID, required=True), **PAGE}
+
+USAGE_CREATE: Spec = {
+    "quantity": Param(COUNT, required=True),
+    "timestamp": Param(Timestamp(now=True)),
+    "action": Param(Enum(("increment", "set"))),
+    **EXPAND,
+}
+SUMMARY_LIST: Spec = PAGE
+RETRIEVE: Spec = EXPAND
+NOTHING: Spec = {}

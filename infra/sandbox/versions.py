@@ -1,0 +1,26 @@
+"""API versions: `YYYY-MM-DD` or `YYYY-MM-DD.name`, ordered by their date.
+
+The one border that matters here is 2025-03-31.basil, which removed usage records and moved a subscription's period to its items
+(https://docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing).
+"""
+
+from __future__ import annotations
+
+import re
+
+from infra.sandbox import errors
+
+BASIL = "2025-03-31"
+_FORM = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:\.[a-z][a-z0-9_]*)?")
+
+
+def checked(version: str) -> str:
+    """`version` if it has the form of one, else ApiError 400. That such a version was really published is not checked."""
+    if _FORM.fullmatch(version) is None:
+        raise errors.bad_version(version[:40])
+    return version
+
+
+def is_basil(version: str) -> bool:
+    """Whether the version is 2025-03-31.basil or newer: no usage records, periods on the items."""
+    return version[:10] >= BASIL
