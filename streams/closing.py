@@ -30,8 +30,9 @@ class Closing:
 
     def __init__(self) -> None:
         self.closed_until_ms = -1
+        self.asked_at_ms = -1
         self.barrier: tuple[int, int] | None = None
-        """(wall clock when it was taken, last stable offset then)."""
+        """(wall clock when it was asked for, last stable offset after that)."""
         self.touched: dict[int, Row] = {}
         self.waiting: dict[int, dict[int, Row]] = {}
         self._times: list[int] = []
@@ -47,13 +48,16 @@ class Closing:
     def tick(self, state: PartitionState, durable_offset: int, now_ms: int, last_stable_offset: int | None) -> bool:
         """Sort what changed, take or pass the barrier. True: the next tick wants the last stable offset, asked after this call."""
         self._sort(state, now_ms)
-        if self.barrier is None and last_stable_offset is not None:
-            self.barrier = (now_ms, last_stable_offset)
+        if self.barrier is None and last_stable_offset is not None and self.asked_at_ms >= 0:
+            # The offset was asked for after that tick, so all that was in the log at that moment lies below it.
+            self.barrier = (self.asked_at_ms, last_stable_offset)
         if self.barrier is not None and durable_offset >= self.barrier[1]:
             self.closed_until_ms = max(self.closed_until_ms, self.barrier[0])
             self.barrier = None
         self._ripen(state, now_ms)
-        return self.barrier is None and bool(self._times) and self._times[0] <= now_ms
+        wants = self.barrier is None and bool(self._times) and self._times[0] <= now_ms
+        self.asked_at_ms = now_ms if wants else -1
+        return wants
 
     def _sort(self, state: PartitionState, now_ms: int) -> None:
         for key, row in self.touched.items():
@@ -102,6 +106,8 @@ class Closing:
     def due(self, durable_rev: int, limit: int) -> list[Row]:
         """Rows to emit now: ready, and durable as they stand (`rev` < `durable_rev`)."""
         found: list[Row] = []
+        for key in [key for key, row in self.ready.items() if not row.pending]:
+            del self.ready[key]
         for row in self.ready.values():
             if row.rev < durable_rev:
                 found.append(row)

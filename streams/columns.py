@@ -14,10 +14,10 @@ from streams.rows import Row
 from streams.state import PartitionState
 from topics.batch import Batch
 from topics.content_hash import field
-from topics.event import CONTROL_PREFIX, MAX_DEPTH, Event
+from topics.event import CONTROL_PREFIX, MAX_DEPTH, Event, Rejection
 from topics.home import home_of
 from topics.instants import US_PER_MS, US_PER_S, parse_us
-from topics.judging import Control, Rejection, Rerouted, Setting, Usage, judge, scaled_quantity, selected
+from topics.judging import Control, Rerouted, Setting, Usage, judge, scaled_quantity, selected
 from topics.meters import BEGINNING_S, COUNT, Meter
 from topics.quantity import LIMIT, ONE, Digits
 from topics.windows import Window
@@ -29,28 +29,60 @@ _MAX_CACHED: Final = 1 << 20
 """Entries of a cache before it is emptied: it must not grow with history."""
 
 
-class Customer:
-    """A customer at home here: cached name, id prefixes by source, cells by meter and grid start."""
+class Source:
+    """What all events of one customer and source share: the keyed prefix of their ids, the first hashed bytes by meter."""
 
-    __slots__ = ("cells", "heads", "name", "prefixes")
+    __slots__ = ("heads", "prefix")
+
+    def __init__(self, prefix: bytes) -> None:
+        self.prefix = prefix
+        self.heads: dict[str, bytes] = {}
+
+
+class Customer:
+    """A customer at home here: name, sources, and cells (rows) by grid start and meter."""
+
+    __slots__ = ("cells", "name", "sources")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.cells: dict[int, Row | None] = {}
-        self.prefixes: dict[str, bytes] = {}
-        self.heads: dict[tuple[str, str], bytes] = {}
+        self.cells: dict[int, Row] = {}
+        self.sources: dict[str, Source] = {}
 
 
 class Plan:
-    """The meters of one event type, where each has had one version from the beginning; else `meters` is None and every event is asked."""
+    """The meters of one event type, where each has had one version from the beginning; else `meters` is None and the reference is asked."""
 
-    __slots__ = ("filtered", "meters")
+    __slots__ = ("meters", "only_count", "only_meter")
 
     def __init__(self, state: PartitionState, event_type: str) -> None:
         versions = [state.definitions.meters[slug] for slug in state.definitions.by_type.get(event_type, ())]
-        plain = all(len(found) == 1 and found[0].valid_from_s == BEGINNING_S and not found[0].removed for found in versions)
-        self.meters: tuple[Meter, ...] | None = tuple(found[0].meter for found in versions) if plain and versions else None
-        self.filtered = bool(self.meters) and any(meter.where for meter in self.meters or ())
+        steady = all(len(found) == 1 and found[0].valid_from_s == BEGINNING_S and not found[0].removed for found in versions)
+        steady = steady and bool(versions) and not event_type.startswith(CONTROL_PREFIX)
+        self.meters: tuple[Meter, ...] | None = tuple(found[0].meter for found in versions) if steady else None
+        only = self.meters[0] if self.meters and len(self.meters) == 1 and not self.meters[0].where else None
+        self.only_meter = only
+        self.only_count = [(only, ONE)] if only is not None and only.value == COUNT else None
+
+    def postings(self, event: Event, instant_us: int, state: PartitionState) -> list[tuple[Meter, int]] | None:
+        """Meter and quantity × 10¹² of each posting; None where one is at fault and the reference must say how."""
+        found: list[tuple[Meter, int]] = []
+        meters = self.meters or ()
+        if self.only_meter is None and any(meter.where for meter in meters):
+            meters = tuple(selected(event, instant_us // US_PER_S, state.definitions))
+        for meter in meters:
+            data = event.data
+            value = data.get(meter.value) if type(data) is dict else None
+            if meter.value == COUNT:
+                scaled: int | Rejection = ONE
+            elif type(value) is int and 0 <= value <= LIMIT:
+                scaled = value * ONE
+            else:
+                scaled = scaled_quantity(event, meter)
+            if isinstance(scaled, Rejection):
+                return None
+            found.append((meter, scaled))
+        return found or None
 
 
 class Columns:
@@ -61,7 +93,6 @@ class Columns:
         self.ids: list[str] = []
         self.prefixes: list[bytes] = []
         self.occurred_at_us: list[int] = []
-        self.sources: list[str] = []
         # one entry a posting: which usage row it belongs to, its window's row, quantity × 10¹², first hashed bytes
         self.of: list[int] = []
         self.rows: list[Row] = []
@@ -74,9 +105,9 @@ class Reader:
 
     def __init__(self, state: PartitionState) -> None:
         self.state = state
-        self.customers: dict[bytes, Customer | None] = {}
+        self.customers: dict[bytes | None, Customer | None] = {}
         self.plans: dict[str, Plan] = {}
-        self.minutes: dict[str, int | None] = {}
+        self.seconds: dict[str, int | None] = {}
         self.meter_numbers: dict[str, int] = {}
         self.fresh: dict[Window, Row] = {}
         """Rows of this stretch that took no event yet."""
@@ -90,12 +121,54 @@ class Reader:
                 customer.cells.clear()
         self.version = self.state.definitions.version
 
-    def _customer(self, key: bytes) -> Customer | None:
+    def plain(self, batch: Batch, at: int, columns: Columns) -> int:
+        """Take plain records from position `at` on; returns the position of the first that is not plain, or the end.
+
+        It stops where the log's now moves, at a hole in the offsets, at a header, and at whatever the reference must judge.
+        """
+        state, clocks = self.state, self.state.clocks
+        offsets, stamps, headers = batch.offsets, batch.timestamps_ms, batch.headers
+        keys, values = batch.keys, batch.values
+        customers, plans, seconds = self.customers.get, self.plans.get, self.seconds.get
+        now_ms, final_until_us, next_offset = clocks.now_ms, clocks.final_until_us, state.counters.next_offset
+        ahead_us = (now_ms + state.definitions.timing.future_ms) * US_PER_MS
+        for at in range(at, len(offsets)):  # noqa: B020, PLR1704 - `at` is where the loop stands when it breaks
+            value = values[at]
+            if stamps[at] > now_ms or offsets[at] != next_offset or headers[at] or value is None:
+                break
+            customer = customers(keys[at]) or self._customer(keys[at])
+            if customer is None or len(value) > _MAX_PLAIN_BYTES or not value.isascii():
+                break
+            if len(value) > 2 * MAX_DEPTH and value.count(b"{") + value.count(b"[") > MAX_DEPTH:
+                break
+            try:
+                event = _decode(value)
+            except (msgspec.DecodeError, RecursionError):
+                break
+            text, plan = event.time, plans(event.type) or self._plan(event.type)
+            if event.subject != customer.name or event.specversion != "1.0" or not event.id or not event.source or text is None:
+                break
+            instant_us = seconds(text[:19])
+            if text[19:] != "Z" or instant_us is None:
+                instant_us = self._instant_us(text)
+            if plan.meters is None or instant_us is None or not final_until_us <= instant_us <= ahead_us:
+                break
+            postings = plan.only_count or plan.postings(event, instant_us, state)
+            if postings is None:
+                break
+            self.post(columns, at, customer, event, instant_us, postings)
+            next_offset += 1
+        else:
+            at = len(offsets)
+        state.counters.next_offset = next_offset
+        return at
+
+    def _customer(self, key: bytes | None) -> Customer | None:
         """The customer of a key that is at home here; None where it is not, or is no text."""
         if len(self.customers) >= _MAX_CACHED:
             self.customers.clear()
         customer = None
-        if home_of(key, self.state.partitions) == self.state.partition:
+        if key is not None and home_of(key, self.state.partitions) == self.state.partition:
             try:
                 customer = Customer(key.decode())
             except UnicodeDecodeError:
@@ -103,60 +176,33 @@ class Reader:
         self.customers[key] = customer
         return customer
 
-    def plain(self, key: bytes | None, value: bytes | None, now_ms: int) -> tuple[Customer, Event, int, tuple[Meter, ...]] | None:
-        """Customer, event, microseconds and meters of a plain record; None where the reference must judge it."""
-        if key is None or value is None or len(value) > _MAX_PLAIN_BYTES or not value.isascii():
-            return None
-        customer = self.customers.get(key) or self._customer(key)
-        if customer is None or (len(value) > 2 * MAX_DEPTH and value.count(b"{") + value.count(b"[") > MAX_DEPTH):
-            return None
-        try:
-            event = _decode(value)
-        except (msgspec.DecodeError, RecursionError):
-            return None
-        if event.subject != customer.name or event.specversion != "1.0" or not event.id or not event.source or event.time is None:
-            return None
-        event_type = event.type
-        plan = self.plans.get(event_type)
-        if plan is None:
-            plan = self.plans[event_type] = Plan(self.state, event_type)
-        if plan.meters is None or event_type.startswith(CONTROL_PREFIX):
-            return None
-        instant_us = self._instant_us(event.time)
-        if instant_us is None or instant_us < self.state.clocks.final_until_us:
-            return None
-        if instant_us > (now_ms + self.state.definitions.timing.future_ms) * US_PER_MS:
-            return None
-        meters = plan.meters
-        if plan.filtered:
-            meters = tuple(selected(event, instant_us // US_PER_S, self.state.definitions))
-            if not meters:
-                return None
-        return customer, event, instant_us, meters
+    def _plan(self, event_type: str) -> Plan:
+        if len(self.plans) >= 10_000:  # types come from producers: a mistaken one must not fill the memory
+            self.plans.clear()
+        plan = self.plans[event_type] = Plan(self.state, event_type)
+        return plan
 
     def _instant_us(self, text: str) -> int | None:
-        """`2026-11-03T10:00:05[.123]Z` by a cache of its minutes; None for any other form."""
-        if len(text) < 20 or text[-1] != "Z" or text[16] != ":" or len(text) > 27:
+        """`2026-11-03T10:00:05[.123456]Z` by a cache of its seconds; None for any other form."""
+        if not 20 <= len(text) <= 27 or text[-1] != "Z" or not text.isascii():
             return None
-        minute = self.minutes.get(text[:16], -1)
-        if minute == -1:
-            if len(self.minutes) >= _MAX_CACHED:
-                self.minutes.clear()
-            minute = self.minutes[text[:16]] = parse_us(text[:16] + ":00Z")
-        seconds, fraction = text[17:19], text[20:-1]
-        if minute is None or not seconds.isdigit() or not seconds.isascii() or seconds > "59":
+        second = text[:19]
+        instant_us = self.seconds.get(second, -1)
+        if instant_us == -1:
+            if len(self.seconds) >= _MAX_CACHED:
+                self.seconds.clear()
+            instant_us = self.seconds[second] = parse_us(second + "Z")
+        fraction = text[20:-1]
+        if instant_us is None or len(text) == 20:
+            return instant_us
+        if text[19] != "." or not fraction.isdigit():
             return None
-        if len(text) == 20:
-            return minute + int(seconds) * US_PER_S
-        if text[19] != "." or not fraction.isdigit() or not fraction.isascii():
-            return None
-        return minute + int(seconds) * US_PER_S + int(fraction.ljust(6, "0"))
+        return instant_us + int(fraction.ljust(6, "0"))
 
     def row(self, customer: Customer, meter: Meter, instant_s: int) -> Row:
         """The row of the window that holds the instant, or a new one that is not registered yet."""
         number = self.meter_numbers.setdefault(meter.slug, len(self.meter_numbers))
-        grid_s = instant_s // meter.window_s * meter.window_s
-        cell = (grid_s << 16) | number
+        cell = (instant_s // meter.window_s << 16) | number
         row = customer.cells.get(cell)
         if row is not None:
             return row
@@ -183,54 +229,34 @@ class Reader:
             postings.append((meter, posting.scaled))
         self.post(columns, at, customer, usage.event, usage.occurred_at_us, postings)
 
+    def _source(self, customer: Customer, name: str) -> Source:
+        if len(customer.sources) >= 1024:  # a producer that puts an id into `source` must not fill the memory
+            customer.sources.clear()
+        source = customer.sources[name] = Source(self.state.digester.prefix(customer.name, name))
+        return source
+
     def post(
         self, columns: Columns, at: int, customer: Customer, event: Event, occurred_at_us: int, postings: list[tuple[Meter, int]]
     ) -> None:
         """Append one event and its postings."""
-        source = event.source
-        prefix = customer.prefixes.get(source)
-        if prefix is None:
-            if len(customer.prefixes) >= 1024:  # a producer that puts an id into `source` must not fill the memory
-                customer.prefixes.clear()
-                customer.heads.clear()
-            prefix = customer.prefixes[source] = self.state.digester.prefix(customer.name, source)
+        source = customer.sources.get(event.source) or self._source(customer, event.source)
         index = len(columns.at)
         columns.at.append(at)
         columns.ids.append(event.id)
-        columns.prefixes.append(prefix)
+        columns.prefixes.append(source.prefix)
         columns.occurred_at_us.append(occurred_at_us)
-        columns.sources.append(source)
         instant_s = occurred_at_us // US_PER_S
         for meter, scaled in postings:
-            head = customer.heads.get((meter.slug, source))
+            head = source.heads.get(meter.slug)
             if head is None:
-                head = customer.heads[meter.slug, source] = field(customer.name) + field(meter.slug) + field(source)
+                head = source.heads[meter.slug] = field(customer.name) + field(meter.slug) + field(event.source)
             columns.of.append(index)
             columns.rows.append(self.row(customer, meter, instant_s))
             columns.scaled.append(scaled)
             columns.heads.append(head)
 
-    def slow(self, batch: Batch, at: int, now_ms: int) -> Rejection | Rerouted | Control | Usage:
+    def slow(self, batch: Batch, at: int) -> Rejection | Rerouted | Control | Usage:
         """The reference's judgement of one record."""
         state = self.state
-        setting = Setting(state.partition, state.partitions, now_ms, state.clocks.final_until_us, state.definitions)
+        setting = Setting(state.partition, state.partitions, state.clocks.now_ms, state.clocks.final_until_us, state.definitions)
         return judge(batch.keys[at], batch.values[at], batch.headers[at], batch.timestamps_ms[at], setting)
-
-
-def quantities(event: Event, meters: tuple[Meter, ...]) -> list[tuple[Meter, int]] | None:
-    """Meter and quantity × 10¹² of each posting; None where one is at fault and the reference must say how."""
-    found: list[tuple[Meter, int]] = []
-    for meter in meters:
-        if meter.value == COUNT:
-            found.append((meter, ONE))
-            continue
-        data = event.data
-        value = data.get(meter.value) if type(data) is dict else None
-        if type(value) is int and 0 <= value <= LIMIT:
-            found.append((meter, value * ONE))
-            continue
-        scaled = scaled_quantity(event, meter)
-        if isinstance(scaled, Rejection):
-            return None
-        found.append((meter, scaled))
-    return found

@@ -42,16 +42,15 @@ class Digester:
         name = customer.encode()
         return hashlib.blake2b(len(name).to_bytes(4, "little") + name + source.encode(), digest_size=16, key=self.key).digest()
 
-    def digests(self, prefixes: list[bytes], ids: list[str]) -> U64:
-        """An (n, 2) array of digests; row i depends only on prefixes[i] and ids[i]."""
+    def digests(self, prefixes: list[bytes], ids: list[bytes]) -> U64:
+        """An (n, 2) array of digests of UTF-8 ids; row i depends only on prefixes[i] and ids[i]."""
         n = len(ids)
-        raw = [text.encode() for text in ids]
-        lengths = np.fromiter(map(len, raw), np.int64, n)
+        lengths = np.fromiter(map(len, ids), np.int64, n)
         blocks = max(1, (int(lengths.max()) + 15) // 16)
         # One very long id must not blow up the whole batch's matrix: such a batch is digested in two parts.
         if blocks > 8 and n > 1:
             return self._by_length(prefixes, ids, lengths)
-        data = np.frombuffer(b"".join([item.ljust(blocks * 16, b"\0") for item in raw]), np.uint64).reshape(n, blocks * 2)
+        data = np.frombuffer(b"".join([item.ljust(blocks * 16, b"\0") for item in ids]), np.uint64).reshape(n, blocks * 2)
         state = np.frombuffer(b"".join(prefixes), np.uint64).reshape(n, 2).copy()
         state[:, 1] ^= lengths.astype(np.uint64)
         for block in range(blocks):
@@ -59,7 +58,7 @@ class Digester:
             state = mixed if block == 0 else np.where((lengths > 16 * block)[:, None], mixed, state)
         return state
 
-    def _by_length(self, prefixes: list[bytes], ids: list[str], lengths: I64) -> U64:
+    def _by_length(self, prefixes: list[bytes], ids: list[bytes], lengths: I64) -> U64:
         out = np.empty((len(ids), 2), np.uint64)
         for part in (np.flatnonzero(lengths <= 128), *np.split(where := np.flatnonzero(lengths > 128), len(where))):
             if len(part):

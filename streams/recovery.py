@@ -22,7 +22,7 @@ from streams.segments import (
     parse_key,
     unpack_row,
 )
-from streams.state import PartitionState, Retired
+from streams.state import PartitionState
 from topics.catalog import STATE
 from topics.definitions import decode_definition
 from topics.errors import CorruptState

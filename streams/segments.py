@@ -90,10 +90,10 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
 
 Segment = RowSegment | IdSegment | DefinitionSegment | CounterRecord
 _decoders: dict[bytes, msgspec.msgpack.Decoder[Segment]] = {
-    ROWS: msgspec.msgpack.Decoder(RowSegment),  # type: ignore[dict-item]
-    IDS: msgspec.msgpack.Decoder(IdSegment),  # type: ignore[dict-item]
-    DEFINITIONS: msgspec.msgpack.Decoder(DefinitionSegment),  # type: ignore[dict-item]
-    COUNTERS: msgspec.msgpack.Decoder(CounterRecord),  # type: ignore[dict-item]
+    ROWS: msgspec.msgpack.Decoder(RowSegment),
+    IDS: msgspec.msgpack.Decoder(IdSegment),
+    DEFINITIONS: msgspec.msgpack.Decoder(DefinitionSegment),
+    COUNTERS: msgspec.msgpack.Decoder(CounterRecord),
 }
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
-from streams.columns import Columns, Reader, quantities
+from streams.columns import Columns, Reader
 from streams.control import fold_control
 from streams.duplicates import HOUR_MS, dead_before, first_of_each
 from streams.rows import Row, revision
@@ -16,7 +16,7 @@ from streams.state import PartitionState, Rerouting
 from topics.batch import Batch
 from topics.bindings import CLOSE_TYPE
 from topics.errors import CorruptState, Halt
-from topics.event import Event, Rejection
+from topics.event import Event, Rejection, parse_event
 from topics.instants import US_PER_MS
 from topics.judging import Control, Rerouted, Usage
 from topics.origin import origin_of, reroute_headers
@@ -72,36 +72,32 @@ def _move_to(state: PartitionState, next_offset: int, records: int) -> None:
 
 def _read_stretch(state: PartitionState, reader: Reader, batch: Batch, at: int, columns: Columns) -> tuple[int, Event | None]:
     """Read records into columns up to the end, a control record (returned with its position) or the hour in which ids die."""
-    clocks = state.clocks
     if reader.version != state.definitions.version:
         reader.forget()
-    counters, first = state.counters, at
-    keys, values, headers, stamps = batch.keys, batch.values, batch.headers, batch.timestamps_ms
-    for at in range(first, len(batch)):
-        if stamps[at] > clocks.now_ms:
-            if columns.at and _turns_hour(state, stamps[at]):
+    counters, end = state.counters, len(batch)
+    while (at := reader.plain(batch, at, columns)) < end:
+        if batch.timestamps_ms[at] > state.clocks.now_ms:
+            if columns.at and _turns_hour(state, batch.timestamps_ms[at]):
                 return at, None
-            _advance(state, stamps[at])
+            _advance(state, batch.timestamps_ms[at])
+            continue
         if batch.offsets[at] != counters.next_offset:
             _move_to(state, batch.offsets[at], 0)
-        plain = None if headers[at] else reader.plain(keys[at], values[at], clocks.now_ms)
-        postings = quantities(plain[1], plain[3]) if plain is not None else None
-        if plain is not None and postings is not None:
-            reader.post(columns, at, plain[0], plain[1], plain[2], postings)
+            continue
+        judged = reader.slow(batch, at)
+        if isinstance(judged, Control):
+            return at, judged.event
+        if state.definitions.meters_digest is None:
+            raise _no_meters(state)
+        if isinstance(judged, Usage):
+            reader.take(columns, at, batch.keys[at] or b"", judged)
+        elif isinstance(judged, Rerouted):
+            _reroute(state, batch, at, judged)
         else:
-            judged = reader.slow(batch, at, clocks.now_ms)
-            if isinstance(judged, Control):
-                return at, judged.event
-            if state.definitions.meters_digest is None:
-                raise _no_meters(state)
-            if isinstance(judged, Usage):
-                reader.take(columns, at, keys[at] or b"", judged)
-            elif isinstance(judged, Rerouted):
-                _reroute(state, batch, at, judged)
-            else:
-                _reject(state, batch, at, judged)
+            _reject(state, batch, at, judged)
         counters.next_offset += 1
-    return len(batch), None
+        at += 1
+    return at, None
 
 
 def _turns_hour(state: PartitionState, timestamp_ms: int) -> bool:
@@ -208,7 +204,8 @@ def _count(state: PartitionState, batch: Batch, columns: Columns, changed: list[
     total = len(columns.at)
     if not total:
         return
-    digests = state.digester.digests(columns.prefixes, columns.ids)
+    names = [text.encode() for text in columns.ids]
+    digests = state.digester.digests(columns.prefixes, names)
     buckets = state.ids.find(digests)
     keep = first_of_each(digests) & ~((buckets != 0) & (buckets >= state.clocks.dead_before))
     kept = keep.tolist()
@@ -221,7 +218,7 @@ def _count(state: PartitionState, batch: Batch, columns: Columns, changed: list[
         state.ids.put(fresh, bucket, state.clocks.dead_before)
     if len(fresh) != total:
         _duplicates(state, batch, columns, kept)
-    _add(state, batch, columns, kept, changed)
+    _add(state, batch, columns, names, kept, changed)
 
 
 def _duplicates(state: PartitionState, batch: Batch, columns: Columns, kept: list[bool]) -> None:
@@ -229,39 +226,39 @@ def _duplicates(state: PartitionState, batch: Batch, columns: Columns, kept: lis
         if keep:
             continue
         at = columns.at[index]
-        key = batch.keys[at] or b""
+        event = parse_event(batch.values[at])
         verdict = Verdict(
             verdict="duplicate",
             generation=state.generation,
             partition=state.partition,
             offset=batch.offsets[at],
-            customer=key.decode(),
-            source=columns.sources[index],
+            customer=event.subject if isinstance(event, Event) else "",
+            source=event.source if isinstance(event, Event) else "",
             event_id=columns.ids[index],
         )
-        state.facts.verdicts.append((key, verdict))
+        state.facts.verdicts.append((batch.keys[at], verdict))
 
 
-def _add(state: PartitionState, batch: Batch, columns: Columns, kept: list[bool], changed: list[Row]) -> None:
+def _add(state: PartitionState, batch: Batch, columns: Columns, names: list[bytes], kept: list[bool], changed: list[Row]) -> None:
     """Add postings to rows; each row takes sum, count, offsets and hash together (law 2)."""
     offsets, number, base = batch.offsets, state.step_number, revision(state.generation, 0)
-    ids, moments, at = columns.ids, columns.occurred_at_us, columns.at
+    moments, at, i64, sha256 = columns.occurred_at_us, columns.at, _i64, _sha256
     postings = 0
     for index, row, scaled, head in zip(columns.of, columns.rows, columns.scaled, columns.heads, strict=True):
         if not kept[index]:
             continue
-        name = ids[index].encode()
-        data = head + len(name).to_bytes(4, "little") + name + _i64(moments[index]) + scaled.to_bytes(16, "little", signed=True)
-        row.content_hash += int.from_bytes(_sha256(data).digest(), "little")
+        # the bytes of topics/content_hash.py, with the fields that repeat made once
+        name = names[index]
+        data = head + len(name).to_bytes(4, "little") + name + i64(moments[index]) + scaled.to_bytes(16, "little", signed=True)
+        row.content_hash += int.from_bytes(sha256(data).digest(), "little")
         row.scaled += scaled
         row.events += 1
-        offset = offsets[at[index]]
-        if row.first_offset < 0:
-            row.first_offset = offset
-            state.rows.add(row)
-        row.rev = base | offset
+        row.rev = base | offsets[at[index]]
         if row.mark != number:
             row.mark = number
             changed.append(row)
+            if row.first_offset < 0:
+                row.first_offset = offsets[at[index]]
+                state.rows.add(row)
         postings += 1
     state.counters.postings += postings

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from topics.batch import Headers
 from topics.definitions import Definitions
-from topics.event import CONTROL_PREFIX, MAX_EVENT_BYTES, Event, Headers, Rejection, parse_event, size_bytes
+from topics.event import CONTROL_PREFIX, MAX_EVENT_BYTES, Event, Rejection, parse_event, size_bytes
 from topics.home import home_of
 from topics.instants import US_PER_MS, US_PER_S, format_us, parse_us
 from topics.meters import COUNT, Meter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from topics.event import Headers
+from topics.batch import Headers
 
 ORIGIN_PARTITION: Final = "tidemark-origin-partition"
 ORIGIN_OFFSET: Final = "tidemark-origin-offset"

@@ -62,7 +62,7 @@ def _from_text(text: str) -> int:
         raise OutOfRange("the quantity has more than 12 decimal places")
     if len(stripped) + power > 19:
         raise OutOfRange("the quantity is larger than 10^18")
-    scaled = int(stripped) * 10 ** (power + PLACES)
+    scaled: int = int(stripped) * 10 ** (power + PLACES)
     if scaled > _LIMIT_SCALED:
         raise OutOfRange("the quantity is larger than 10^18")
     return -scaled if sign else scaled

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from topics.batch import Headers
 from topics.errors import MalformedRecord
-from topics.event import Headers
 
 PREFIX = "tidemark-rejected-"
 

@@ -1,0 +1,108 @@
+"""Law 5: what must be acknowledged before an offset may be committed, as a value that the shell carries out in order.
+
+1. `first`: rejected, verdicts, re-sent events, definitions and changelog segments, in any order, all acknowledged.
+   A crash here: the counters still name the old prefix; the records are folded again and written again, with the same coordinates and bodies.
+2. `counters`: the new prefix is durable. A crash here or before its acknowledgement: either prefix is whole.
+3. `last`: the mark for the archive, and tombstones of segments that nothing needs. A crash here: garbage stays until the next recovery finds it.
+4. Then the source offset may be committed and rows may be emitted. The group offset is advisory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from streams.changelog import Changelog
+from streams.rows import Row
+from streams.segments import CounterRecord, encode_segment
+from streams.sends import Send
+from streams.state import Facts, PartitionState, Retired
+from topics.catalog import DEFINITIONS, EVENTS, REJECTED, STATE, VERDICTS, WINDOWS
+from topics.codec import encode
+from topics.content_hash import MODULUS
+from topics.definitions import definition_key
+from topics.instants import US_PER_S
+from topics.rejected import rejected_headers
+from topics.verdict import Mark
+from topics.window_total import window_total
+from topics.windows import window_key
+
+
+class Flush(NamedTuple):
+    """One flush: three groups of records, each awaited before the next; `next_offset` is what it makes durable."""
+
+    first: list[Send]
+    counters: Send
+    last: list[Send]
+    next_offset: int
+
+
+class Emission(NamedTuple):
+    """One revision of one window on its way to `usage.windows`."""
+
+    send: Send
+    row: Row
+    rev: int
+
+
+def build_flush(state: PartitionState, changelog: Changelog, dirty: list[Row], *, moved: bool) -> Flush:
+    """Everything that makes the state's present prefix durable. The state's facts and new ids are taken out of it."""
+    facts, state.facts = state.facts, Facts()
+    new_ids, state.new_ids = state.new_ids, []
+    retired = retire(state, changelog)
+    dirty = [row for row in dirty if row.window.end_s > state.retired.until_s]
+    written = {id(row) for row in dirty}
+    again = changelog.said_again(state, written)
+    segments = changelog.write_rows(state, dirty + again)
+    segments += changelog.write_ids(state, new_ids)
+    segments += changelog.write_definitions(state, facts.definitions)
+    record = CounterRecord(state.generation, state.counters, state.clocks, state.retired, state.identity, state.digester.key)
+    counters = Send(STATE, state.partition, changelog.counters_key(), encode_segment(record))
+    first = fact_sends(state, facts) + [Send(STATE, state.partition, key, value) for key, value in segments]
+    last = [Send(STATE, state.partition, key, None) for key in changelog.take_garbage()]
+    if moved or retired:
+        mark = Mark(generation=state.generation, partition=state.partition, next_offset=state.counters.next_offset, counters=state.counters)
+        last.insert(0, Send(VERDICTS, state.partition, None, encode(mark)))
+    return Flush(first, counters, last, state.counters.next_offset)
+
+
+def fact_sends(state: PartitionState, facts: Facts) -> list[Send]:
+    """The records of verdicts, rejected and re-sent events and definitions."""
+    partition = state.partition
+    sends = [Send(REJECTED, partition, record.key, record.value, rejected_headers(record)) for record in facts.rejected]
+    sends += [Send(VERDICTS, partition, key, encode(verdict)) for key, verdict in facts.verdicts]
+    sends += [Send(EVENTS, record.home, record.key, record.value, record.headers) for record in facts.rerouted]
+    sends += [Send(DEFINITIONS, partition, definition_key(definition), encode(definition)) for definition in facts.definitions]
+    return sends
+
+
+def retire(state: PartitionState, changelog: Changelog) -> int:
+    """Let go of rows that are final: every event for them would be too late, and their newest revision was emitted. Returns how many."""
+    count = 0
+    until_s = state.clocks.final_until_us // US_PER_S
+    while (end_s := state.rows.first_end()) is not None and end_s <= until_s:
+        if any(row.pending for row in state.rows.by_end[end_s]):
+            break
+        rows = state.rows.remove_first_end()
+        changelog.retire(rows)
+        count += len(rows)
+        state.retired = Retired(
+            until_s=end_s, rows=state.retired.rows + len(rows), events=state.retired.events + sum(row.events for row in rows)
+        )
+    return count
+
+
+def build_emission(state: PartitionState, row: Row, closed_at_ms: int) -> Emission:
+    """The row's newest revision; its body is a pure function of (window, revision), the time of closing stands in a header (law 3)."""
+    generation, through = row.rev >> 64, row.through_offset
+    total = window_total(
+        row.window,
+        scaled=row.scaled,
+        events=row.events,
+        first_offset=row.first_offset,
+        revision=(generation, through),
+        partition=state.partition,
+        content_hash=row.content_hash % MODULUS,
+    )
+    headers = (("closed_at_ms", b"%d" % closed_at_ms),)
+    send = Send(WINDOWS, state.partition, window_key(row.window).encode(), encode(total), headers)
+    return Emission(send, row, row.rev)

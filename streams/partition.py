@@ -1,0 +1,164 @@
+"""One source partition of the meter, whole: fold, durability, closing, emission. No awaits inside; time and the log's end are arguments.
+
+The shell (`streams/agents.py`) and the simulation drive this same object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from streams.changelog import Changelog
+from streams.closing import Closing, WindowCounts
+from streams.columns import Reader
+from streams.durability import Emission, Flush, build_emission, build_flush
+from streams.identity import Record, check_identity, identity_offset
+from streams.recovery import recover
+from streams.rows import Row, revision
+from streams.state import PartitionState
+from streams.step import step
+from topics.batch import Batch
+from topics.verdict import Counters
+
+
+class MeterPartition:
+    """Drive it so: `recover`, `check_identity`, then `apply` batches, and flushes and emissions in between, never two flushes at once."""
+
+    def __init__(self, state: PartitionState, changelog: Changelog) -> None:
+        self.state = state
+        self.changelog = changelog
+        self.reader = Reader(state)
+        self.closing = Closing()
+        self.closing.touch([row for row in state.rows.all() if row.pending])
+        self.durable_offset = state.counters.next_offset
+        """Everything below it is in the changelog, acknowledged."""
+        self.unflushed = 0
+        """Records applied since the last flush began: the shell holds back when it grows."""
+        self._dirty: dict[int, Row] = {}
+        self._flushed_offset = state.counters.next_offset
+        self._retired_until_s = state.retired.until_s
+
+    @staticmethod
+    def recover(
+        partition: int,
+        partitions: int,
+        records: Iterable[tuple[bytes | None, bytes | None, int]],
+        *,
+        writer_epoch: bytes,
+        id_key: bytes,
+        cluster_id: str,
+        fresh_base: int = 0,
+    ) -> MeterPartition:
+        """From the changelog's records (key, value, offset). `writer_epoch` and `id_key` are 8 and 16 fresh random bytes; the latter is used
+        only where there is no state yet. Raises CorruptState or UnknownVersion, naming the record.
+        """
+        changelog = Changelog(writer_epoch)
+        state = recover(partition, partitions, records, changelog=changelog, id_key=id_key, base=fresh_base)
+        if not state.identity.cluster_id:
+            state.identity.cluster_id = cluster_id
+        return MeterPartition(state, changelog)
+
+    @property
+    def next_offset(self) -> int:
+        """The next offset to fold."""
+        return self.state.counters.next_offset
+
+    @property
+    def generation(self) -> int:
+        """How often the log was adopted anew."""
+        return self.state.generation
+
+    @property
+    def counters(self) -> Counters:
+        """Law 7's counters."""
+        return self.state.counters
+
+    @property
+    def log_now_ms(self) -> int:
+        """Law 0's now: the greatest LogAppendTime folded."""
+        return self.state.clocks.now_ms
+
+    @property
+    def identity_offset(self) -> int | None:
+        """The offset whose record `check_identity` wants."""
+        return identity_offset(self.state)
+
+    def check_identity(self, *, cluster_id: str, begin: int, end: int, record: Record | None) -> None:
+        """Law 3. Raises ForeignLog or LostLog, with the command that goes on."""
+        check_identity(self.state, cluster_id=cluster_id, begin=begin, end=end, record=record)
+
+    def apply(self, batch: Batch) -> None:
+        """Fold a batch. Raises Halt; the state must then not be flushed."""
+        before = self.next_offset
+        for row in step(self.state, self.reader, batch):
+            self._dirty[id(row)] = row
+            self.closing.touched[id(row)] = row
+        self.unflushed += self.next_offset - before
+
+    def begin_flush(self) -> Flush | None:
+        """All that is new since the last flush began, or None. A flush whose sends fail must end the partition's assignment."""
+        moved = self.next_offset != self._flushed_offset
+        until_s = self.state.clocks.final_until_us // 1_000_000
+        first_end_s = self.state.rows.first_end()
+        may_retire = first_end_s is not None and self._retired_until_s < first_end_s <= until_s and self._first_end_is_emitted(first_end_s)
+        if not (moved or self._dirty or may_retire):
+            return None
+        dirty, self._dirty = list(self._dirty.values()), {}
+        self.unflushed = 0
+        retired_before = self.state.retired.rows
+        flush = build_flush(self.state, self.changelog, dirty, moved=moved)
+        if self.state.retired.rows != retired_before:
+            self.reader.forget()
+        self._flushed_offset, self._retired_until_s = flush.next_offset, self.state.retired.until_s
+        return flush
+
+    def _first_end_is_emitted(self, end_s: int) -> bool:
+        return not any(row.pending for row in self.state.rows.by_end[end_s])
+
+    def end_flush(self, flush: Flush) -> int:
+        """All of the flush is acknowledged: returns the offset that may be committed."""
+        self.durable_offset = max(self.durable_offset, flush.next_offset)
+        return self.durable_offset
+
+    def tick(self, now_ms: int, last_stable_offset: int | None) -> bool:
+        """Closing at the wall clock `now_ms`. True: ask for the last stable offset now and give it to the next tick."""
+        return self.closing.tick(self.state, self.durable_offset, now_ms, last_stable_offset)
+
+    def due(self, now_ms: int, limit: int = 5000) -> list[Emission]:
+        """Revisions to emit now; all of them durable."""
+        rows = self.closing.due(revision(self.generation, self.durable_offset), limit)
+        return [build_emission(self.state, row, now_ms) for row in rows]
+
+    def end_emission(self, emissions: list[Emission]) -> None:
+        """They stand on `usage.windows`, acknowledged; the next flush keeps that."""
+        for emission in emissions:
+            row = emission.row
+            row.emitted = max(row.emitted, emission.rev)
+            self._dirty[id(row)] = row
+            self.closing.emitted(row)
+
+    def windows(self, now_ms: int) -> WindowCounts:
+        """Rows that have something to emit."""
+        return self.closing.counts(self.state, now_ms)
+
+    def status(self) -> dict[str, Any]:
+        """One line of `/status`, but for the log's end."""
+        counters = self.counters
+        return {
+            "partition": self.state.partition,
+            "generation": self.generation,
+            "base": counters.base,
+            "next_offset": counters.next_offset,
+            "durable_offset": self.durable_offset,
+            "counted": counters.counted,
+            "duplicate": counters.duplicate,
+            "rejected": counters.rejected,
+            "too_late": counters.too_late,
+            "rerouted": counters.rerouted,
+            "control": counters.control,
+            "skipped": counters.skipped,
+            "residual": counters.residual,
+            "log_now_ms": self.log_now_ms,
+            "rows": self.state.rows.count,
+            "retired": self.state.retired.rows,
+        }
