@@ -1,0 +1,135 @@
+"""The engine itself: a fresh handle for every request, so that settings, USE and readonly of one never reach another."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.embedded.engine import request as requests
+from infra.embedded.engine import sql
+from infra.embedded.engine.request import Request
+from topics.errors import TidemarkError
+
+STREAMABLE = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
+"""Formats without a head or foot: the engine's blocks, one after the other, are a valid answer. Others are answered whole."""
+
+
+class EngineBusy(TidemarkError):
+    """The engine's directory is open in another process, or cannot be opened at all."""
+
+
+@dataclass
+class Answer:
+    """What a statement gave: `format_name` is None where there is no result set; `pieces` is read once."""
+
+    format_name: str | None
+    summary: dict[str, str]
+    pieces: Iterator[bytes]
+
+    @property
+    def summary_json(self) -> str:
+        """The text of the header X-ClickHouse-Summary."""
+        return json.dumps(self.summary)
+
+
+class Engine:
+    """One chDB engine over one directory. One per process; open it after the last fork (a forked engine hangs)."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the directory; EngineBusy where that fails, for example because another process has it open."""
+        # The engine takes the machine's zone for its own; a server of ours is always UTC.
+        os.environ["TZ"] = "UTC"
+        import chdb
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._connect = chdb.connect
+        self._path = str(directory)
+        try:
+            # Held open: the engine lives as long as its first handle, and a request's handle then costs 0.1 ms.
+            self._first = self._connect(self._path)
+        except RuntimeError as error:
+            said = str(error).splitlines()[0]
+            remedy = "another process has it open" if "lock" in said.lower() else said
+            raise EngineBusy(f"the ClickHouse engine cannot open {directory}: {remedy}") from error
+        self.version = self._first.query("SELECT version()", "TabSeparated").bytes().decode().strip()
+
+    def close(self) -> None:
+        """Ends the engine; call it when no request is running."""
+        self._first.close()
+
+    @contextmanager
+    def execute(self, request: Request, data: Iterator[bytes]) -> Iterator[Answer]:
+        """Runs one request; its handle lives until the answer was read. The engine's errors are raised as RuntimeError.
+
+        An INSERT whose data ends in an error is cancelled: nothing of what was not yet a part on disk becomes visible.
+        """
+        handle = self._connect(self._path)
+        try:
+            self._prepare(handle, request)
+            if request.insert is not None:
+                yield _insert(handle, request, data)
+            elif request.format_name in STREAMABLE and sql.is_streamed(request.statement):
+                stream = handle.send_query(request.statement.decode(), request.format_name, params=dict(request.parameters))
+                try:
+                    yield Answer(request.format_name, {}, _primed(stream))
+                finally:
+                    stream.close()
+            else:
+                result = handle.query(request.statement.decode(), request.format_name, params=dict(request.parameters))
+                format_name = request.format_name if request.returns_rows else None
+                yield Answer(format_name, _summary(result), iter([result.bytes()]) if format_name else iter(()))
+        finally:
+            handle.close()
+
+    def _prepare(self, handle: Any, request: Request) -> None:
+        """Applies database and settings; readonly last, for it forbids the rest."""
+        if request.database:
+            handle.query(f"USE `{request.database.replace('`', '``')}`", "TabSeparated")
+        for statement in (requests.set_statement(request.settings), f"SET readonly = {request.readonly}" if request.readonly else None):
+            if statement:
+                handle.query(statement, "TabSeparated")
+
+
+def _insert(handle: Any, request: Request, data: Iterator[bytes]) -> Answer:
+    """Pushes the data of an INSERT into the engine piece by piece, in constant memory, and commits it."""
+    parsed = request.insert or sql.Insert(b"", "", 0)
+    inserter = handle.send_insert(request.statement.decode(), parsed.format_name)
+    try:
+        if request.data_start:
+            inserter.append(request.data_start)
+        for piece in data:
+            inserter.append(piece)
+        done = inserter.finish()
+    finally:
+        inserter.close()
+    written = {"written_rows": str(done.rows_written), "written_bytes": str(done.bytes_written)}
+    return Answer(None, {"read_rows": "0", "read_bytes": "0", **written, "elapsed_ns": str(int(done.elapsed * 1e9))}, iter(()))
+
+
+def _primed(stream: Any) -> Iterator[bytes]:
+    """The bytes of a streaming result; its first block is fetched now, so that most errors come before the answer has begun."""
+    first = next(stream, None)
+
+    def pieces() -> Iterator[bytes]:
+        if first is not None:
+            yield first.bytes()
+            for block in stream:
+                yield block.bytes()
+
+    return pieces()
+
+
+def _summary(result: Any) -> dict[str, str]:
+    """What the engine counted for a statement that was answered whole."""
+    return {
+        "read_rows": str(result.rows_read()),
+        "read_bytes": str(result.bytes_read()),
+        "written_rows": str(result.rows_written()),
+        "written_bytes": str(result.bytes_written()),
+        "elapsed_ns": str(int(result.elapsed() * 1e9)),
+    }
