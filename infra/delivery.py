@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from faust.transport.drivers.aiokafka import Producer, Transport
 
 from infra.delivery_consumer import BatchConsumer
@@ -23,6 +24,7 @@ from infra.delivery_holdings import Holdings
 from infra.delivery_overrides import OVERRIDES
 from infra.delivery_thread import Session
 from topics.batch import Batch, Listener, TopicPartition
+from topics.errors import Unreachable
 
 if TYPE_CHECKING:
     from infra.delivery_thread import BatchConsumerThread
@@ -91,15 +93,18 @@ class Delivery:
 
     async def last_stable_offset(self, tp: TopicPartition) -> int:
         """See `topics.batch.Flow.last_stable_offset`."""
-        return (await self._thread.bounds([tp]))[tp][1]
+        return (await self.bounds([tp]))[tp][1]
 
     async def beginning_offset(self, tp: TopicPartition) -> int:
         """See `topics.batch.Flow.beginning_offset`."""
-        return (await self._thread.bounds([tp]))[tp][0]
+        return (await self.bounds([tp]))[tp][0]
 
     async def bounds(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """First offset and last stable offset of many partitions in two requests."""
-        return await self._thread.bounds(list(tps))
+        """First offset and last stable offset of many partitions in two requests; `Unreachable` after 90 s of trying."""
+        try:
+            return await self._thread.bounds(list(tps))
+        except (KafkaTimeoutError, KafkaConnectionError) as error:
+            raise Unreachable(f"Kafka did not say where its partitions begin and end ({type(error).__name__})") from error
 
     # ── called by BatchConsumer ─────────────────────────────────────────────────────────────────────────────────
     @property
@@ -152,7 +157,7 @@ class Delivery:
         starts = dict(await self.listener.start_offsets(tps, epoch))
         if missing := tps - starts.keys():
             raise DeliveryBroken(f"the app did not say where to start {sorted(missing)}")
-        bounds = await self._thread.bounds(tps)
+        bounds = await self.bounds(tps)
         for tp in tps:
             begin, end = bounds[tp]
             if not begin <= starts[tp] <= end:
@@ -169,7 +174,7 @@ class Delivery:
 
     async def out_of_range(self, tp: TopicPartition, session: Session) -> None:
         """A fetch was refused: retention passed the position or the log was cut. Or only a new leader that lags."""
-        begin, end = (await self._thread.bounds([tp]))[tp]
+        begin, end = (await self.bounds([tp]))[tp]
         if self.holdings.epoch(tp) != session.epoch:
             return
         if begin <= session.position <= end:

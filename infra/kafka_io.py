@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
@@ -159,7 +159,7 @@ def _said_plainly(bootstrap: str, place: str) -> Iterator[None]:
 
 async def reader(
     bootstrap: str, topic: str, partition: int, start: int, isolation: Isolation = "read_committed"
-) -> AsyncIterator[ConsumerRecord]:
+) -> AsyncGenerator[ConsumerRecord, None]:
     """The records of one partition from `start` (or the log's first offset, if later) to the end at the time of the call.
 
     Ends when the consumer's *position* has reached that end, so a partition that ends in transaction markers or aborted

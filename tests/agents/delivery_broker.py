@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from infra.embedded.testing import KafkaCluster, kafka_broker
+
+FAUST_LEAVES = [
+    # A consumer that crashed or found no broker leaves its sockets and its thread's loop to the end of the process.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 @pytest.fixture(scope="module")
-def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real broker; `TIDEMARK_TEST_KAFKA` names one that runs already."""
-    running = os.environ.get("TIDEMARK_TEST_KAFKA")
-    if running:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A real broker that a test may kill and start again."""
+    with kafka_broker(tmp_path_factory.mktemp("kafka")) as running:
         yield running
-        return
-    from infra.embedded.testing import kafka_broker
 
-    folder: Path = tmp_path_factory.mktemp("kafka")
-    with kafka_broker(folder) as broker:
-        yield broker.bootstrap
+
+@pytest.fixture(scope="module")
+def bootstrap(cluster: KafkaCluster) -> str:
+    """The broker's address."""
+    return cluster.bootstrap

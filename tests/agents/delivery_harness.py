@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import uuid
@@ -220,6 +221,7 @@ async def worker(
         running.mini.hold.set()
         if not running.task.done():
             await running.end()
+        gc.collect()  # so that what Faust left behind is complained about here and not in a later test
 
 
 async def until(condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:

@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 
 from infra import kafka_io
-from tests.agents.delivery_broker import bootstrap  # noqa: F401 - a fixture
+from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster  # noqa: F401 - fixtures
 from tests.agents.delivery_harness import Ledger, Miniature, Running, exact, make_topic, send, until, worker
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, *FAUST_LEAVES]
 
 
 async def read_to(running: Running, tp: tuple[str, int], offset: int) -> None:

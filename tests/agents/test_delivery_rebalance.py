@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from infra import delivery, kafka_io
-from tests.agents.delivery_broker import bootstrap  # noqa: F401 - a fixture
+from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster  # noqa: F401 - fixtures
 from tests.agents.delivery_harness import Ledger, exact, make_topic, send, until, worker
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, *FAUST_LEAVES]
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,6 +134,8 @@ async def test_sigkill_and_a_static_rejoin(bootstrap: str, tmp_path: Path) -> No
                 os.kill(child.pid, signal.SIGKILL)
     with process(bootstrap, topic, "a", tmp_path) as child:
         await assert_exact(bootstrap, topic, ledger)
+        log = tmp_path / "a.log"
+        await until(lambda: log.read_bytes().count(b" reading ") == 3, "it reads, so it handles SIGTERM")
         child.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(child.wait, 30) == 0
 
