@@ -40,7 +40,7 @@ pins:
 	.venv-pins/bin/pip install --quiet pip-tools
 	$(COMPILE) -o .venv-pins/dev.txt --extra dev
 	$(COMPILE) -o .venv-pins/run.txt -c .venv-pins/dev.txt
-	for f in run dev; do { head -n 2 infra/requirements/$$f.txt; grep -v '^#' .venv-pins/$$f.txt \
+	for f in run dev; do { head -n 2 infra/requirements/$$f.txt; grep -v -e '^#' -e '^$$' .venv-pins/$$f.txt \
 		| sed 's/^\(backports-zstd==[^ ]*\) /\1 ; python_version < "3.14" /'; } > .venv-pins/out && mv .venv-pins/out infra/requirements/$$f.txt; done
 
 clean:  ## remove caches and build leftovers; keeps .venv and every data directory
