@@ -31,10 +31,10 @@ class Verb:
 
 @cache
 def cli() -> Verb | None:
-    """The command line of infra.cli as it parses, or None as long as infra/cli.py is not there."""
-    if "infra/cli.py" not in tree.files() and "infra/cli/__init__.py" not in tree.files():
+    """The command line as infra.cli.app parses it, or None as long as that file is not there."""
+    if "infra/cli/app.py" not in tree.files():
         return None
-    return _verb(typer.main.get_command(importlib.import_module("infra.cli").app), "tidemark")
+    return _verb(typer.main.get_command(importlib.import_module("infra.cli.app").app), "tidemark")
 
 
 def _verb(command: Any, name: str) -> Verb:

@@ -38,7 +38,7 @@ SHELLS = (
     Shell("sinks/stripe/client.py", frozenset({"stripe", "asyncio"}), "the only file that talks to Stripe"),
     Shell("sinks/stripe/transport.py", frozenset({"stripe", "aiohttp", "asyncio"}), "the HTTP transport under Stripe's client"),
     Shell("sinks/*receipt_log.py", frozenset({"aiokafka", "asyncio"}), "the transactional writer and the reader of usage.receipts"),
-    Shell("sinks/clickhouse/client.py", frozenset({"clickhouse_connect", "asyncio"}), "the only file that talks to ClickHouse"),
+    Shell("sinks/clickhouse/client.py", frozenset({"clickhouse_connect", "asyncio", "threading"}), "the only file that talks to ClickHouse"),
 )
 
 
