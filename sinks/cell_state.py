@@ -1,0 +1,217 @@
+"""One cell in memory: what is wanted of it, what the receipts hold, and which record comes next. Law 13 for one cell; pure.
+
+At most one intent is open. It is driven to a definite answer before the next revision gets an intent; revisions that never had one are skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from sinks.cells import Place
+from sinks.keys import idempotency_key
+from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
+from sinks.stripe.request import usage_record_body, usage_record_path
+from sinks.units import Unsendable, total_of, units_of
+from topics.receipt import CellReceipt, Standing, WindowPart, WindowReceipt, cell_key
+from topics.receipt import CellState as State
+
+Priority = tuple[int, int, str]
+LaneKey = tuple[str, str, str]
+Need = Literal["answer", "assert", "intent", "hold"]
+
+MOST_ATTEMPTS: Final = 50
+"""Saved failures of one revision before a person is asked: with waits of up to a minute that is most of an hour of nothing but 500."""
+_HELD: Final = ("refused", "unknown")
+
+
+class CellState:
+    """One cell. `wanted` is the newest total of each of its windows; `receipt` is the newest durable record."""
+
+    __slots__ = (
+        "binds", "closed_at_ms", "committed_at_ms", "in_flight", "is_open", "key", "pending", "place", "receipt", "release", "retry_at_ms",
+        "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write", "wanted", "writing",
+    )  # fmt: skip
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.key = cell_key(place.provider, place.account, place.name)
+        self.wanted: dict[str, WindowPart] = {}
+        self.receipt: CellReceipt | None = None
+        self.pending: CellReceipt | None = None
+        """The answer that is to be written next."""
+        self.binds: dict[str, WindowReceipt] = {}
+        """Windows that were parked whole and end as such with the cell's next record."""
+        self.closed_at_ms: int | None = None
+        self.committed_at_ms: int | None = None
+        """When this process last committed the open intent; None: assert it again before any call."""
+        self.retry_at_ms = 0
+        self.tries = 0
+        self.release = -1
+        self.in_flight = self.is_open = self.writing = False
+        self.waits_for_call = self.waits_for_intent = self.waits_for_write = False
+        self.tally: dict[str, int] = {}
+        """How this cell's windows are counted now (sinks/tally.py)."""
+
+    @property
+    def priority(self) -> Priority:
+        """Nearest finality first."""
+        return (self.place.period_end_s, self.place.timestamp_s, self.place.name)
+
+    @property
+    def open_intent(self) -> CellReceipt | None:
+        """The durable intent without an answer."""
+        return self.receipt if self.receipt is not None and self.receipt.state == "intent" else None
+
+    @property
+    def dirty(self) -> bool:
+        """True where a window's newest total is not in the newest record."""
+        held = {} if self.receipt is None else {part.window: part.revision for part in self.receipt.windows}
+        return any(held.get(key) != part.revision for key, part in self.wanted.items())
+
+    @property
+    def released(self) -> bool:
+        """True where an operator let the held cell be tried again."""
+        return self.receipt is not None and self.release > self.receipt.released
+
+    @classmethod
+    def of(cls, receipt: CellReceipt) -> CellState:
+        """The cell of a recovered record."""
+        cell = cls(
+            Place(
+                receipt.provider, receipt.account, receipt.cell, receipt.customer, receipt.meter, receipt.item, receipt.subscription,
+                receipt.timestamp_s, receipt.period_start_s, receipt.period_end_s, receipt.scale,
+            )
+        )  # fmt: skip
+        cell.restore(receipt)
+        return cell
+
+    def restore(self, receipt: CellReceipt) -> None:
+        """Take the last durable record: everything else follows from it. An open intent must be asserted again before a call."""
+        self.receipt = receipt
+        self.wanted = {part.window: part for part in receipt.windows}
+        self.closed_at_ms, self.release = receipt.closed_at_ms, receipt.released
+
+    def needs(self) -> Need | None:
+        """Which record comes next; None where none does (all is delivered, or the open intent's call is on its way)."""
+        if self.pending is not None:
+            return "answer"
+        if self.receipt is not None and self.receipt.state == "intent":
+            return "assert" if self.committed_at_ms is None else None
+        if not self._due():
+            return None
+        if self.receipt is not None and self.receipt.state in _HELD and not self.released:
+            return "hold"
+        return "hold" if isinstance(self._units(), Unsendable) else "intent"
+
+    def _due(self) -> bool:
+        """A receipt is due: first one, newer total, spent key, release."""
+        if self.receipt is None or self.receipt.state == "failed":
+            return True
+        return self.dirty or (self.receipt.state in {*_HELD, "parked"} and self.released)
+
+    def _units(self) -> int | Unsendable:
+        return units_of(total_of(part.quantity for part in self.wanted.values()), self.place.scale)
+
+    def compose(self, now_ms: int) -> CellReceipt:
+        """The record for `needs()`. Only asked where there is a need."""
+        if self.pending is not None:
+            return self.pending
+        if self.receipt is not None and self.receipt.state == "intent":
+            return self.receipt
+        if self.receipt is not None and self.receipt.state in _HELD and not self.released:
+            return self._held(self.receipt)
+        return self._fresh(now_ms)
+
+    def _fresh(self, now_ms: int) -> CellReceipt:
+        """The next intent, or the parked record of a total that cannot be sent."""
+        place, last = self.place, self.receipt
+        parts = tuple(self.wanted[key] for key in sorted(self.wanted))
+        quantity = total_of(part.quantity for part in parts)
+        units = units_of(quantity, place.scale)
+        again = last is not None and not self.dirty
+        revision = 1 if last is None else last.revision + (0 if again else 1)
+        attempt = last.attempt + 1 if last is not None and again else 1
+        receipt = CellReceipt(
+            provider=place.provider,
+            account=place.account,
+            cell=place.name,
+            customer=place.customer,
+            meter=place.meter,
+            item=place.item,
+            subscription=place.subscription,
+            timestamp_s=place.timestamp_s,
+            period_start_s=place.period_start_s,
+            period_end_s=place.period_end_s,
+            scale=place.scale,
+            windows=parts,
+            revision=revision,
+            attempt=attempt,
+            quantity=quantity,
+            units="",
+            state="parked",
+            intent_at_ms=now_ms,
+            closed_at_ms=self.closed_at_ms,
+            released=self.release,
+            standing=None if last is None else last.standing,
+        )
+        if isinstance(units, Unsendable):
+            return msgspec.structs.replace(receipt, reason=units.reason, sentence=units.sentence)
+        return msgspec.structs.replace(
+            receipt,
+            state="intent",
+            units=str(units),
+            idempotency_key=idempotency_key(place.provider, place.account, place.name, revision, units, attempt),
+            path=usage_record_path(place.item),
+            body=usage_record_body(units, place.timestamp_s),
+        )
+
+    def _held(self, last: CellReceipt) -> CellReceipt:
+        """A newer total of a held cell: shown with its amount, sent to nobody (no key, no request)."""
+        parts = tuple(self.wanted[key] for key in sorted(self.wanted))
+        units = self._units()
+        return msgspec.structs.replace(
+            last,
+            windows=parts,
+            revision=last.revision + 1,
+            attempt=1,
+            quantity=total_of(part.quantity for part in parts),
+            units="" if isinstance(units, Unsendable) else str(units),
+            idempotency_key="",
+            path="",
+            body="",
+            closed_at_ms=self.closed_at_ms,
+            released=self.release,
+        )
+
+    def answered(self, intent: CellReceipt, outcome: Outcome, now_ms: int) -> CellReceipt:
+        """The open `intent` with its definite answer."""
+        standing = intent.standing
+        if isinstance(outcome, Delivered | AlreadyDelivered | Confirmed):
+            standing = Standing(
+                revision=intent.revision, attempt=intent.attempt, units=intent.units, quantity=intent.quantity, at_ms=now_ms
+            )
+        return msgspec.structs.replace(
+            intent,
+            state=_state_after(outcome, intent.attempt),
+            reported_at_ms=now_ms,
+            outcome=outcome.name,
+            http_status=outcome.http_status,
+            request_id=outcome.request_id,
+            reason=outcome.reason,
+            sentence=outcome.sentence,
+            released=self.release,
+            standing=standing,
+        )
+
+
+def _state_after(outcome: Outcome, attempt: int) -> State:
+    """Where an answer leads. A spent key ends in `failed`, and too many of them in `refused`."""
+    if isinstance(outcome, Delivered | AlreadyDelivered):
+        return "delivered"
+    if isinstance(outcome, Confirmed):
+        return "confirmed"
+    if isinstance(outcome, Unknown):
+        return "unknown"
+    return "failed" if isinstance(outcome, RetryAfter) and attempt < MOST_ATTEMPTS else "refused"

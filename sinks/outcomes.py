@@ -1,0 +1,208 @@
+"""Law 15: what a provider's answer means, as values. Pure: HTTP status, headers and body in, one outcome out.
+
+Branches are on status, then `code`, `param` and message as facts are known (Stripe, "Error handling", and public reports named beside each).
+A call without a definite answer is `RetryAfter`: the same key and the same bytes again, never others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one call. `status` None: no whole answer came; `sent` False: nothing left this machine, for certain.
+
+    `late`: it was not sent because the intent's commit was too long ago (law 13); header names are in lower case.
+    """
+
+    status: int | None
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sent: bool = True
+    late: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a usage record's answer must repeat to be believed."""
+
+    item: str
+    timestamp_s: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Base: what a receipt keeps as evidence."""
+
+    http_status: int | None = None
+    request_id: str = ""
+    reason: str = ""
+    sentence: str = ""
+
+    name = "outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered(Outcome):
+    """The provider executed this request now and holds these units."""
+
+    name = "delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDelivered(Outcome):
+    """The provider repeated its first answer: an earlier call of this very request had landed."""
+
+    name = "already_delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed(Outcome):
+    """Read back: the provider's total contains these units."""
+
+    name = "confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict(Outcome):
+    """The provider holds something else under this key, or answered for another request: a defect of ours, frozen and alarmed."""
+
+    name = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter(Outcome):
+    """No definite answer. `down`: it speaks against the provider or our access as a whole; `limited`: we were too fast.
+
+    `spent`: the answer is a saved failure that this key will repeat for a day, so the next attempt needs another key.
+    """
+
+    ms: int | None = None
+    spent: bool = False
+    down: bool = False
+    limited: bool = False
+    name = "retry_after"
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate(Outcome):
+    """Not sent: the intent's commit was too long ago; assert it again first."""
+
+    name = "too_late"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Outcome):
+    """The provider says no to this cell, and will say so again until somebody changes something."""
+
+    name = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodClosed(Outcome):
+    """The cell's billing period takes no more usage: what is missing becomes an adjustment."""
+
+    name = "period_closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Outcome):
+    """23 hours without an answer, and reading back did not explain what stands: held for a person."""
+
+    name = "unknown"
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    code: str | None = None
+    message: str = ""
+    param: str | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error = msgspec.field(default_factory=_Error)
+
+
+class _Record(msgspec.Struct):
+    object: str
+    subscription_item: str
+    timestamp: int
+    quantity: int
+
+
+_error = msgspec.json.Decoder(_ErrorBody)
+_record = msgspec.json.Decoder(_Record)
+
+PERIOD_OVER: Final = ("last invoice period", "current period start")
+"""From "timestamps must be after the subscription's last invoice period (or current period start time)" (authgear/authgear-server#2430)."""
+ACCOUNT_WIDE: Final = {401: "unauthorized", 403: "forbidden"}
+"""They speak of our key, not of a cell: nothing is parked for them, delivery waits and says so."""
+
+
+def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
+    """The outcome of a posted usage record."""
+    if answer.late:
+        return TooLate()
+    if answer.status is None:
+        reason = "no_answer" if answer.sent else "unreachable"
+        return RetryAfter(reason=reason, sentence=answer.error or "the provider did not answer", down=True)
+    replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
+    seen: dict[str, Any] = {"http_status": answer.status, "request_id": answer.headers.get("request-id", "")}
+    if 200 <= answer.status < 300:
+        return _accepted(answer.body, wanted, replayed, seen)
+    error = _error_of(answer.body)
+    seen["sentence"] = error.message[:500] or f"HTTP {answer.status}"
+    if answer.status == 409:
+        return RetryAfter(**seen, reason=error.code or "conflict")
+    if answer.status == 429:
+        # Without this header it is an object's lock (code lock_timeout), which says nothing about our speed.
+        limited = error.code != "lock_timeout"
+        return RetryAfter(**seen, reason=answer.headers.get("stripe-rate-limited-reason") or error.code or "rate_limit", limited=limited)
+    if answer.status >= 500 or answer.status == 408:
+        return RetryAfter(**seen, reason="saved_failure" if replayed else "server_error", spent=replayed, down=True)
+    if answer.status in ACCOUNT_WIDE:
+        return RetryAfter(**seen, reason=ACCOUNT_WIDE[answer.status], down=True)
+    return _refused(error, replayed, seen)
+
+
+def _accepted(body: str, wanted: Wanted, replayed: bool, seen: dict[str, Any]) -> Outcome:
+    try:
+        record = _record.decode(body)
+    except msgspec.DecodeError:
+        # A body cut on its way: the same key fetches the whole answer.
+        return RetryAfter(**seen, reason="unreadable", sentence="the answer was cut or is no usage record")
+    got = Wanted(record.subscription_item, record.timestamp, record.quantity)
+    if record.object != "usage_record" or got != wanted:
+        return Conflict(**seen, reason="other_answer", sentence=f"asked for {wanted}, answered {record.object} {got}")
+    return AlreadyDelivered(**seen) if replayed else Delivered(**seen)
+
+
+def _error_of(body: str) -> _Error:
+    try:
+        return _error.decode(body).error
+    except msgspec.DecodeError:
+        return _Error(message=body[:200])
+
+
+def _refused(error: _Error, replayed: bool, seen: dict[str, Any]) -> Outcome:
+    """The other 4xx: about this request."""
+    if error.type == "idempotency_error":
+        return Conflict(**seen, reason="idempotency_error")
+    if error.param == "timestamp" and any(words in error.message for words in PERIOD_OVER):
+        return PeriodClosed(**seen, reason="period_closed")
+    if error.param == "timestamp" and "future" in error.message:
+        # Its clock is behind ours; a refusal made while executing is saved, so its key is spent.
+        return RetryAfter(**seen, reason="timestamp_in_future", ms=5_000, spent=replayed)
+    if "not on the legacy metered billing system" in error.message:
+        # laravel/cashier-stripe#1709: the price is on a meter, this sink cannot serve it
+        return Refused(**seen, reason="not_legacy")
+    if error.code == "resource_missing":
+        return Refused(**seen, reason="no_such_item")
+    return Refused(**seen, reason=error.code or error.param or f"http_{seen['http_status']}")

@@ -1,0 +1,60 @@
+"""What `status` counts: each window that the report knows is in exactly one of delivered, undelivered, parked, unbound. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, Literal
+
+from sinks.cell_state import CellState
+
+State = Literal["delivered", "undelivered", "parked", "unbound"]
+STATES: Final[tuple[State, ...]] = ("delivered", "undelivered", "parked", "unbound")
+_HELD: Final = {"refused", "unknown", "parked"}
+_DONE: Final = {"delivered", "confirmed"}
+
+
+class Tally:
+    """Counts kept up to date by differences: counting anew would cost every window of the partition at each change."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._late: dict[bytes, CellState] = {}
+
+    def counts(self) -> dict[str, int]:
+        """Windows by state, all four states always there."""
+        return {state: self._counts[state] for state in STATES}
+
+    def cell(self, cell: CellState) -> None:
+        """The cell changed."""
+        now: Counter[str] = Counter(states_of(cell))
+        if now == cell.tally:
+            return
+        self._counts.subtract(cell.tally)
+        self._counts.update(now)
+        cell.tally = dict(now)
+        if "undelivered" in now:
+            self._late[cell.key] = cell
+        else:
+            self._late.pop(cell.key, None)
+
+    def window(self, before: State | None, after: State | None) -> None:
+        """A window without a cell changed; None: it is not one (yet, or any more)."""
+        if before is not None:
+            self._counts[before] -= 1
+        if after is not None:
+            self._counts[after] += 1
+
+    def oldest_ms(self) -> int | None:
+        """When the meter closed the oldest of the windows that are undelivered; None where none waits or none says so."""
+        return min((cell.closed_at_ms for cell in self._late.values() if cell.closed_at_ms is not None), default=None)
+
+
+def states_of(cell: CellState) -> list[State]:
+    """The state of each of the cell's windows."""
+    receipt = cell.receipt
+    if receipt is None:
+        return ["undelivered"] * len(cell.wanted)
+    if receipt.state in _HELD:
+        return ["undelivered" if cell.released else "parked"] * len(cell.wanted)
+    held = {part.window: part.revision for part in receipt.windows} if receipt.state in _DONE else {}
+    return ["delivered" if held.get(key) == part.revision else "undelivered" for key, part in cell.wanted.items()]

@@ -1,0 +1,37 @@
+"""Law 17, whole units: what a provider of integers is sent for an exact total. Nothing is rounded: a fraction is refused and parked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from topics.quantity import ONE, PLACES, format_scaled, parse_total
+
+MOST_UNITS: Final = 2**63 - 1
+"""Stripe's integers are 64-bit; a larger total cannot be sent as one cell."""
+
+
+class Unsendable(NamedTuple):
+    """Why a total cannot be sent: `fraction`, `negative` or `too_large`, with a sentence for people."""
+
+    reason: str
+    sentence: str
+
+
+def total_of(quantities: Iterable[str]) -> str:
+    """The exact sum of stored totals, as a decimal string."""
+    return format_scaled(sum(parse_total(quantity) for quantity in quantities))
+
+
+def units_of(quantity: str, scale: str) -> int | Unsendable:
+    """quantity × scale as a whole number ≥ 0, or why it is none."""
+    product = parse_total(quantity) * parse_total(scale)
+    units, rest = divmod(product, ONE * ONE)
+    if rest:
+        exact = format_scaled(product // ONE) if product % ONE == 0 else f"a number of more than {PLACES} places"
+        return Unsendable("fraction", f"{quantity} × {scale} is {exact}, and Stripe takes whole units only; a scale can make it whole")
+    if units < 0:
+        return Unsendable("negative", f"{quantity} × {scale} is negative, and Stripe takes no negative usage")
+    if units > MOST_UNITS:
+        return Unsendable("too_large", f"{quantity} × {scale} is more than Stripe's integers hold")
+    return units
