@@ -186,6 +186,8 @@ class Meter:
     async def start_offsets(self, tps: frozenset[TopicPartition], epoch: int) -> Mapping[TopicPartition, int]:
         """See `topics.batch.Listener.start_offsets`: exactly the recovered `next_offset`; where the meter halts, the log's start, unread."""
         starts: dict[TopicPartition, int] = {}
+        for _, partition in tps:
+            self._held.pop(partition, None)  # let go of long ago; if ever not, nothing may cross an assignment
         for tp in sorted(tps):
             begin = await self._flow.beginning_offset(tp)
             starts[tp] = begin

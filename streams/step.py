@@ -49,8 +49,7 @@ def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
         if control is not None:
             _fold(state, reader, batch, at, control)
             at += 1
-    if len(batch) and batch.offsets[-1] >= counters.next_offset:
-        _move_to(state, batch.offsets[-1] + 1, 1)
+    if len(batch) and batch.offsets[-1] > state.identity.last_offset:
         state.identity.last_offset = batch.offsets[-1]
         state.identity.last_digest = record_digest(batch.keys[-1], batch.values[-1], batch.timestamps_ms[-1])
     if batch.next_offset > counters.next_offset:

@@ -17,8 +17,8 @@ CLOSE_TYPE: Final = "tidemark.close"
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One meter of one customer at one provider: the thing that is reported to.
 
-    `period_anchor_s`, `period`, `period_count`: the billing cycle; `starts_at_s`: usage before it is not billable here (default: the anchor);
-    `scale`: units sent = quantity × scale (a decimal string); `valid_from_s`: from when it is wished (None: from now; a first one: from the beginning).
+    `period_anchor_s`, `period`, `period_count`: the billing cycle; `starts_at_s`: usage before it is not billable (default: the anchor);
+    `scale`: units sent = quantity × scale (a decimal string); `valid_from_s`: from when it is wished (None: now; a first one: from the beginning).
     """
 
     meter: str

@@ -1,6 +1,7 @@
 """Law 1: a customer's home partition is murmur2(key) mod partitions, for ever.
 
-The hash of Kafka's Java client and of aiokafka (`org.apache.kafka.common.utils.Utils.murmur2`); librdkafka's default is CRC32, a real producer's trap.
+The hash of Kafka's Java client and of aiokafka (`org.apache.kafka.common.utils.Utils.murmur2`);
+librdkafka's default is CRC32, a real producer's trap.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def judge(key: bytes | None, value: bytes | None, headers: Headers, timestamp_ms
     if occurred_at_us > (setting.now_ms + setting.definitions.timing.future_ms) * US_PER_MS:
         return Rejection("future", f"time {event.time} is more than {setting.definitions.timing.future_ms} ms ahead of the log", event)
     if occurred_at_us < setting.final_until_us:
-        return Rejection("too_late", f"time {format_us(occurred_at_us)} is before {format_us(setting.final_until_us)}, up to which all is final", event)
+        return Rejection("too_late", f"{format_us(occurred_at_us)} is before {format_us(setting.final_until_us)}, up to there all is final", event)
     postings = postings_of(event, occurred_at_us, setting.definitions)
     if isinstance(postings, Rejection):
         return postings

@@ -94,10 +94,10 @@ def _refuse(name: str) -> object:
 
 
 def _ms(text: str) -> Fraction | None:
-    if not isinstance(text, str) or len(text) < 20 or text[10] not in "Tt ":
+    if len(text) < 20 or text[10] not in "Tt ":
         return None
     try:
-        moment = datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         return None
     if moment.tzinfo is None:
