@@ -38,7 +38,7 @@ def _refuse_legacy(call: Call, prices: Sequence[Json]) -> None:
     for of_price in prices:
         recurring = of_price["recurring"] or {}
         if versions.is_basil(call.version) and recurring.get("usage_type") == "metered" and recurring.get("meter") is None:
-            message = f"Starting with Stripe version `2025-03-31.basil`, metered prices must be backed by meters: `{of_price['id']}` is not."
+            message = "Starting with Stripe version `2025-03-31.basil`, metered prices must be backed by meters."
             raise errors.refused(message, rule="version.metered_price", param="items")
 
 

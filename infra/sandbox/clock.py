@@ -28,7 +28,6 @@ class Clock:
     def set(self, now_s: float) -> None:
         """Makes it this instant now."""
         offset_s = now_s - time.time()
-
         with self._store.transaction():
             self._store.set_fact(_FACT, offset_s)
         self._offset_s = offset_s

@@ -1,12 +1,11 @@
-"""What Stripe does not have: the URLs under `/_sandbox/` that set the clock and the faults and show what stands. They need the same key.
+"""What Stripe does not have: the URLs under `/_sandbox/` that set the clock and the faults and show what stands.
 
-    GET  /_sandbox/clock                             {"now", "offset_s"}
-    POST /_sandbox/clock   {"now": s} or {"advance_s": s}
-    GET  /_sandbox/faults                            the plan in force
-    POST /_sandbox/faults  {"seed": 1, "rates": {"lost": 0.05}, "only": "usage_records"}; {} ends all faults
-    GET  /_sandbox/calls                             counters by endpoint and status
-    GET  /_sandbox/cells[?subscription_item=si_...]  every usage cell
-    GET  /_sandbox/rules                             the rules with their sources
+They need the same key as the API.
+- GET clock: {"now", "offset_s"}; POST clock: {"now": seconds} or {"advance_s": seconds}
+- GET faults: the plan in force; POST faults: {"seed": 1, "rates": {"lost": 0.05}, "only": "usage_records"}, and {} ends all faults
+- GET calls: counters by endpoint and status
+- GET cells, or cells?subscription_item=si_...: every usage cell
+- GET rules: the rules with their sources
 """
 
 from __future__ import annotations

@@ -53,16 +53,17 @@ class Answer:
     replayed: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that may execute. Its key is in use until `execute` ends."""
+    """A call that may execute. Its key is in use until `execute` or `abandon` ends it."""
 
     endpoint: Endpoint
-    call: Call
-    headers: dict[str, str]
-    request_id: str
-    key: str | None
     path: str
+    object_id: str
+    params: Json
+    version: str
+    headers: dict[str, str]
+    key: str | None
     fingerprint: str
     fault: FaultName | None
 
@@ -96,18 +97,16 @@ class Engine:
             endpoint, object_id = found
             name = endpoint.name
             fault = self.plan.draw(endpoint.resource, key or f"{request.method} {request.path}?{request.query}")
+            if key is None and fault == "409":
+                fault = None  # there is no key to be in use
             self._limit(endpoint, request.monotonic_s, fault)
             tree = form_of(request)
             params = validate(endpoint.spec, tree)
         except ApiError as error:
             return _refusal(error, headers, name, fault)
-        now_s = self.clock.now_s()
-        call = Call(request.path, object_id, params, version, now_s, self.store, self.knobs)
-        admitted = Admitted(endpoint, call, headers, headers["Request-Id"], key, request.path, "", fault)
-        if key is None:
-            return admitted
-        admitted.fingerprint = idempotency.fingerprint(tree)
-        return self._once(admitted, key, now_s)
+        print_ = "" if key is None else idempotency.fingerprint(tree)
+        admitted = Admitted(endpoint, request.path, object_id, params, version, headers, key, print_, fault)
+        return admitted if key is None else self._once(admitted, key)
 
     def _identified(self, request: Request) -> str:
         """Checks the API key and gives the API version."""
@@ -143,7 +142,7 @@ class Engine:
         if fault == "503":
             raise errors.unavailable()
 
-    def _once(self, admitted: Admitted, key: str, now_s: float) -> Admitted | Answer:
+    def _once(self, admitted: Admitted, key: str) -> Admitted | Answer:
         """The idempotency layer: the call goes on, or is answered from what was saved, or is refused."""
         name, headers, fault = admitted.endpoint.name, admitted.headers, admitted.fault
         decision = idempotency.decide(
@@ -152,7 +151,7 @@ class Engine:
             admitted.fingerprint,
             saved=self.store.answer(key),
             in_flight=key in self._in_flight or fault == "409",
-            now_s=now_s,
+            now_s=self.clock.now_s(),
             ttl_s=self.knobs.idempotency_ttl_s,
         )
         if isinstance(decision, ApiError):
@@ -160,7 +159,8 @@ class Engine:
         if isinstance(decision, Replay):
             saved = decision.saved
             replayed = {**_json(headers), "Original-Request": saved.request_id, "Idempotent-Replayed": "true"}
-            return Answer(saved.status, saved.body, replayed, name, fault, error="replayed" if saved.status >= 400 else None, replayed=True)
+            wire = fault if fault in {"lost", "cut"} else None  # the other faults concern an execution, and there is none
+            return Answer(saved.status, saved.body, replayed, name, wire, replayed=True)
         self._in_flight.add(key)
         return admitted
 
@@ -176,35 +176,39 @@ class Engine:
             log.exception("the sandbox failed in %s", admitted.endpoint.name)
             return _refusal(errors.server_error(), admitted.headers, admitted.endpoint.name, admitted.fault)
         finally:
-            if admitted.key is not None:
-                self._in_flight.discard(admitted.key)
+            self.abandon(admitted)
+
+    def abandon(self, admitted: Admitted) -> None:
+        """Frees the key of a call that has ended, or that will never execute."""
+        if admitted.key is not None:
+            self._in_flight.discard(admitted.key)
 
     def _answer(self, admitted: Admitted) -> Answer:
         """The effect and its answer in one transaction; a refusal in another, so that it is saved and what the handler wrote is undone."""
         headers, name, fault = admitted.headers, admitted.endpoint.name, admitted.fault
+        now_s = self.clock.now_s()
         try:
             with self.store.transaction():
                 if fault == "500":
                     raise errors.server_error()
-                body = self._effect(admitted)
+                body = self._effect(admitted, now_s)
                 if fault == "500_effect":
                     answer = _refusal(errors.server_error(), headers, name, fault)
                 else:
                     answer = Answer(200, json.dumps(body, separators=(",", ":")).encode(), _json(headers), name, fault)
-                self._save(admitted, answer)
+                self._save(admitted, answer, now_s)
                 return answer
         except ApiError as error:
             answer = _refusal(error, headers, name, fault)
         with self.store.transaction():
-            self._save(admitted, answer)
+            self._save(admitted, answer, now_s)
         return answer
 
-    def _effect(self, admitted: Admitted) -> Json:
-        body = admitted.endpoint.handler(admitted.call)
-        paths = admitted.call.params.get("expand") or []
-        if not paths:
-            return body
-        return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.call.version))
+    def _effect(self, admitted: Admitted, now_s: float) -> Json:
+        call = Call(admitted.path, admitted.object_id, admitted.params, admitted.version, now_s, self.store, self.knobs)
+        body = admitted.endpoint.handler(call)
+        paths = admitted.params.get("expand") or []
+        return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.version)) if paths else body
 
     def _expandable(self, object_id: str, version: str) -> Json | None:
         """Customers, products and prices can stand in for their ids."""
@@ -215,14 +219,12 @@ class Engine:
             return shapes.price(body, version)
         return dict(shapes.product(body, version)) if body["object"] == "product" else body
 
-    def _save(self, admitted: Admitted, answer: Answer) -> None:
+    def _save(self, admitted: Admitted, answer: Answer, now_s: float) -> None:
         if admitted.key is None:
             return
-        answer.headers["Original-Request"] = admitted.request_id
-        saved_at_s = admitted.call.now_s
-        self.store.save_answer(
-            Saved(admitted.key, admitted.path, admitted.fingerprint, answer.status, answer.body, admitted.request_id, saved_at_s)
-        )
+        first = admitted.headers["Request-Id"]
+        answer.headers["Original-Request"] = first
+        self.store.save_answer(Saved(admitted.key, admitted.path, admitted.fingerprint, answer.status, answer.body, first, now_s))
 
     def prune(self) -> None:
         """Forgets answers that are past their time, some at once; called now and then."""
@@ -231,7 +233,7 @@ class Engine:
 
 
 def form_of(request: Request) -> form.Tree:
-    """The parameters of a call: the body of a POST, the query of anything else."""
+    """The parameters of a call: its query, and of a POST the body too."""
     if request.method != "POST":
         return form.decode(request.query)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -241,7 +243,7 @@ def form_of(request: Request) -> form.Tree:
         text = request.body.decode()
     except UnicodeDecodeError as error:
         raise errors.bad_form("the form is not UTF-8") from error
-    return form.decode(text)
+    return form.decode("&".join(part for part in (request.query, text) if part))
 
 
 def new_request_id() -> str:

@@ -70,9 +70,9 @@ def bad_version(version: str) -> ApiError:
 def unknown_url(method: str, path: str) -> ApiError:
     """404: a URL that this API version does not have."""
     message = (
-        f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing slash. If you are trying to "
-        "retrieve an object, make sure you passed a valid (non-empty) identifier in your code. Please see https://stripe.com/docs or we can "
-        "help at https://support.stripe.com/."
+        f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing slash. If you are trying "
+        "to retrieve an object, make sure you passed a valid (non-empty) identifier in your code. Please see https://stripe.com/docs "
+        "or we can help at https://support.stripe.com/."
     )
     return ApiError(404, message, rule="url.unknown")
 

@@ -1,4 +1,7 @@
-"""`expand[]`: an id in an answer becomes the object it names. Source: https://docs.stripe.com/api/expanding_objects , depth at most four."""
+"""`expand[]`: an id in an answer becomes the object it names, at most four levels deep.
+
+Source: https://docs.stripe.com/api/expanding_objects
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ FaultName = Literal["429", "503", "409", "500", "500_effect", "delay", "hold", "
 - `delay` the effect waits; `hold` the connection breaks, the key stays in use, and the effect comes afterwards
 - `lost` the effect is committed and the connection breaks; `cut` the same, after half of the answer
 """
+REMEMBERED = 200_000
+"""Requests whose draws are counted, about 40 MB; beyond it the counts begin again in a new epoch, so a long run stays bounded."""
 FAULTS: tuple[FaultName, ...] = get_args(FaultName)
 
 
@@ -44,6 +46,9 @@ class Plan:
         """The fault that hits this request, or None. `identity` is its idempotency key, or method and URL."""
         if not self.rates or (self.only is not None and resource != self.only):
             return None
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
+            self.epoch += 1
         occurrence = self._seen.get(identity, 0)
         self._seen[identity] = occurrence + 1
         text = f"{self.seed}\x00{self.epoch}\x00{occurrence}\x00{identity}"

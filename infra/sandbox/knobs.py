@@ -34,7 +34,8 @@ class Knobs:
     Stripe says "the first few minutes" and guarantees nothing; 0 makes every report at the edge fail that is not early."""
 
     future_s: int = 300
-    """Seconds that a usage timestamp may lie ahead of the sandbox's clock. Stripe says "must not be in the future"; senders in the field use +5 minutes."""
+    """Seconds that a usage timestamp may lie ahead of the sandbox's clock. Stripe says "must not be in the future"; senders in the field
+    use +5 minutes."""
 
     period_start_taken: bool = False
     """Whether usage stamped with the very second at which the period starts is taken. Stripe's error says "must be after", so: no."""

@@ -57,8 +57,7 @@ def list_summaries(call: Call) -> Json:
     """GET /v1/subscription_items/{id}/usage_record_summaries: newest period first, periods without usage included"""
     item, recurring, subscription = _billed(call, usage.SUMMARIES_ON_METER)
     if recurring["usage_type"] != "metered":
-        names = {"item": item["id"]}
-        raise errors.refused(usage.LICENSED.format(**names), rule="usage.licensed", param="subscription_item")
+        raise errors.refused(usage.LICENSED.format(item=item["id"]), rule="usage.licensed", param="subscription_item")
     schedule = subscriptions.schedule_of(subscription)
     newest = subscriptions.current_period(subscription, call.now_s).index
     oldest = schedule.at(item["created"]).index if item["created"] > subscription["created"] else 0
@@ -73,12 +72,10 @@ def list_summaries(call: Call) -> Json:
 
 
 def _walk(schedule: Schedule, oldest: int, newest: int, start: int | None, *, backwards: bool) -> Iterator[Period]:
-    """Periods in the direction of reading: towards the past, or towards the present before a given one."""
-    if backwards:
-        indices = range(newest + 1 if start is None else start + 1, newest + 1)
-    else:
-        indices = range(newest if start is None else start - 1, oldest - 1, -1)
-    return (schedule.period(index) for index in indices)
+    """Periods in the direction of reading: from the newest or from beyond `start` into the past, or backwards from it to the present."""
+    past = range(newest if start is None else start - 1, oldest - 1, -1)
+    present = range(newest + 1 if start is None else start + 1, newest + 1)
+    return (schedule.period(index) for index in (present if backwards else past))
 
 
 def _index_of(item_id: str, summary_id: str, oldest: int, newest: int) -> int | None:

@@ -149,7 +149,7 @@ class Enum:
     def read(self, raw: Raw, name: str) -> str:
         """The word."""
         if not isinstance(raw, str) or raw not in self.words:
-            raise errors.wrong_shape(name, f"one of {', '.join(self.words[:-1])} or {self.words[-1]}" if len(self.words) > 1 else self.words[0])
+            raise errors.wrong_shape(name, " or ".join(self.words))
         return raw
 
 

@@ -1,6 +1,7 @@
 """Billing periods: edges at anchor + k × interval, a month's missing day clamped to its last one.
 
-Source: https://docs.stripe.com/billing/subscriptions/billing-cycle : an anchor of January 31 bills on February 28 (or 29), March 31, April 30.
+Source: https://docs.stripe.com/billing/subscriptions/billing-cycle
+An anchor of January 31 bills on February 28 (or 29), March 31, April 30.
 Edges are always computed from the anchor, never from the previous edge, so that a short month does not shorten the ones after it.
 Everything is whole Unix seconds, UTC.
 """
@@ -76,15 +77,18 @@ def opened(*, created: int, start: int | None, anchor: int | None, interval: str
     """The schedule of a new subscription; `start` is `backdate_start_date`, `anchor` `billing_cycle_anchor`, both optional.
 
     A future anchor ends the first period, which begins at the start date. Without an anchor the anchor is the moment of creation
-    (documented for backdating too); whether a backdated subscription's first period then begins at its start date is the knob `backdated_usage`.
+    (documented for backdating too); whether a backdated subscription's first period then begins at its start date is the knob
+    `backdated_usage`.
     """
     if start is not None and start > created:
-        raise errors.refused("The backdated subscription start date must be in the past.", rule="subscriptions.backdate", param="backdate_start_date")
+        message = "The backdated subscription start date must be in the past."
+        raise errors.refused(message, rule="subscriptions.backdate", param="backdate_start_date")
     if anchor is None:
         first_start = start if start is not None and backdated_usage else created
         return Schedule(first_start, created, interval, count, 1)
     if anchor <= created:
-        raise errors.refused("billing_cycle_anchor must be a timestamp in the future.", rule="subscriptions.anchor", param="billing_cycle_anchor")
+        message = "billing_cycle_anchor must be a timestamp in the future."
+        raise errors.refused(message, rule="subscriptions.anchor", param="billing_cycle_anchor")
     natural = edge(created, interval, count, 1)
     if anchor > natural:
         message = f"billing_cycle_anchor cannot be later than next natural billing date ({natural}) for plan."

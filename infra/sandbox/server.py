@@ -22,9 +22,9 @@ class Face:
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answers one HTTP request."""
-        if http.path == "/healthz":
-            return web.Response(body=b'{"status":"ok"}', content_type="application/json")
         path, _, query = http.raw_path.partition("?")
+        if path == "/healthz":
+            return web.Response(body=b'{"status":"ok"}', content_type="application/json")
         headers = {name.lower(): value for name, value in http.headers.items()}
         request = Request(http.method, path, query, headers, await http.read(), time.monotonic())
         if path.startswith("/_sandbox/"):
@@ -35,7 +35,11 @@ class Face:
     async def _api(self, http: web.BaseRequest, request: Request) -> web.StreamResponse:
         outcome = self._engine.admit(request)
         if isinstance(outcome, Admitted):
-            await self._wait(http, outcome)
+            try:
+                await self._wait(http, outcome)
+            except asyncio.CancelledError:
+                self._engine.abandon(outcome)
+                raise
             outcome = self._engine.execute(outcome)
         self._calls.count(outcome)
         if outcome.fault in {"lost", "cut"}:

@@ -1,6 +1,6 @@
 """The parameters of every endpoint that the sandbox has: names and kinds as in Stripe's OpenAPI description (2023-08-16 and newer).
 
-A parameter that Stripe has and the sandbox does not implement is refused as unknown, because accepting it without its effect would be a lie.
+A parameter that Stripe has and the sandbox does not implement is refused as unknown: accepting it without its effect would be a lie.
 """
 
 from __future__ import annotations
@@ -50,12 +50,17 @@ _RECURRING: Spec = {
     "aggregate_usage": Param(Enum(AGGREGATES)),
     "meter": Param(ID),
 }
+_PRODUCT_DATA: Spec = {
+    "name": Param(String(), required=True),
+    "id": Param(ID),
+    "active": Param(Boolean()),
+    "unit_label": Param(String(12)),
+    **METADATA,
+}
 PRICE_CREATE: Spec = {
     "currency": Param(String(3), required=True),
     "product": Param(ID),
-    "product_data": Param(
-        Hash({"name": Param(String(), required=True), "id": Param(ID), "active": Param(Boolean()), "unit_label": Param(String(12)), **METADATA})
-    ),
+    "product_data": Param(Hash(_PRODUCT_DATA)),
     "unit_amount": Param(Integer(0)),
     "unit_amount_decimal": Param(Decimal()),
     "recurring": Param(Hash(_RECURRING)),

@@ -14,7 +14,7 @@ def check_prices(prices: Sequence[Json], *, currency: str | None) -> None:
     """All prices of a subscription recur, in one currency and one interval, each only once."""
     for of_price in prices:
         if of_price["recurring"] is None:
-            message = f"The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`: `{of_price['id']}`."
+            message = "The price specified is set to `type=one_time` but this field only accepts prices with `type=recurring`."
             raise errors.refused(message, rule="subscriptions.prices", param="items")
         if not of_price["active"]:
             raise errors.refused(f"The price specified is inactive: `{of_price['id']}`.", rule="subscriptions.prices", param="items")

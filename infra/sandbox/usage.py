@@ -23,10 +23,7 @@ AFTER_PERIOD = "Cannot create the usage record with this timestamp because times
 LICENSED = "Cannot create a usage record for `{item}` because its price has usage_type=licensed; usage records need usage_type=metered."
 CANCELED = "Cannot create a usage record for `{item}` because its subscription `{subscription}` is canceled."
 THRESHOLDS = "Cannot use action=set for `{item}` because its subscription has billing thresholds; increment is the only allowed value."
-ON_METER = (
-    "Cannot create a usage record for `{item}` because it is not on the legacy metered billing system. "
-    "Call /v1/billing/meter_events instead."
-)
+ON_METER = "Cannot create a usage record for `{item}` because it is not on the legacy metered billing system. Call /v1/billing/meter_events instead."
 SUMMARIES_ON_METER = (
     "Cannot list usage record summaries for `{item}` because it is not on the legacy metered billing system. "
     "Call /v1/billing/meters/:id/event_summaries instead."
@@ -38,7 +35,7 @@ def refusal(second: int, *, now_s: float, period: Period, aggregate: str, knobs:
     """Why a timestamp is not taken, or None if it is. `period` is the current one at `now_s`."""
     if second > now_s + knobs.future_s:
         return errors.refused(IN_FUTURE, rule="usage.future", param="timestamp")
-    if second >= period.end + (0 if knobs.period_start_taken else 1):
+    if second > bounds(period, knobs)[1]:
         return errors.refused(AFTER_PERIOD, rule="usage.after_period", param="timestamp")
     if holds(period, second, knobs) or _in_grace(second, now_s=now_s, period=period, aggregate=aggregate, knobs=knobs):
         return None
@@ -58,7 +55,7 @@ def holds(period: Period, second: int, knobs: Knobs) -> bool:
 
 
 def _in_grace(second: int, *, now_s: float, period: Period, aggregate: str, knobs: Knobs) -> bool:
-    """The clock-drift grace: only `sum`, only in the first seconds of a period that has a predecessor, only for the predecessor's last ones."""
+    """The clock-drift grace: only `sum`, only in the first seconds of a period with a predecessor, only for the predecessor's last ones."""
     if aggregate != "sum" or period.index == 0 or now_s >= period.start + knobs.grace_s:
         return False
     return period.start - knobs.grace_s <= second
