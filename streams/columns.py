@@ -108,6 +108,7 @@ class Reader:
         self.customers: dict[bytes | None, Customer | None] = {}
         self.plans: dict[str, Plan] = {}
         self.seconds: dict[str, int | None] = {}
+        self.fractions: dict[str, int] = {"Z": 0}
         self.meter_numbers: dict[str, int] = {}
         self.fresh: dict[Window, Row] = {}
         """Rows of this stretch that took no event yet."""
@@ -129,7 +130,10 @@ class Reader:
         state, clocks = self.state, self.state.clocks
         offsets, stamps, headers = batch.offsets, batch.timestamps_ms, batch.headers
         keys, values = batch.keys, batch.values
-        customers, plans, seconds = self.customers.get, self.plans.get, self.seconds.get
+        customers, plans, seconds, fractions = self.customers.get, self.plans.get, self.seconds.get, self.fractions.get
+        add_at, add_id, add_prefix, add_moment = columns.at.append, columns.ids.append, columns.prefixes.append, columns.occurred_at_us.append
+        add_of, add_row, add_scaled, add_head = columns.of.append, columns.rows.append, columns.scaled.append, columns.heads.append
+        index, numbers = len(columns.at), self.meter_numbers
         now_ms, final_until_us, next_offset = clocks.now_ms, clocks.final_until_us, state.counters.next_offset
         ahead_us = (now_ms + state.definitions.timing.future_ms) * US_PER_MS
         for at in range(at, len(offsets)):  # noqa: B020, PLR1704 - `at` is where the loop stands when it breaks
@@ -148,15 +152,28 @@ class Reader:
             text, plan = event.time, plans(event.type) or self._plan(event.type)
             if event.subject != customer.name or event.specversion != "1.0" or not event.id or not event.source or text is None:
                 break
-            instant_us = seconds(text[:19])
-            if text[19:] != "Z" or instant_us is None:
+            instant_us, fraction_us = seconds(text[:19]), fractions(text[19:])
+            if instant_us is None or fraction_us is None:
                 instant_us = self._instant_us(text)
+            else:
+                instant_us += fraction_us
             if plan.meters is None or instant_us is None or not final_until_us <= instant_us <= ahead_us:
                 break
             postings = plan.only_count or plan.postings(event, instant_us, state)
             if postings is None:
                 break
-            self.post(columns, at, customer, event, instant_us, postings)
+            source = customer.sources.get(event.source) or self._source(customer, event.source)
+            add_at(at)
+            add_id(event.id)
+            add_prefix(source.prefix)
+            add_moment(instant_us)
+            for meter, scaled in postings:
+                cell = (instant_us // (meter.window_s * US_PER_S) << 16) | numbers[meter.slug]
+                add_of(index)
+                add_row(customer.cells.get(cell) or self._row(customer, meter, instant_us // US_PER_S, cell))
+                add_scaled(scaled)
+                add_head(source.heads.get(meter.slug) or self._head(customer, source, event.source, meter.slug))
+            index += 1
             next_offset += 1
         else:
             at = len(offsets)
@@ -180,6 +197,8 @@ class Reader:
         if len(self.plans) >= 10_000:  # types come from producers: a mistaken one must not fill the memory
             self.plans.clear()
         plan = self.plans[event_type] = Plan(self.state, event_type)
+        for meter in plan.meters or ():
+            self.meter_numbers.setdefault(meter.slug, len(self.meter_numbers))
         return plan
 
     def _instant_us(self, text: str) -> int | None:
@@ -197,15 +216,13 @@ class Reader:
             return instant_us
         if text[19] != "." or not fraction.isdigit():
             return None
-        return instant_us + int(fraction.ljust(6, "0"))
+        if len(self.fractions) >= _MAX_CACHED:
+            self.fractions = {"Z": 0}
+        self.fractions[text[19:]] = fraction_us = int(fraction.ljust(6, "0"))
+        return instant_us + fraction_us
 
-    def row(self, customer: Customer, meter: Meter, instant_s: int) -> Row:
+    def _row(self, customer: Customer, meter: Meter, instant_s: int, cell: int) -> Row:
         """The row of the window that holds the instant, or a new one that is not registered yet."""
-        number = self.meter_numbers.setdefault(meter.slug, len(self.meter_numbers))
-        cell = (instant_s // meter.window_s << 16) | number
-        row = customer.cells.get(cell)
-        if row is not None:
-            return row
         window = self.state.definitions.window_of(customer.name, meter, instant_s)
         row = self.state.rows.get(window) or self.fresh.setdefault(window, Row(window))
         # A cell that an edge cuts has several windows: it is looked up each time.
@@ -215,19 +232,10 @@ class Reader:
             customer.cells[cell] = row
         return row
 
-    def take(self, columns: Columns, at: int, key: bytes, usage: Usage) -> None:
-        """Add an event that the reference judged to be usage."""
-        customer = self.customers.get(key) or self._customer(key)
-        if customer is None:
-            raise AssertionError("usage of a customer that is not at home")
-        instant_s = usage.occurred_at_us // US_PER_S
-        postings = []
-        for posting in usage.postings:
-            meter = self.state.definitions.meter_at(posting.window.meter, instant_s)
-            if meter is None:
-                raise AssertionError("a posting of a meter that is not in force")
-            postings.append((meter, posting.scaled))
-        self.post(columns, at, customer, usage.event, usage.occurred_at_us, postings)
+    @staticmethod
+    def _head(customer: Customer, source: Source, name: str, slug: str) -> bytes:
+        head = source.heads[slug] = field(customer.name) + field(slug) + field(name)
+        return head
 
     def _source(self, customer: Customer, name: str) -> Source:
         if len(customer.sources) >= 1024:  # a producer that puts an id into `source` must not fill the memory
@@ -235,25 +243,29 @@ class Reader:
         source = customer.sources[name] = Source(self.state.digester.prefix(customer.name, name))
         return source
 
-    def post(
-        self, columns: Columns, at: int, customer: Customer, event: Event, occurred_at_us: int, postings: list[tuple[Meter, int]]
-    ) -> None:
-        """Append one event and its postings."""
+    def take(self, columns: Columns, at: int, key: bytes, usage: Usage) -> None:
+        """Add an event that the reference judged to be usage."""
+        customer = self.customers.get(key) or self._customer(key)
+        if customer is None:
+            raise AssertionError("usage of a customer that is not at home")
+        event, window_at_s = usage.event, usage.occurred_at_us // US_PER_S
         source = customer.sources.get(event.source) or self._source(customer, event.source)
         index = len(columns.at)
         columns.at.append(at)
         columns.ids.append(event.id)
         columns.prefixes.append(source.prefix)
-        columns.occurred_at_us.append(occurred_at_us)
-        instant_s = occurred_at_us // US_PER_S
-        for meter, scaled in postings:
-            head = source.heads.get(meter.slug)
-            if head is None:
-                head = source.heads[meter.slug] = field(customer.name) + field(meter.slug) + field(event.source)
+        columns.occurred_at_us.append(usage.occurred_at_us)
+        for posting in usage.postings:
+            slug = posting.window.meter
+            meter = self.state.definitions.meter_at(slug, window_at_s)
+            if meter is None:
+                raise AssertionError("a posting of a meter that is not in force")
+            number = self.meter_numbers.setdefault(slug, len(self.meter_numbers))
+            cell = (window_at_s // meter.window_s << 16) | number
             columns.of.append(index)
-            columns.rows.append(self.row(customer, meter, instant_s))
-            columns.scaled.append(scaled)
-            columns.heads.append(head)
+            columns.rows.append(customer.cells.get(cell) or self._row(customer, meter, window_at_s, cell))
+            columns.scaled.append(posting.scaled)
+            columns.heads.append(source.heads.get(slug) or self._head(customer, source, event.source, slug))
 
     def slow(self, batch: Batch, at: int) -> Rejection | Rerouted | Control | Usage:
         """The reference's judgement of one record."""
