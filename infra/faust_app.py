@@ -126,7 +126,7 @@ async def serve(app: faust.App, stop: asyncio.Event) -> int:
     starting = asyncio.ensure_future(app.start())
     try:
         while not (stop.is_set() or app.crashed or (starting.done() and starting.exception() is not None)):
-            await asyncio.wait({asyncio.ensure_future(asyncio.sleep(0.1))})
+            await asyncio.sleep(0.1)
     finally:
         crashed = app.crashed or (starting.done() and not starting.cancelled() and starting.exception() is not None)
         if crashed:

@@ -113,13 +113,18 @@ async def test_a_start_the_log_does_not_hold_is_reported(bootstrap: str, tmp_pat
         await client.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=50)})
 
     def begin(mini: Miniature) -> None:
-        mini.start_at = {(topic, 0): 0, (topic, 1): 1_000, (topic, 2): 0, (topic, 3): 100}
+        mini.start_at = {(topic, 0): 0, (topic, 1): 1_000, (topic, 2): 0, (topic, 3): 103}
 
-    async with worker(bootstrap, topic, tmp_path, set_up=begin) as running:
-        await read_to(running, (topic, 2), 100)
-        assert sorted(running.mini.lost) == [((topic, 0), 0, 50, 100), ((topic, 1), 1_000, 0, 100)]
-        assert running.flow.assigned() == {(topic, 2), (topic, 3)}
-        assert {b.partition for b in running.mini.batches} == {2}
+    async with kafka_io.producer(bootstrap, transactional_id=f"t-{topic}") as client:
+        await client.begin_transaction()  # 103 exists in partition 3, but no committed reader can have been there
+        for _ in range(5):
+            await client.send_and_wait(topic, b"open", partition=3)
+        async with worker(bootstrap, topic, tmp_path, set_up=begin) as running:
+            await read_to(running, (topic, 2), 100)
+            assert sorted(running.mini.lost) == [((topic, 0), 0, 50, 100), ((topic, 1), 1_000, 0, 100), ((topic, 3), 103, 0, 100)]
+            assert running.flow.assigned() == {(topic, 2)}
+            assert {b.partition for b in running.mini.batches} == {2}
+        await client.abort_transaction()
 
 
 async def test_retention_that_overtakes_a_reader_is_reported(bootstrap: str, tmp_path: Path) -> None:  # noqa: F811

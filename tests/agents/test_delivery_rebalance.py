@@ -17,6 +17,7 @@ import pytest
 from infra import delivery, kafka_io
 from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster  # noqa: F401 - fixtures
 from tests.agents.delivery_harness import Ledger, exact, make_topic, send, until, worker
+from topics.batch import Batch
 
 pytestmark = [pytest.mark.system, *FAUST_LEAVES]
 
@@ -94,6 +95,24 @@ async def test_a_put_that_waits_does_not_hold_up_a_rebalance(bootstrap: str, tmp
             first.mini.hold.set()
             await assert_exact(bootstrap, topic, ledger)
         assert first.mini.stale
+
+
+async def test_a_put_that_waits_is_given_up_on_revoke(bootstrap: str, tmp_path: Path) -> None:  # noqa: F811
+    """A put into anything, not only a Faust channel, ends with its epoch, and batches of the next epoch are put though the last never was."""
+    topic, ledger = await make_topic(bootstrap), Ledger()
+    put: list[Batch] = []
+
+    async def no_room(batch: Batch) -> None:
+        put.append(batch)
+        await asyncio.Event().wait()
+
+    await send(bootstrap, topic, 400)
+    async with worker(bootstrap, topic, tmp_path, name="a", ledger=ledger) as first:
+        first.flow.attach(first.mini, no_room)
+        await until(lambda: len(put) == 1, "a put waits")
+        async with worker(bootstrap, topic, tmp_path, name="b", ledger=ledger):
+            await until(lambda: len(put) == 2, "a batch of the next epoch is put")
+            assert put[1].epoch == first.flow.epoch(put[1].tp) > put[0].epoch
 
 
 async def test_a_flush_that_never_ends_is_left_behind(bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
