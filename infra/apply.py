@@ -39,9 +39,7 @@ async def _definitions_of(bootstrap: str, partition: int) -> Definitions:
     return found
 
 
-async def apply(
-    bootstrap: str, proposal: Proposal, partitions: int, *, wait: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
-) -> list[Answer]:
+async def apply(bootstrap: str, proposal: Proposal, partitions: int, *, wait: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S) -> list[Answer]:
     """Publishes what differs from what is in force; answers for every partition and customer."""
     # Before what is in force is read: an answer to an earlier record that arrives in between must be seen once, not never.
     starts = {topic: await end_offsets(bootstrap, topic, range(partitions)) for topic in (DEFINITIONS, VERDICTS)}
@@ -104,9 +102,7 @@ def _take(
             verdict = decode_verdict(record.value, _place(record))
             publication = open_.get((verdict.partition, getattr(verdict, "offset", -1)))
             if isinstance(verdict, Verdict) and publication is not None:
-                found[verdict.partition, verdict.offset] = Answer(
-                    publication.partition, publication.customer, "refused", sentence=verdict.sentence
-                )
+                found[verdict.partition, verdict.offset] = Answer(publication.partition, publication.customer, "refused", sentence=verdict.sentence)
     for coordinate, publication in open_.items():
         if coordinate not in found and (answer := answers_to(publication, said[publication.partition])) is not None:
             found[coordinate] = answer

@@ -111,9 +111,7 @@ class TimingSettings(Section):
 
     def record(self) -> Timing:
         """As a control record carries it."""
-        return Timing(
-            dedup_ms=self.dedup_ms, horizon_ms=self.horizon_ms, future_ms=self.future_ms, revision_delay_ms=self.revision_delay_ms
-        )
+        return Timing(dedup_ms=self.dedup_ms, horizon_ms=self.horizon_ms, future_ms=self.future_ms, revision_delay_ms=self.revision_delay_ms)
 
 
 class MeterSettings(Section):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from topics.errors import TidemarkError, Unreachable, UsageError
+from topics.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -79,19 +78,14 @@ def _config_of(state: Mapping[str, Any]) -> Path | None:
 
 
 def read_state(directory: Path) -> Mapping[str, Any] | None:
-    """A stack's state file; None where there is none. Raises TidemarkError where it cannot be read."""
-    path = directory / STATE_FILE
+    """A stack's state file as JSON; None where there is none. Raises UsageError where another user owns it."""
+    from infra.embedded.state import read_state as read
+
     try:
-        state: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+        found = read(directory)
     except PermissionError:
-        raise UsageError(f"{path} belongs to another user; run as the one who started the stack") from None
-    except ValueError as error:
-        raise TidemarkError(f"{path} cannot be read ({error}); stop the stack and start it again") from None
-    if not isinstance(state, dict) or state.get("version") != 1:
-        raise TidemarkError(f"{path} was written by another version of tidemark; use that one, or start a fresh directory")
-    return state
+        raise UsageError(f"{directory / STATE_FILE} belongs to another user; run as the one who started the stack") from None
+    return None if found is None else found.document()
 
 
 def stack_tree(state: Mapping[str, Any]) -> dict[str, Any]:

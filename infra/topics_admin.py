@@ -69,9 +69,7 @@ async def _described(client: AIOKafkaAdminClient, kafka: KafkaSettings) -> dict[
     except (KafkaConnectionError, KafkaTimeoutError) as error:
         raise unreachable(kafka.bootstrap, error) from error
     return {
-        name: _Described(
-            Found(len(partitions), min(len(partition["replicas"]) for partition in partitions), configs[name][0]), configs[name][1]
-        )
+        name: _Described(Found(len(partitions), min(len(partition["replicas"]) for partition in partitions), configs[name][0]), configs[name][1])
         for name, partitions in shapes.items()
     }
 
@@ -110,9 +108,7 @@ async def _alter(client: AIOKafkaAdminClient, described: dict[str, _Described], 
             by_topic[change.topic].append(change)
     if not by_topic:
         return
-    resources = [
-        ConfigResource(ConfigResourceType.TOPIC, name, configs=altered(described[name].own, found)) for name, found in by_topic.items()
-    ]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name, configs=altered(described[name].own, found)) for name, found in by_topic.items()]
     for response in await client.alter_configs(resources):
         for code, message, _type, name in response.resources:
             _say_refusal(code, message, f"changing {name}")

@@ -1,0 +1,72 @@
+"""`tidemark stripe setup|sync`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import START, Config, Dir, Json
+from infra.cli.output import print_json, say, table
+from infra.cli.servers import show_answers
+
+verbs = typer.Typer(
+    help="Products, prices, customers and subscriptions at Stripe (or in the sandbox), and who is billed where.", no_args_is_help=True
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this group."""
+    app.add_typer(verbs, name="stripe", rich_help_panel=START)
+
+
+@verbs.command()
+def setup(
+    since: Annotated[str | None, typer.Option("--since", metavar="T", help="backdate new subscriptions to this instant", show_default=False)] = None,
+    directory: Dir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Creates product, price, customer and subscription where missing, for the meters and customers of the configuration.
+
+    Doing it twice creates nothing twice.
+
+    \b
+    tidemark stripe setup
+    tidemark stripe setup --since 2026-11-01        usage from then on is billed
+    """
+    from infra import reading, stripe_catalog
+    from infra.target import resolve
+
+    since_s = None if since is None else reading.instant(since, "--since") // 1_000_000
+    found = stripe_catalog.setup(resolve(directory, config).settings, since_s)
+    if as_json:
+        print_json(found)
+    elif not found:
+        say("nothing is missing")
+    else:
+        table(("what", "id", "for"), [[row["what"], row["id"], row["for"]] for row in found])
+
+
+@verbs.command()
+def sync(
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="wait for every partition's answer")] = True,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.0, metavar="S", help="seconds to wait for answers")] = 60.0,
+    directory: Dir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Reads the subscriptions and publishes who is billed where; what the file says explicitly wins.
+
+    \b
+    tidemark stripe sync
+    """
+    from infra import stripe_catalog
+    from infra.applying import apply_settings
+    from infra.target import resolve
+
+    settings = resolve(directory, config).settings
+    answers = apply_settings(settings, wait=wait, timeout_s=timeout_s, more=stripe_catalog.read_items(settings))
+    show_answers(answers, as_json)
+    if any(answer.state in {"refused", "no answer"} for answer in answers):
+        raise typer.Exit(1)

@@ -1,0 +1,152 @@
+"""`tidemark settle`: waits until all that was produced is counted and archived, and every due window delivered or parked.
+
+*Settled* (SURFACES): against last stable offsets taken at the call, each partition's `next_offset` and `archived_offset` ≥ end, residual 0;
+windows, receipts, rejected and verdicts archived to their ends; `due` = `undelivered` = 0. `open_points` is that definition, pure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from infra.control import close_event
+from infra.kafka_io import consumer, producer
+from infra.status import ARCHIVED_TOPICS, Status, ask, halts, joined, status_json
+from infra.target import Target, read_state
+from topics.catalog import EVENTS, WINDOWS
+from topics.errors import TidemarkError, UsageError
+
+if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
+
+LOOK_EVERY_S: Final = 0.5
+"""Between two looks: a settle of an idle stack then takes about a second, and the workers are asked twice a second at most."""
+Ends = Mapping[str, Mapping[int, int]]
+"""Topic → partition → last stable offset."""
+
+
+class Settled(NamedTuple):
+    """The status at the end, and what is still open in sentences (nothing: settled)."""
+
+    status: Status
+    still_open: list[str]
+
+
+def open_points(ends: Ends, said: list[Mapping[str, Any]]) -> list[str]:
+    """What keeps a stack from being settled, against `ends`; an empty list where it is settled."""
+    partitions, windows = joined(said)
+    known = {line["partition"]: line for line in partitions}
+    found = halts(said)
+    for partition, end in sorted(ends[EVENTS].items()):
+        line = known.get(partition)
+        if line is None:
+            found.append(f"partition {partition}: no meter has it yet")
+            continue
+        if min(line["next_offset"], line["durable_offset"]) < end:
+            found.append(f"partition {partition}: counted up to {line['durable_offset']} of {end}")
+        if line["residual"]:
+            found.append(f"partition {partition}: residual {line['residual']}: events without exactly one fate")
+        if line["archived_offset"] < end:
+            found.append(f"partition {partition}: archived up to {line['archived_offset']} of {end}")
+    archived = _archived(said)
+    for topic in ARCHIVED_TOPICS:
+        behind = sum(max(0, end - archived.get((topic, partition), 0)) for partition, end in ends[topic].items())
+        if behind:
+            found.append(f"{topic}: {behind} records are not archived yet")
+    read = {line["partition"]: line["next_offset"] for worker in said if worker["kind"] == "report" for line in worker["partitions"]}
+    unread = sum(max(0, end - read.get(partition, 0)) for partition, end in ends[WINDOWS].items())
+    if unread:
+        found.append(f"{unread} totals are not read by the report yet")
+    elif not any(worker["kind"] == "report" for worker in said):
+        found.append("no report worker answers")
+    found += [f"{windows[state]} windows are {state}" for state in ("due", "undelivered") if windows[state]]
+    return found
+
+
+def _archived(said: list[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
+    found: dict[tuple[str, int], int] = {}
+    for line in (line for worker in said if worker["kind"] == "archive" for line in worker["partitions"]):
+        at = (line["topic"], line["partition"])
+        found[at] = max(found.get(at, 0), line["archived_offset"])
+    return found
+
+
+async def stable_ends(client: AIOKafkaConsumer, topics: tuple[str, ...], partitions: int) -> dict[str, dict[int, int]]:
+    """The last stable offsets of all partitions of some topics, asked now."""
+    from aiokafka import TopicPartition
+
+    pairs = [TopicPartition(topic, partition) for topic in topics for partition in range(partitions)]
+    found: dict[str, dict[int, int]] = {topic: {} for topic in topics}
+    for pair, offset in (await client.end_offsets(pairs)).items():
+        found[pair.topic][pair.partition] = offset
+    return found
+
+
+async def close_windows(target: Target) -> None:
+    """`tidemark.close` on every partition: open windows close now. Raises UsageError where the stack is not an embedded one."""
+    if target.state is None:
+        raise UsageError("--close works on an embedded stack only; on servers a window closes when its end and grace have passed")
+    event = close_event(secrets.token_hex(8))
+    settings = target.settings
+    async with producer(settings.kafka.bootstrap) as client:
+        for partition in range(settings.kafka.partitions):
+            await client.send_and_wait(EVENTS, event.value, event.key, partition=partition)
+
+
+async def settle(target: Target, timeout_s: float, *, close: bool = False, tell: Callable[[str], None] = lambda _: None) -> Settled:
+    """Waits until settled or the time is out. Numbered effect: 1 with `close`, the control records; repeating them is harmless."""
+    settings = target.settings
+    if close:
+        await close_windows(target)
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    async with consumer(settings.kafka.bootstrap) as client:
+        produced = await stable_ends(client, (EVENTS,), settings.kafka.partitions)
+        while True:
+            found = await _look(client, target, produced)
+            if not found.still_open or asyncio.get_running_loop().time() >= deadline:
+                return found
+            tell("; ".join(found.still_open[:3]) + ("; …" if len(found.still_open) > 3 else ""))
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def current(target: Target) -> Settled:
+    """The status now, without waiting."""
+    async with consumer(target.settings.kafka.bootstrap) as client:
+        return await _look(client, target, await stable_ends(client, (EVENTS,), target.settings.kafka.partitions))
+
+
+async def _look(client: AIOKafkaConsumer, target: Target, produced: Ends) -> Settled:
+    """Settled only where two looks in a row say so.
+
+    The meter may emit a window between the report's answer and its own: one look would then see it in neither. The second look's ends
+    were read after the first look's answers, so it sees whatever those had caused.
+    """
+    said: list[Mapping[str, Any]] = []
+    still_open: list[str] = []
+    for _ in range(2):
+        ends = await _ends(client, produced, target.settings.kafka.partitions)
+        target = fresh(target)
+        said = await ask(target.processes)
+        still_open = open_points(ends, said)
+        if still_open:
+            break
+    return Settled(status_json(target, said, settled=not still_open), still_open)
+
+
+async def _ends(client: AIOKafkaConsumer, produced: Ends, partitions: int) -> Ends:
+    from aiokafka.errors import KafkaError
+
+    try:
+        return {**produced, **await stable_ends(client, ARCHIVED_TOPICS, partitions)}
+    except KafkaError as error:
+        raise TidemarkError(f"Kafka stopped answering while waiting ({type(error).__name__}); call settle again") from error
+
+
+def fresh(target: Target) -> Target:
+    """The same target with the supervisor's newest word: a restarted worker has another address."""
+    if target.directory is None or target.state is None:
+        return target
+    state = read_state(target.directory)
+    return target if state is None else Target(target.settings, target.directory, state)
