@@ -22,10 +22,10 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from sinks.clickhouse.migrate import MIGRATIONS_TABLE, Migration, migrations, pending
-from sinks.clickhouse.ports import ArchivedMark, Progress
+from sinks.clickhouse.ports import ArchivedMark, Progress, Refused
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import Columns, Table
-from topics.errors import TidemarkError, Unreachable, UsageError
+from topics.errors import Unreachable, UsageError
 
 CONNECT_TIMEOUT_S: Final = 5
 """A server on the same network answers in milliseconds; longer only delays the sentence that says it is down."""
@@ -41,10 +41,6 @@ JSON_SETTINGS: Final[dict[str, Any]] = {
     "output_format_json_validate_utf8": 1,  # bytes that are no UTF-8 become U+FFFD instead of a broken document
 }
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")
-
-
-class Refused(TidemarkError):
-    """ClickHouse answered, and said no."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +142,7 @@ class ClickHouse:
         statement = sql.strip().rstrip(";").strip()
         if not statement.lower().startswith(_READING_WORDS):
             raise UsageError("only queries that read can be asked here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
-        data = self._called(
-            lambda client: client.raw_query(statement, parameters=dict(parameters or {}), settings=JSON_SETTINGS, fmt="JSONEachRow")
-        )
+        data = self._called(lambda client: client.raw_query(statement, parameters=dict(parameters or {}), settings=JSON_SETTINGS, fmt="JSONEachRow"))
         return [json.loads(line) for line in data.decode("utf-8", "replace").splitlines() if line]
 
     def applied(self) -> dict[int, tuple[str, str]]:

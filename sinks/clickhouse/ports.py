@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import Columns, Table
+from topics.batch import TopicPartition
+from topics.errors import TidemarkError
+
+
+class Refused(TidemarkError):
+    """ClickHouse answered, and said no."""
 
 
 class Progress(NamedTuple):
@@ -67,18 +74,18 @@ class RawChunk(NamedTuple):
 
 
 class RawLog(Protocol):
-    """Committed records of `usage.events`, read at the archive's own pace (`raw_log.py` says why)."""
+    """Committed records of `usage.events`, read at the archive's own pace (`raw_log.py` says why). Raises Unreachable while Kafka is down."""
 
     async def read(self, partition: int, start: int, end: int, limit: int) -> RawChunk:
         """Up to `limit` records of [start, end). Raises LostLog where the log no longer has `start`."""
         ...
 
-    async def bounds(self, partition: int) -> tuple[int, int]:
-        """First offset and last stable offset."""
+    async def bounds(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """First offset and last stable offset of partitions of any topic, asked of the server now."""
         ...
 
-    def hold(self, partitions: frozenset[int]) -> None:
-        """Which partitions are read from now on; what was fetched of others is forgotten."""
+    def forget(self, partitions: Iterable[int]) -> None:
+        """These partitions are not read any more."""
         ...
 
     async def close(self) -> None:

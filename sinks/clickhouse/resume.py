@@ -18,28 +18,23 @@ class Resume(NamedTuple):
 
 
 def resume(progress: int | None, present: Collection[int], begin: int) -> Resume:
-    """`progress`: next offset by the progress row (None: nothing was ever archived); `present`: archived offsets at or above it.
+    """`progress`: the progress row's next offset (None: nothing was ever archived); `present`: archived offsets at or above it.
 
-    Starts at the greatest contiguous archived offset + 1. Holes (markers, aborted records) end the run, they are read again and found
-    empty. `begin` is the log's first offset, used only where there is no progress: a log that lost what was not archived must be refused
-    by the caller, not skipped (H34).
+    The progress row is the greatest offset below which nothing is missing: it is written after its rows, and passes holes (markers,
+    aborted records) that rows alone cannot tell from loss. What lies archived above it is read again and not inserted again: an insert
+    is atomic only for each part, so of a batch that was cut off any subset may be there. `begin` is the log's first offset, used only
+    where there is no progress: a log that lost what was not archived is refused by the caller, never skipped (H34).
     """
     start = begin if progress is None else progress
-    found = {offset for offset in present if offset >= start}
-    while start in found:
-        found.discard(start)
-        start += 1
-    return Resume(start, frozenset(found))
+    return Resume(start, frozenset(offset for offset in present if offset >= start))
 
 
 def gap_sentence(topic: str, partition: int, wanted: int, begin: int, end: int) -> str:
     """Why a partition cannot go on: retention passed it, or the log was cut or recreated."""
+    adopt = f"`tidemark adopt --partition {partition}`"
     if wanted < begin:
         return (
-            f"{topic} {partition}: offsets {wanted} to {begin - 1} were removed by retention before they were archived; "
-            "the archive stops there rather than show what it cannot prove. Raise the topic's retention, and run `tidemark adopt` to go on"
+            f"{topic} {partition}: offsets {wanted} to {begin - 1} were removed by retention before they were archived; the archive stops "
+            f"there rather than show what it cannot prove. Raise the topic's retention; {adopt} goes on without them"
         )
-    return (
-        f"{topic} {partition}: archived up to {wanted}, but the log ends at {end}: it was recreated or cut. "
-        "Run `tidemark adopt` if that was meant"
-    )
+    return f"{topic} {partition}: archived up to {wanted}, but the log ends at {end}: it was recreated or cut. Run {adopt} if that was meant"

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from sinks.clickhouse.bounds import clamp_ms, clamp_s, clamp_us, decimal38, text, uint32, uint64
 from sinks.clickhouse.in_force import InForce
-from sinks.clickhouse.tables import RAW, Columns
+from sinks.clickhouse.tables import RAW, Columns, columns_of
 from topics.batch import Headers
 from topics.definitions import Definitions
 from topics.event import CONTROL_PREFIX, MAX_EVENT_BYTES, Event, Rejection, parse_event, size_bytes
@@ -61,11 +61,7 @@ class RawRows:
 
     def columns(self, records: list[RawRecord]) -> Columns:
         """The records' rows, as columns of `tables.RAW`."""
-        columns: Columns = [[] for _ in RAW.columns]
-        for record in records:
-            for column, cell in zip(columns, self._row(record), strict=True):
-                column.append(cell)
-        return columns
+        return columns_of([self._row(record) for record in records], RAW)
 
     def _row(self, record: RawRecord) -> tuple[Any, ...]:
         reading = self._read(record)

@@ -39,6 +39,8 @@ SHELLS = (
     Shell("sinks/stripe/transport.py", frozenset({"stripe", "aiohttp", "asyncio"}), "the HTTP transport under Stripe's client"),
     Shell("sinks/*receipt_log.py", frozenset({"aiokafka", "asyncio"}), "the transactional writer and the reader of usage.receipts"),
     Shell("sinks/clickhouse/client.py", frozenset({"clickhouse_connect", "asyncio", "threading"}), "the only file that talks to ClickHouse"),
+    Shell("sinks/clickhouse/app*.py", frozenset({"asyncio"}), "the archive worker: when to write, copy and try again"),
+    Shell("sinks/clickhouse/raw_log.py", frozenset({"aiokafka", "asyncio"}), "the reader of usage.events at the archive's own pace"),
 )
 
 
