@@ -155,6 +155,7 @@ class CellState:
             closed_at_ms=self.closed_at_ms,
             released=self.release,
             standing=None if last is None else last.standing,
+            maybe=() if last is None else last.maybe,
         )
         if isinstance(units, Unsendable):
             return msgspec.structs.replace(receipt, reason=units.reason, sentence=units.sentence)
@@ -187,11 +188,14 @@ class CellState:
 
     def answered(self, intent: CellReceipt, outcome: Outcome, now_ms: int) -> CellReceipt:
         """The open `intent` with its definite answer."""
-        standing = intent.standing
+        standing, maybe = intent.standing, intent.maybe
         if isinstance(outcome, Delivered | AlreadyDelivered | Confirmed):
+            maybe = ()
             standing = Standing(
                 revision=intent.revision, attempt=intent.attempt, units=intent.units, quantity=intent.quantity, at_ms=now_ms
             )
+        elif outcome.may_stand and intent.units not in maybe:
+            maybe = (*maybe, intent.units)
         return msgspec.structs.replace(
             intent,
             state=_state_after(outcome, intent.attempt),
@@ -203,6 +207,7 @@ class CellState:
             sentence=outcome.sentence,
             released=self.release,
             standing=standing,
+            maybe=maybe,
         )
 
 

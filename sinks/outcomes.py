@@ -45,6 +45,8 @@ class Outcome:
     request_id: str = ""
     reason: str = ""
     sentence: str = ""
+    may_stand: bool = False
+    """True where the request may have taken effect although it was not accepted."""
 
     name = "outcome"
 
@@ -166,7 +168,7 @@ def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
         limited = error.code != "lock_timeout"
         return RetryAfter(**seen, reason=answer.headers.get("stripe-rate-limited-reason") or error.code or "rate_limit", limited=limited)
     if answer.status >= 500 or answer.status == 408:
-        return RetryAfter(**seen, reason="saved_failure" if replayed else "server_error", spent=replayed, down=True)
+        return RetryAfter(**seen, reason="saved_failure" if replayed else "server_error", spent=replayed, down=True, may_stand=True)
     if answer.status in ACCOUNT_WIDE:
         return RetryAfter(**seen, reason=ACCOUNT_WIDE[answer.status], down=True)
     return _refused(error, replayed, seen)
@@ -180,7 +182,7 @@ def _accepted(body: str, wanted: Wanted, replayed: bool, seen: dict[str, Any]) -
         return RetryAfter(**seen, reason="unreadable", sentence="the answer was cut or is no usage record")
     got = Wanted(record.subscription_item, record.timestamp, record.quantity)
     if record.object != "usage_record" or got != wanted:
-        return Conflict(**seen, reason="other_answer", sentence=f"asked for {wanted}, answered {record.object} {got}")
+        return Conflict(**seen, reason="other_answer", may_stand=True, sentence=f"asked for {wanted}, answered {record.object} {got}")
     return AlreadyDelivered(**seen) if replayed else Delivered(**seen)
 
 
@@ -194,7 +196,7 @@ def _error_of(body: str) -> _Error:
 def _refused(error: _Error, replayed: bool, seen: dict[str, Any]) -> Outcome:
     """The other 4xx: about this request."""
     if error.type == "idempotency_error":
-        return Conflict(**seen, reason="idempotency_error")
+        return Conflict(**seen, reason="idempotency_error", may_stand=True)
     if error.param == "timestamp" and any(words in error.message for words in PERIOD_OVER):
         return PeriodClosed(**seen, reason="period_closed")
     if error.param == "timestamp" and "future" in error.message:

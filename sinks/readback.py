@@ -1,7 +1,7 @@
 """After 23 hours without an answer: what stands at the provider, concluded from the item's total of the period. Pure.
 
 Stripe shows no single usage record, only the sum of an item's cells per billing period (usage_record_summaries). What is certain is subtracted;
-what is left must be a sum of uncertain cells, each at its old or at its new units. Nothing is guessed (C7, I5): a total that no combination
+what is left must be a sum of uncertain cells, each at one of the units it may hold. Nothing is guessed (C7, I5): a total that no combination
 explains is held for a person.
 """
 
@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import product
+from math import prod
 from typing import Final, Literal, NamedTuple
 
 from sinks.cell_state import CellState
 from sinks.outcomes import Confirmed, Outcome, RetryAfter, Unknown
 
-MOST_UNCERTAIN: Final = 16
-"""2¹⁶ combinations take a tenth of a second; a lane opens no more intents than this."""
+MOST_COMBINATIONS: Final = 1 << 17
+"""They take a fifth of a second. A lane opens 16 intents at most: 2¹⁶, where none of them had a saved failure before."""
 
 Landed = Literal["landed", "not_landed", "either", "unexplained"]
 OUTCOMES: Final[dict[Landed, Outcome]] = {
     "landed": Confirmed(sentence="read back: the period's total contains these units"),
     "not_landed": RetryAfter(reason="not_landed", sentence="read back: the period's total does not contain these units", spent=True),
-    "either": RetryAfter(reason="ambiguous", sentence="read back: our own cells explain the period's total in several ways", spent=True),
-    "unexplained": Unknown(reason="unexplained", sentence="no answer for 23 hours, and no combination of our cells explains the item's total"),
+    "either": RetryAfter(
+        reason="ambiguous", sentence="read back: our own cells explain the period's total in several ways", spent=True, may_stand=True
+    ),
+    "unexplained": Unknown(
+        reason="unexplained", sentence="no answer for 23 hours, and no combination of our cells explains the item's total", may_stand=True
+    ),
 }
 
 
@@ -35,11 +40,11 @@ class Summary(NamedTuple):
 
 
 class Doubt(NamedTuple):
-    """An uncertain cell: it holds `old` units or `new` ones."""
+    """A cell that holds one of `options`; `new` are the units of its open intent (None: it has none)."""
 
     name: str
-    old: int
-    new: int
+    options: tuple[int, ...]
+    new: int | None
 
 
 def summary_of(summaries: Iterable[Summary], timestamp_s: int) -> Summary | None:
@@ -48,54 +53,45 @@ def summary_of(summaries: Iterable[Summary], timestamp_s: int) -> Summary | None
 
 
 def conclude(total: int, certain: int, doubts: Sequence[Doubt]) -> dict[str, Landed]:
-    """For each uncertain cell whether its new units stand, given the period's `total` and the sum of the `certain` cells.
+    """For each open intent whether its units stand, given the period's `total` and the sum of the `certain` cells.
 
     `either`: several combinations explain the total, with this cell in some of them. All of them are ours, so a `set` under a new key puts it right.
     """
-    if len(doubts) > MOST_UNCERTAIN:
-        return {doubt.name: "unexplained" for doubt in doubts}
-    wanted = total - certain
-    found = [choice for choice in product((False, True), repeat=len(doubts)) if _sum(doubts, choice) == wanted]
-    if not found:
-        return {doubt.name: "unexplained" for doubt in doubts}
-    return {doubt.name: _verdict({choice[index] for choice in found}) for index, doubt in enumerate(doubts)}
+    if prod(len(doubt.options) for doubt in doubts) > MOST_COMBINATIONS:
+        return {doubt.name: "unexplained" for doubt in doubts if doubt.new is not None}
+    found = [choice for choice in product(*(doubt.options for doubt in doubts)) if certain + sum(choice) == total]
+    return {doubt.name: _landed({choice[at] for choice in found}, doubt.new) for at, doubt in enumerate(doubts) if doubt.new is not None}
 
 
-def _sum(doubts: Sequence[Doubt], choice: Sequence[bool]) -> int:
-    return sum(doubt.new if landed else doubt.old for doubt, landed in zip(doubts, choice, strict=True))
-
-
-def _verdict(seen: set[bool]) -> Landed:
-    if len(seen) == 2:
-        return "either"
-    return "landed" if True in seen else "not_landed"
+def _landed(seen: set[int], new: int) -> Landed:
+    if not seen:
+        return "unexplained"
+    if new not in seen:
+        return "not_landed"
+    return "landed" if len(seen) == 1 else "either"
 
 
 def verdicts_of(cell: CellState, in_lane: Iterable[CellState], summaries: Iterable[Summary]) -> dict[str, Outcome]:
-    """What a read-back says of each uncertain cell in the period of `cell`, by cell name; `in_lane` are all cells of the item."""
+    """What a read-back says of each open intent in the period of `cell`, by cell name; `in_lane` are all cells of the item."""
     summary = summary_of(summaries, cell.place.timestamp_s)
     if summary is None:
         return {cell.place.name: OUTCOMES["unexplained"]}
-    doubts, certain, blind = [], 0, False
-    for other in in_lane:
-        receipt = other.receipt
-        if receipt is None or summary_of([summary], other.place.timestamp_s) is None:
-            continue
-        old = 0 if receipt.standing is None else int(receipt.standing.units)
-        if not _uncertain(other):
-            certain += old
-        elif receipt.idempotency_key:
-            doubts.append(Doubt(other.place.name, old, int(receipt.units)))
+    inside = [other for other in in_lane if summary.start_s < other.place.timestamp_s <= summary.end_s]
+    doubts, certain = [], 0
+    for doubt in map(_doubt, inside):
+        if len(doubt.options) == 1 and doubt.new is None:
+            certain += doubt.options[0]
         else:
-            # A newer total replaced the one that was asked for: what may have landed is not in the receipt any more.
-            blind = True
-    if blind:
-        return {doubt.name: OUTCOMES["unexplained"] for doubt in doubts}
+            doubts.append(doubt)
     return {name: OUTCOMES[landed] for name, landed in conclude(summary.total, certain, doubts).items()}
 
 
-def _uncertain(cell: CellState) -> bool:
-    receipt = cell.receipt
+def _doubt(cell: CellState) -> Doubt:
+    """What may stand in a cell: what is known to, what spent attempts may have left, what the open intent asks for."""
+    receipt, intent = cell.receipt, cell.open_intent
     if receipt is None:
-        return False
-    return receipt.state in {"intent", "failed", "unknown"} or (receipt.state == "refused" and receipt.outcome in {"conflict", "retry_after"})
+        return Doubt(cell.place.name, (0,), None)
+    options = {0 if receipt.standing is None else int(receipt.standing.units), *map(int, receipt.maybe)}
+    if intent is None:
+        return Doubt(cell.place.name, tuple(options), None)
+    return Doubt(cell.place.name, tuple(options | {int(intent.units)}), int(intent.units))

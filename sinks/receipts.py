@@ -176,7 +176,7 @@ class Deliveries:
         self._fire(now_ms)
         records: list[tuple[bytes, Receipt]] = []
         while len(records) < WRITE_LIMIT:
-            source = self._records.popleft() if self._records else self._next_ready()
+            source = self._records.popleft() if self._records else self._next_ready(now_ms)
             if source is None:
                 break
             source.waits_for_write = False
@@ -315,9 +315,11 @@ class Deliveries:
             else:
                 self._schedule(cell, now_ms)
 
-    def _next_ready(self) -> CellState | None:
-        """The next cell for a new intent; none while the provider counts as down."""
-        return None if self.breaker.is_open else self._lanes.pop_ready()
+    def _next_ready(self, now_ms: int) -> CellState | None:
+        """The next cell for a new intent; while the provider counts as down only one, where no open intent can be the probe."""
+        if self.breaker.is_open and (self._lanes.opened or not self.breaker.may_call(now_ms)):
+            return None
+        return self._lanes.pop_ready()
 
     def _compose_window(self, parked: Parked, now_ms: int) -> list[tuple[bytes, Receipt]]:
         key = parked_key(parked.key)

@@ -57,7 +57,8 @@ class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
     `idempotency_key` names. `intent_at_ms` is when this attempt's intent was first written: the key's age is counted from it.
     `reported_at_ms` is when the answer came. `outcome` is one of sinks/outcomes.py in snake case, `reason` a short stable word, `sentence` is
     for people. `closed_at_ms` is when the meter emitted the newest of `windows` (None: not said).
-    `released` is the offset of the last release seen (−1: none).
+    `released` is the offset of the last release seen (−1: none). `maybe` are units that may stand instead of `standing`: those of attempts
+    since then which ended without saying whether they took effect.
     """
 
     v: int = VERSION
@@ -92,6 +93,7 @@ class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
     closed_at_ms: int | None = None
     released: int = -1
     standing: Standing | None = None
+    maybe: tuple[str, ...] = ()
 
 
 class WindowReceipt(msgspec.Struct, frozen=True, kw_only=True):
