@@ -123,6 +123,7 @@ def test_the_same_log_is_known_again() -> None:
     last = log.records[-1]
     partition.check_identity(cluster_id="test", begin=0, end=log.end, record=(last.key, last.value, last.timestamp_ms))
     partition.check_identity(cluster_id="test", begin=log.end, end=log.end + 5, record=None)
+    assert partition.identity_offset == log.end - 1
 
 
 @pytest.mark.parametrize("case", ["recreated", "truncated", "expired", "mirrored", "overwritten"])
