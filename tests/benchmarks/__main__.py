@@ -13,7 +13,6 @@ import platform
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -22,7 +21,7 @@ from infra.applying import apply_topics, publish_meters
 from infra.embedded.testing import kafka_broker
 from infra.settings import load_settings
 from tests.benchmarks import load
-from tests.benchmarks.measure import Result, pin, run
+from tests.benchmarks.measure import Result, Source, pin, run
 from topics.catalog import EVENTS
 
 GOAL_STOCK = 30
@@ -72,20 +71,27 @@ def measure(directory: Path, events: int, stock_events: int) -> list[Result]:
         load.publish(cluster.bootstrap, EVENTS, events, seed=1)
         asyncio.run(create(cluster.bootstrap, "bench.stock"))
         load.publish(cluster.bootstrap, "bench.stock", stock_events, seed=2)
-        bench: dict[str, Any] = {"bootstrap": cluster.bootstrap, "partitions": load.PARTITIONS}
-        whole = {"topic": EVENTS, "end": events + load.PARTITIONS}
-        worker = environment | {"TIDEMARK_WORKER__NAME": "meter-0", "TIDEMARK_WORKER__HTTP": "127.0.0.1:0", "TIDEMARK_EMBEDDED": "1"}
-        results = [run("tidemark meter", ["-m", "infra", "worker", "meter"], worker, directory / "meter.log", group="tidemark-meter", **whole, **bench)]
-        show(results[-1])
-        bare = {"BENCH_BOOTSTRAP": cluster.bootstrap, "BENCH_GROUP": "bench-bare", "BENCH_TOPIC": EVENTS}
-        results.append(run("bare aiokafka loop", ["-m", "tests.benchmarks.bare"], bare, directory / "bare.log", group="bench-bare", **whole, **bench))
-        show(results[-1])
-        stock = {"BENCH_BOOTSTRAP": cluster.bootstrap, "BENCH_GROUP": "bench-stock", "BENCH_TOPIC": "bench.stock"}
-        command = ["-m", "tests.benchmarks.stock", "worker", "-l", "warn", "--without-web"]
-        short = {"topic": "bench.stock", "end": stock_events}
-        results.append(run("stock Faust windowed table", command, stock, directory / "stock.log", group="bench-stock", **short, **bench))
-        show(results[-1])
-        return results
+        return contend(directory, cluster.bootstrap, config, events + load.PARTITIONS, stock_events)
+
+
+def contend(directory: Path, bootstrap: str, config: Path, end: int, stock_end: int) -> list[Result]:
+    """Run one contestant after the other; `end` and `stock_end` are the offsets (summed) at which they are done."""
+
+    def one(name: str, command: list[str], group: str, topic: str, upto: int, **more: str) -> Result:
+        common = {"BENCH_BOOTSTRAP": bootstrap, "BENCH_GROUP": group, "BENCH_TOPIC": topic}
+        source = Source(bootstrap, group, topic, load.PARTITIONS, upto)
+        result = run(name, command, common | more, directory / f"{group}.log", source)
+        show(result)
+        return result
+
+    worker = {"TIDEMARK_CONFIG": str(config), "TIDEMARK_KAFKA__BOOTSTRAP": bootstrap, "TIDEMARK_WORKER__NAME": "meter-0"}
+    worker |= {"TIDEMARK_WORKER__HTTP": "127.0.0.1:0", "TIDEMARK_EMBEDDED": "1"}
+    stock = ["-m", "tests.benchmarks.stock", "worker", "-l", "warn", "--without-web"]
+    return [
+        one("tidemark meter", ["-m", "infra", "worker", "meter"], "tidemark-meter", EVENTS, end, **worker),
+        one("bare aiokafka loop", ["-m", "tests.benchmarks.bare"], "bench-bare", EVENTS, end),
+        one("stock Faust windowed table", stock, "bench-stock", "bench.stock", stock_end),
+    ]
 
 
 async def create(bootstrap: str, topic: str) -> None:
@@ -101,7 +107,7 @@ async def create(bootstrap: str, topic: str) -> None:
 
 def say(text: str) -> None:
     """Progress, with the time."""
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)  # noqa: T201 - a benchmark's output
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 def show(result: Result) -> None:

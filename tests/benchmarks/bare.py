@@ -1,4 +1,7 @@
-"""Contestant: a bare aiokafka loop that decodes, sums per customer and minute in a dict, and commits. Nothing durable, no ids: the client's ceiling."""
+"""Contestant: a bare aiokafka loop that decodes, sums per customer and minute in a dict, and commits.
+
+Nothing durable, no ids: the client's ceiling.
+"""
 
 from __future__ import annotations
 

@@ -34,6 +34,17 @@ class Result:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a contestant reads: done when `group` has committed `end` (summed over partitions) of `topic`."""
+
+    bootstrap: str
+    group: str
+    topic: str
+    partitions: int
+    end: int
+
+
 def committed(group: Consumer, topic: str, partitions: int) -> int:
     """Sum of the group's committed offsets; 0 while its coordinator still loads."""
     try:
@@ -43,17 +54,15 @@ def committed(group: Consumer, topic: str, partitions: int) -> int:
     return sum(max(0, part.offset) for part in found)
 
 
-def run(
-    name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, *, bootstrap: str, group: str, topic: str, partitions: int, end: int
-) -> Result:
-    """Start a contestant on core 1 and time it until it has committed offset `end` (summed). Ends it, whatever happens."""
-    watched = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+def run(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, source: Source) -> Result:
+    """Start a contestant on the last core and time it until it is done with its source. Ends it, whatever happens."""
+    watched = Consumer({"bootstrap.servers": source.bootstrap, "group.id": source.group, "enable.auto.commit": False})
     with log.open("wb") as out:
         child = subprocess.Popen([sys.executable, *command], stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment})
     try:
         process = psutil.Process(child.pid)
         pin(process, -1)
-        return _watch(name, child, process, lambda: committed(watched, topic, partitions), end, log)
+        return _watch(name, child, process, lambda: committed(watched, source.topic, source.partitions), source.end, log)
     finally:
         watched.close()
         child.kill()
