@@ -1,0 +1,125 @@
+"""The only file that talks to Stripe: the official client, pinned to the API version that has usage records, its own retries off.
+
+A request without a definite answer is a value (`sinks/outcomes.py`); the state machine decides when it is sent again, with the same key and bytes.
+The key is in no message, no URL and no repr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import stripe
+
+from sinks.outcomes import Answer, RetryAfter
+from sinks.readback import Summary
+from sinks.stripe.request import API_VERSION, body_parameters, summaries_path
+from sinks.stripe.transport import TIMEOUT_S, Connections, NotSent, TooLateToSend
+from topics.errors import TidemarkError, Unreachable, UsageError
+
+LIVE_KEYS: Final = ("sk_live_", "rk_live_")
+PAGE: Final = 100
+"""Stripe's largest page; its default is 10, and an hourly month has 744 rows."""
+
+
+class StripeRefusal(TidemarkError):
+    """Stripe answered a setup or sync call with an error; the message is Stripe's own."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"Stripe refuses: {message} (HTTP {status}{', ' + code if code else ''})")
+        self.status = status
+        self.code = code
+
+
+class StripeAccess:
+    """One account at one base address. Calls block: the worker makes them in threads, the command line as they are."""
+
+    def __init__(self, api_base: str, api_key: str, *, live: bool = False, timeout_s: float = TIMEOUT_S, version: str = API_VERSION) -> None:
+        if not api_key:
+            raise UsageError("no Stripe key: set STRIPE_API_KEY (a test key, sk_test_…)")
+        if api_key.startswith(LIVE_KEYS) and not live:
+            raise UsageError("STRIPE_API_KEY is a live key: real invoices would change; use a test key, or allow it on purpose")
+        self.api_base = api_base.rstrip("/")
+        self._secret = api_key
+        self._connections = Connections(self.api_base, timeout_s)
+        stripe.enable_telemetry = False
+        self._client = stripe.StripeClient(
+            api_key,
+            stripe_version=version,
+            base_addresses={"api": self.api_base},
+            max_network_retries=0,
+            http_client=self._connections,
+        )
+
+    def report(self, path: str, body: str, idempotency_key: str, may_send: Callable[[], bool]) -> Answer:
+        """Post an intent's exact request, if `may_send()` is still true when the connection stands."""
+        try:
+            with self._connections.guarded(may_send):
+                reply = self._client.raw_request("post", path, **body_parameters(body), idempotency_key=idempotency_key)
+        except stripe.StripeError as error:
+            return self._answer_of(error)
+        return Answer(reply.code, self._text(reply.body), _lower(reply.headers))
+
+    def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
+        """The item's totals per period, newest first, as far back as the one that holds `back_to_s`."""
+        found: list[Summary] = []
+        try:
+            for row in self.pages(summaries_path(item)):
+                period = row.get("period") or {}
+                if period.get("start") is None or period.get("end") is None:
+                    continue
+                found.append(Summary(int(period["start"]), int(period["end"]), int(row["total_usage"])))
+                if found[-1].start_s < back_to_s:
+                    break
+        except (TidemarkError, KeyError, ValueError) as error:
+            return RetryAfter(reason="no_read_back", sentence=str(error), down=True)
+        return found
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """GET; the decoded object. Raises Unreachable or StripeRefusal."""
+        return self._plain("get", path, parameters)
+
+    def post(self, path: str, idempotency_key: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """POST; the decoded object. Raises Unreachable or StripeRefusal."""
+        options = {} if idempotency_key is None else {"idempotency_key": idempotency_key}
+        return self._plain("post", path, {**parameters, **options})
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All rows of a list, page by page. Raises Unreachable or StripeRefusal."""
+        after: dict[str, Any] = {}
+        while True:
+            page = self.get(path, limit=PAGE, **parameters, **after)
+            rows: list[dict[str, Any]] = page.get("data", [])
+            yield from rows
+            if not page.get("has_more") or not rows:
+                return
+            after = {"starting_after": rows[-1]["id"]}
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._connections.close()
+
+    def _plain(self, method: str, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            reply = self._client.raw_request(method, path, **parameters)
+        except stripe.StripeError as error:
+            if error.http_status is None:
+                raise Unreachable(f"Stripe at {self.api_base} does not answer: {error.user_message}") from None
+            raise StripeRefusal(error.http_status, error.code or "", self._text(error.user_message)) from None
+        data: dict[str, Any] = reply.data
+        return data
+
+    def _answer_of(self, error: stripe.StripeError) -> Answer:
+        if error.http_status is None:
+            late = isinstance(error, TooLateToSend)
+            return Answer(None, sent=not late and not isinstance(error, NotSent), late=late, error=error.user_message or type(error).__name__)
+        return Answer(error.http_status, self._text(error.http_body), _lower(error.headers))
+
+    def _text(self, body: Any) -> str:
+        """Text of an answer; should the other side ever repeat our key, it goes no further."""
+        text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
+        return text.replace(self._secret, "…")
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {str(name).lower(): str(value) for name, value in (headers or {}).items()}
