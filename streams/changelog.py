@@ -37,6 +37,10 @@ MERGED_PARTS: Final = 8
 """An hour's ids in more segments than this are written again as few large ones once the hour is over."""
 
 
+Prefix = tuple[int, int]
+"""(generation, next_offset): a prefix of the log, ordered like a revision."""
+
+
 class _Rows:
     """One row segment that is in the changelog."""
 
@@ -59,6 +63,8 @@ class Changelog:
         self._id_counts: dict[int, int] = {}
         self._garbage: list[bytes] = []
         self._counters: list[bytes] = []
+        self._unproven: dict[bytes, Prefix] = {}
+        self._unproven_ids: list[tuple[Prefix, bytes, int, int]] = []
 
     def _next(self, kind: bytes) -> tuple[int, bytes]:
         self.number += 1
@@ -77,8 +83,19 @@ class Changelog:
         self._id_counts[bucket] = self._id_counts.get(bucket, 0) + count
 
     def obsolete(self, key: bytes) -> None:
-        """A key found at recovery that holds nothing of use: older counters, a crashed flush."""
+        """A key found at recovery that holds nothing of use: older counters, rows that stand elsewhere."""
         self._garbage.append(key)
+
+    def unproven(self, key: bytes, upto: Prefix) -> None:
+        """A segment found at recovery of a prefix without counters: a crashed flush, or one of a paused writer whose counters are still to come.
+
+        Until our own counters reach that prefix, a recovery after his would need the segment, so it is not tombstoned before.
+        """
+        self._unproven[key] = upto
+
+    def unproven_ids(self, key: bytes, upto: Prefix, bucket: int, count: int) -> None:
+        """Ids of such a flush: like any others once our own counters have reached its prefix."""
+        self._unproven_ids.append((upto, key, bucket, count))
 
     def counters_key(self) -> bytes:
         """The key of this flush's counters record; those before it become garbage."""
@@ -138,6 +155,10 @@ class Changelog:
     def write_ids(self, state: PartitionState, new: list[tuple[int, U64]]) -> list[tuple[bytes, bytes]]:
         """Segments of new ids, and at most one hour's small segments merged into large ones."""
         out: list[tuple[bytes, bytes]] = []
+        prefix = (state.generation, state.counters.next_offset)
+        for _, key, bucket, count in [found for found in self._unproven_ids if found[0] <= prefix]:
+            self.recovered_ids(key, bucket, count)
+        self._unproven_ids = [found for found in self._unproven_ids if found[0] > prefix]
         buckets: dict[int, list[bytes]] = {}
         for bucket, digests in new:
             buckets.setdefault(bucket, []).append(digests.tobytes())
@@ -181,7 +202,9 @@ class Changelog:
         encoded = [encode(definition) for definition in definitions]
         return [(key, encode_segment(DefinitionSegment(state.generation, state.counters.next_offset, encoded)))]
 
-    def take_garbage(self) -> list[bytes]:
-        """Keys to tombstone once this flush's counters are acknowledged."""
-        garbage, self._garbage = self._garbage, []
+    def take_garbage(self, prefix: Prefix) -> list[bytes]:
+        """Keys to tombstone once this flush's counters, at `prefix`, are acknowledged."""
+        garbage = [key for key in self._garbage if self._unproven.get(key, prefix) <= prefix]
+        self._garbage = [key for key in self._garbage if self._unproven.get(key, prefix) > prefix]
+        self._unproven = {key: upto for key, upto in self._unproven.items() if upto > prefix}
         return garbage

@@ -58,7 +58,7 @@ def build_flush(state: PartitionState, changelog: Changelog, dirty: list[Row], *
     record = CounterRecord(state.generation, state.counters, state.clocks, state.retired, state.identity, state.digester.key)
     counters = Send(STATE, state.partition, changelog.counters_key(), encode_segment(record))
     first = fact_sends(state, facts) + [Send(STATE, state.partition, key, value) for key, value in segments]
-    last = [Send(STATE, state.partition, key, None) for key in changelog.take_garbage()]
+    last = [Send(STATE, state.partition, key, None) for key in changelog.take_garbage((state.generation, state.counters.next_offset))]
     if moved or retired:
         mark = Mark(generation=state.generation, partition=state.partition, next_offset=state.counters.next_offset, counters=state.counters)
         last.insert(0, Send(VERDICTS, state.partition, None, encode(mark)))

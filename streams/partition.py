@@ -35,7 +35,8 @@ class MeterPartition:
         self.unflushed = 0
         """Records applied since the last flush began: the shell holds back when it grows."""
         self._dirty: dict[int, Row] = {}
-        self._flushed_offset = state.counters.next_offset
+        # No offset: the first flush always speaks, so that a mark which a crash kept from the archive is said again.
+        self._flushed_offset = -1
         self._retired_until_s = state.retired.until_s
 
     @staticmethod

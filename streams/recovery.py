@@ -1,6 +1,9 @@
 """Laws 2 and 4: from the changelog's records, in any order and with anything a crash left, back to the state of one prefix of the log.
 
-The greatest counters record names the prefix. Segments of a later prefix are a crashed flush: not taken, and thrown away with the next one.
+The greatest counters record names the prefix. Segments of a later prefix are a crashed flush, or that of a paused writer whose counters may still
+come: of them only rows are taken that end below our prefix (a copy said again of a row that did not change since), and none is tombstoned before
+our own counters have reached their prefix. Of equal copies of a row the one written last is kept, and only earlier ones are ever tombstoned, so two
+writers that do not know of each other cannot tombstone both.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streams.changelog import Changelog
-from streams.rows import Row
+from streams.changelog import Changelog, Prefix
+from streams.rows import Row, revision
 from streams.segments import (
     CounterRecord,
     DefinitionSegment,
@@ -41,8 +44,10 @@ def recover(
     found = _read(partition, records)
     counters = [record for _, record, _ in found if isinstance(record, CounterRecord)]
     if not counters:
-        for key, _, _ in found:
-            changelog.obsolete(key)
+        _keep_unproven(found, (0, base), changelog)
+        for key, record, _ in found:
+            if isinstance(record, RowSegment):
+                changelog.obsolete(key)
         return PartitionState(partition, partitions, id_key, base=base)
     newest = max(counters, key=lambda record: (record.generation, record.counters.next_offset, record.retired.until_s))
     state = PartitionState(partition, partitions, newest.id_key, generation=newest.generation)
@@ -53,8 +58,9 @@ def recover(
     _take_definitions(state, found, prefix)
     _take_ids(state, found, prefix, changelog)
     _take_rows(state, found, prefix, changelog)
+    _keep_unproven(found, prefix, changelog)
     for key, record, _ in found:
-        if isinstance(record, CounterRecord) or (record.generation, record.upto) > prefix:
+        if isinstance(record, CounterRecord):
             changelog.obsolete(key)
     _check_postings(state)
     return state
@@ -74,7 +80,16 @@ def _read(partition: int, records: Iterable[tuple[bytes | None, bytes | None, in
     return [(key, decode_segment(key[:1], value, where), where) for key, (value, where) in held.items()]
 
 
-def _take_definitions(state: PartitionState, found: Found, prefix: tuple[int, int]) -> None:
+def _keep_unproven(found: Found, prefix: Prefix, changelog: Changelog) -> None:
+    for key, record, _ in found:
+        if isinstance(record, CounterRecord) or (record.generation, record.upto) <= prefix:
+            continue
+        changelog.unproven(key, (record.generation, record.upto))
+        if isinstance(record, IdSegment):
+            changelog.unproven_ids(key, (record.generation, record.upto), record.bucket, len(record.digests) // 16)
+
+
+def _take_definitions(state: PartitionState, found: Found, prefix: Prefix) -> None:
     parts = [(record, where) for _, record, where in found if isinstance(record, DefinitionSegment)]
     for record, where in sorted(parts, key=lambda part: (part[0].generation, part[0].upto)):
         if (record.generation, record.upto) <= prefix:
@@ -82,7 +97,7 @@ def _take_definitions(state: PartitionState, found: Found, prefix: tuple[int, in
                 state.definitions.apply(decode_definition(encoded, where))
 
 
-def _take_ids(state: PartitionState, found: Found, prefix: tuple[int, int], changelog: Changelog) -> None:
+def _take_ids(state: PartitionState, found: Found, prefix: Prefix, changelog: Changelog) -> None:
     parts = [(key, record) for key, record, _ in found if isinstance(record, IdSegment) and (record.generation, record.upto) <= prefix]
     for key, record in sorted(parts, key=lambda part: part[1].bucket):
         digests = np.frombuffer(record.digests, np.uint64).reshape(-1, 2)
@@ -92,15 +107,15 @@ def _take_ids(state: PartitionState, found: Found, prefix: tuple[int, int], chan
             state.ids.put(np.unique(digests, axis=0), record.bucket, state.clocks.dead_before)
 
 
-def _take_rows(state: PartitionState, found: Found, prefix: tuple[int, int], changelog: Changelog) -> None:
+def _take_rows(state: PartitionState, found: Found, prefix: Prefix, changelog: Changelog) -> None:
     newest: dict[Window, Row] = {}
     parts = [(key, record, where) for key, record, where in found if isinstance(record, RowSegment)]
-    parts = [part for part in parts if (part[1].generation, part[1].upto) <= prefix]
+    end_rev = revision(*prefix)
     owner: dict[Window, bytes] = {}
     for key, record, where in parts:
         for packed in record.rows:
             row = unpack_row(packed)
-            if row.window.end_s <= state.retired.until_s:
+            if row.window.end_s <= state.retired.until_s or row.rev >= end_rev:
                 continue
             held = newest.get(row.window)
             best = greater(held, row, where)

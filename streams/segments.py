@@ -1,7 +1,7 @@
 """Law 4, the changelog: packed segments, each key written once (`kind | writer epoch | n`), merged by max and never by order.
 
 A segment is written whole by one flush and says which prefix of the log it belongs to (`generation`, `upto`). What a crashed flush left behind
-belongs to a prefix without counters and is not taken; because a row's value is a pure function of the log, it would do no harm either.
+belongs to a prefix without counters (`streams/recovery.py`); because a row's value is a pure function of the log, two writers never contradict.
 Value: version byte, CRC-32 of the rest (a flipped byte must halt, never be guessed at), msgpack.
 """
 
@@ -172,7 +172,7 @@ def unpack_row(record: RowRecord) -> Row:
 
 
 def greater(held: Row | None, found: Row, where: str) -> Row:
-    """Law 4: of two records of a row the greater (revision, emitted) wins. One revision with two totals is corruption: halt."""
+    """Law 4: of two records of a row the greater (revision, emitted) wins, of equals the one `found` later. One revision with two totals is corruption: halt."""
     if held is None:
         return found
     if held.rev == found.rev and (held.scaled, held.events, held.content_hash) != (found.scaled, found.events, found.content_hash):
@@ -180,4 +180,4 @@ def greater(held: Row | None, found: Row, where: str) -> Row:
             f"{where}: window {held.window} has two totals under one revision {split_revision(held.rev)}; "
             "do not bill from this state: keep the topics and compare with `tidemark replay`"
         )
-    return found if (found.rev, found.emitted) > (held.rev, held.emitted) else held
+    return found if (found.rev, found.emitted) >= (held.rev, held.emitted) else held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -181,6 +182,16 @@ def test_a_flipped_byte_halts_and_is_never_guessed_at(seed: int) -> None:
     disk.records[index] = (key, value[:at] + bytes([value[at] ^ (1 << rng.randrange(8))]) + value[at + 1 :], offset)
     with pytest.raises((CorruptState, UnknownVersion), match=f"usage.state 0@{offset}"):
         fresh(disk, rng)
+
+
+def test_a_mark_that_a_crash_kept_back_is_said_again() -> None:
+    """A worker that takes a partition says its mark anew even if no event follows, else the archive would wait for ever."""
+    disk, log = Disk(), small_log()
+    folded(log, disk)
+    flush = fresh(disk, random.Random(2)).begin_flush()
+    assert flush is not None
+    marks = [msgspec.json.decode(send.value or b"") for send in flush.last if send.topic == "usage.verdicts"]
+    assert [mark["next_offset"] for mark in marks] == [log.end]
 
 
 def test_a_lost_row_segment_halts() -> None:
