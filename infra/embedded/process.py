@@ -6,9 +6,9 @@ import contextlib
 import ctypes
 import json
 import os
+import platform
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def tether(death_signal: signal.Signals) -> Callable[[], None]:
 
     Linux only; elsewhere it does nothing and infra.embedded.watcher does the work. Bound to the *thread* that forks.
     """
-    if not sys.platform.startswith("linux"):
+    if platform.system() != "Linux":
         return lambda: None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
@@ -53,11 +53,14 @@ def start(
     log: Path,
     environment: Mapping[str, str],
     *,
-    death_signal: signal.Signals = signal.SIGKILL,
+    death_signal: signal.Signals | None = signal.SIGKILL,
     pass_fds: Sequence[int] = (),
     directory: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a tethered child in a session of its own (so that a Ctrl-C reaches only us), its output appended to `log`."""
+    """Starts a child in a session of its own (so that a Ctrl-C reaches only us), its output appended to `log`.
+
+    It gets `death_signal` when this thread ends; with None it outlives us.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     rotate(log)
     with log.open("ab") as output:
@@ -71,7 +74,7 @@ def start(
             start_new_session=True,
             pass_fds=tuple(pass_fds),
             # Safe because whoever starts children here runs no other thread that could hold a lock at the fork.
-            preexec_fn=tether(death_signal),  # noqa: PLW1509
+            preexec_fn=tether(death_signal) if death_signal is not None else None,  # noqa: PLW1509
         )
 
 
@@ -139,3 +142,8 @@ def end(process: subprocess.Popen[bytes], patience_s: float) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait(END_TIMEOUT_S)
+
+
+def own_pid() -> int:
+    """The pid of this process."""
+    return os.getpid()

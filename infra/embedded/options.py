@@ -1,0 +1,86 @@
+"""What a stack was asked for, remembered in its directory: a second `up` without arguments continues where it was."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from infra.embedded import ports
+from infra.embedded.files import write_atomically
+from infra.embedded.layout import Layout
+
+STANDARD_PLAN = "infra.embedded.plan:standard"
+
+
+@dataclass(frozen=True)
+class Options:
+    """`config` is the absolute path of the toml, or None for the defaults; `workers` is the number of meter processes.
+
+    `sandbox_arguments` go to the sandbox's command line (faults by seed, calls a second). `plan` is the import path of the function
+    that says which processes there are; tests put stand-ins there. `policy` changes the supervisor's patience (supervision.Policy).
+    """
+
+    config: str | None = None
+    workers: int = 2
+    sandbox_arguments: tuple[str, ...] = ()
+    plan: str = STANDARD_PLAN
+    policy: dict[str, float] = field(default_factory=dict)
+
+
+def load(layout: Layout) -> Options:
+    """The remembered options, or the defaults in a fresh directory."""
+    try:
+        found = json.loads(layout.options.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Options()
+    return replace(Options(**found), sandbox_arguments=tuple(found["sandbox_arguments"]))
+
+
+def save(layout: Layout, options: Options) -> None:
+    """Remembers the options for this start and the next."""
+    write_atomically(layout.options, json.dumps(asdict(options), indent=1) + "\n")
+
+
+def sandbox_key(layout: Layout) -> str:
+    """The key of this stack's sandbox: made at the first start, the same ever after, readable by its owner only."""
+    try:
+        return str(json.loads(layout.secrets.read_text(encoding="utf-8"))["stripe_api_key"])
+    except FileNotFoundError:
+        key = "sk_test_" + secrets.token_hex(16)
+        write_atomically(layout.secrets, json.dumps({"stripe_api_key": key}) + "\n", mode=0o600)
+        return key
+
+
+def stack_ports(layout: Layout, names: Iterable[str]) -> dict[str, int]:
+    """A port for every name: those of the last start where they are free; remembered for the next."""
+    try:
+        remembered = json.loads(layout.ports.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        remembered = {}
+    chosen = ports.choose(names, remembered)
+    write_atomically(layout.ports, json.dumps({**remembered, **chosen}, indent=1) + "\n")
+    return chosen
+
+
+def request_ports(layout: Layout, requested: dict[str, int]) -> None:
+    """Makes named ports the remembered ones; PortTaken where one is in use now."""
+    if requested:
+        chosen = ports.choose(requested, {}, requested)
+        try:
+            remembered = json.loads(layout.ports.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            remembered = {}
+        write_atomically(layout.ports, json.dumps({**remembered, **chosen}, indent=1) + "\n")
+
+
+def port_names(workers: Iterable[str]) -> tuple[str, ...]:
+    """The names that ports are chosen for: the servers', and one a worker."""
+    return ("kafka", "kafka-controller", "clickhouse", "sandbox", *workers)
+
+
+def absolute(config: Path | None) -> str | None:
+    """A configuration's path as it is remembered: independent of where the next `up` is typed."""
+    return str(Path(config).expanduser().absolute()) if config is not None else None

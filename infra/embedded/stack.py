@@ -1,0 +1,176 @@
+"""The embedded stack for whoever types a command or writes a test: up, stay, down, state, kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from infra.embedded import jars, machine, options, plan, process
+from infra.embedded.layout import Layout
+from infra.embedded.locking import holder
+from infra.embedded.state import StackState, read_state
+from infra.embedded.supervisor import StackFailed
+from topics.errors import TidemarkError, UsageError
+
+__all__ = ["down", "kill", "read_state", "running", "stay", "up"]
+
+DOWN_TIMEOUT_S = 90.0
+"""Workers have 20 s to flush, servers 20 s to close; twice that on a loaded machine, then the kernel ends them."""
+
+POLL_S = 0.05
+
+
+def up(
+    directory: Path,
+    config: Path | None = None,
+    workers: int | None = None,
+    *,
+    detach: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+    ports: Mapping[str, int] | None = None,
+    sandbox_arguments: Sequence[str] | None = None,
+    stack_plan: str | None = None,
+    policy: Mapping[str, float] | None = None,
+) -> StackState:
+    """Brings up the stack of a directory and returns its state when everything is ready; raises a TidemarkError that says why not.
+
+    What is None is as at the last `up` in this directory. A running stack is left as it is. `detach`: it outlives this process;
+    otherwise it is taken down when this process ends, and `stay` waits for that. `ports` asks for ports by name (`kafka`,
+    `clickhouse`, `sandbox`, `meter-0`, …).
+    """
+    layout = Layout(Path(directory).expanduser().absolute())
+    if running(layout.root):
+        progress(f"the stack in {layout.root} is already running")
+        return _must_read(layout)
+    asked = options.load(layout)
+    changes: dict[str, object] = {
+        "config": options.absolute(config),
+        "workers": workers,
+        "sandbox_arguments": tuple(sandbox_arguments) if sandbox_arguments is not None else None,
+        "plan": stack_plan,
+        "policy": dict(policy) if policy is not None else None,
+    }
+    wanted = replace(asked, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
+    if wanted.workers < 1:
+        raise UsageError("a stack needs at least one meter worker: --workers 1 or more")
+    machine.check(layout.root, wanted.workers)
+    options.request_ports(layout, dict(ports or {}))
+    if wanted.plan == options.STANDARD_PLAN:
+        jars.class_path(progress)
+    options.save(layout, wanted)
+    _start_supervisor(layout, progress, detach=detach)
+    return _must_read(layout)
+
+
+def _start_supervisor(layout: Layout, progress: Callable[[str], None], *, detach: bool) -> None:
+    """Starts the supervisor and returns when it says that the stack is up; StackFailed with its reason otherwise."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, encoding="utf-8") as report:
+        try:
+            supervisor = process.start(
+                [sys.executable, "-m", "infra.embedded", str(layout.root), "--report", str(writing)],
+                layout.log("supervisor"),
+                {**os.environ, **plan.python_environment()},
+                death_signal=None if detach else signal.SIGTERM,
+                pass_fds=[writing],
+            )
+        finally:
+            os.close(writing)
+        is_up = False
+        try:
+            is_up = _follow(report, progress)
+        finally:
+            # Also after a Ctrl-C: what is not up is taken down.
+            if not is_up:
+                process.end(supervisor, DOWN_TIMEOUT_S)
+    if not is_up:
+        log = layout.log("supervisor")
+        raise StackFailed(f"the stack did not come up; the end of {log}:\n{process.tail(log, 12)}")
+
+
+def _follow(report: Iterable[str], progress: Callable[[str], None]) -> bool:
+    """Reads the supervisor's report; True at `ready`, False where it ended without a word, StackFailed where it said why."""
+    for text in report:
+        line = json.loads(text)
+        if "progress" in line:
+            progress(line["progress"])
+        elif "failed" in line:
+            raise StackFailed(line["failed"], line["exit_code"])
+        elif line.get("ready"):
+            return True
+    return False
+
+
+def stay(directory: Path) -> None:
+    """Waits until the stack ends or somebody presses Ctrl-C (or sends SIGTERM), and then takes it down."""
+    try:
+        while running(directory):
+            time.sleep(POLL_S * 5)
+    except KeyboardInterrupt:
+        down(directory)
+
+
+def down(directory: Path, progress: Callable[[str], None] = lambda _: None) -> bool:
+    """Takes the stack of a directory down in order and returns when nothing of it runs; False where nothing ran.
+
+    What a killed supervisor left behind is ended too.
+    """
+    layout = Layout(Path(directory).expanduser().absolute())
+    pid = holder(layout)
+    if pid is not None:
+        progress("stopping workers, then servers")
+        _signal(pid, signal.SIGTERM)
+        if not _wait_until_released(layout):
+            _signal(pid, signal.SIGKILL)
+    left = process.end_recorded(layout.run) if layout.run.is_dir() else []
+    if pid is None or left:
+        layout.state.unlink(missing_ok=True)
+    return pid is not None or bool(left)
+
+
+def running(directory: Path) -> bool:
+    """Whether a supervisor has this directory now (its stack may still be starting or stopping)."""
+    return holder(Layout(Path(directory).expanduser().absolute())) is not None
+
+
+def kill(directory: Path, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+    """Sends a signal to one process of a running stack (or to its `supervisor`) and returns its pid; for demonstrations and tests."""
+    layout = Layout(Path(directory).expanduser().absolute())
+    state = _must_read(layout)
+    pid = holder(layout) if name == "supervisor" else state.process(name).pid
+    if pid is None:
+        raise TidemarkError(f"{name} is not running just now: it is being started again")
+    _signal(pid, number)
+    return pid
+
+
+def _must_read(layout: Layout) -> StackState:
+    """The state of a stack that is up."""
+    state = read_state(layout.root)
+    if state is None:
+        raise TidemarkError(f"there is no stack in {layout.root}, or it is only now starting: `tidemark up --dir {layout.root}`")
+    return state
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Signals a process that may have ended since we looked."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _wait_until_released(layout: Layout) -> bool:
+    """Whether the supervisor let go of its directory in time."""
+    deadline_s = time.monotonic() + DOWN_TIMEOUT_S
+    while holder(layout) is not None:
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(POLL_S)
+    return True
