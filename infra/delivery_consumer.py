@@ -43,6 +43,7 @@ class BatchConsumer(Consumer):
         self._to_open: frozenset[TopicPartition] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._plain_seen: dict[TopicPartition, int] = {}
+        self._recovery_epoch = 0
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -51,6 +52,11 @@ class BatchConsumer(Consumer):
     def thread(self) -> BatchConsumerThread:
         """The half that lives on aiokafka's loop."""
         return self._thread
+
+    @property
+    def recovery_epoch(self) -> int:
+        """Rises with every revoke: what was fetched of a changelog in an older one is void."""
+        return self._recovery_epoch
 
     # ── where to start ──────────────────────────────────────────────────────────────────────────────────────────
     async def perform_seek(self) -> None:
@@ -104,13 +110,16 @@ class BatchConsumer(Consumer):
             return
         wanted = self.delivery.holdings.open_epochs()
         topics = self.delivery.topics
-        plain = [(tp.topic, tp.partition) for tp in self._get_active_partitions() if tp.topic not in topics]
+        plain = {(tp.topic, tp.partition): self._recovery_epoch for tp in self._get_active_partitions() if tp.topic not in topics}
         if not wanted and not plain:
             if not self.assignment():
                 self.delivery.moved()  # a worker without partitions is idle, not stuck
             await asyncio.sleep(NOTHING_OPEN_S)
             return
+        epoch = self._recovery_epoch
         polled = await self.thread.poll(wanted, plain, POLL_TIMEOUT_S)
+        if epoch != self._recovery_epoch:
+            polled.plain.clear()
         await self._hand_over(polled)
         self.delivery.moved()
 
@@ -129,9 +138,7 @@ class BatchConsumer(Consumer):
             return  # its epoch ended while it was under way; the next epoch starts with an explicit seek
         if not holdings.follows(batch):
             ended = holdings.position(batch.tp)
-            raise DeliveryBroken(
-                f"{batch.topic}-{batch.partition}: a batch starts at {batch.start_offset}, the one before ended at {ended}"
-            )
+            raise DeliveryBroken(f"{batch.topic}-{batch.partition}: a batch starts at {batch.start_offset}, the one before ended at {ended}")
         done = await self._unless_suspended(self.delivery.put(batch))
         if done:
             holdings.advance(batch)
@@ -143,6 +150,8 @@ class BatchConsumer(Consumer):
         """Faust's own path for changelog records: the conductor's callback, one by one."""
         pair = TP(*tp)
         for record in records:
+            if not self.flow_active:
+                return  # revoked: the next recovery seeks again
             at_least = self._read_offset[pair]
             if at_least is None or record.offset >= at_least:
                 await self.callback(self._to_message(pair, record))
@@ -199,6 +208,7 @@ class BatchConsumer(Consumer):
     async def let_go(self) -> None:
         """End the epoch of everything held, let the app flush, commit, forget. Never raises: it ends the worker instead."""
         self.stop_flow()
+        self._recovery_epoch += 1
         self._to_open = None
         opening, self._opening = self._opening, None
         try:

@@ -123,6 +123,16 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             consumer.seek(kafka_tp(tp), offset)
             self._sessions[tp] = Session(epoch, offset)
 
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[Any, int]) -> None:
+        """Faust seeks changelogs with this before it recovers them: open a session for each, in the recovery's own epoch.
+
+        Otherwise records fetched before a rebalance could be applied after it: Faust skips every changelog record below
+        the highest it was given, so one stale record would hide the whole changelog before it (law 2: a complete base).
+        """
+        for tp, offset in partitions.items():
+            self._sessions[tp.topic, tp.partition] = Session(self.consumer.recovery_epoch, offset)
+        await super()._seek_wait(consumer, partitions)  # seeks before its first await
+
     def end_sessions(self) -> None:
         """Nothing more is taken for any partition. Safe from either thread: one assignment."""
         self._sessions = {}
@@ -162,9 +172,9 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         with consumer._subscription.fetch_context():
             pass
 
-    async def poll(self, wanted: Mapping[TopicPartition, int], plain: Iterable[TopicPartition], timeout_s: float) -> Polled:
-        """Take what has been fetched of `wanted` (with their epochs) and `plain`; wait at most `timeout_s` for it."""
-        return await self.in_thread(self._poll(wanted, frozenset(plain), timeout_s))
+    async def poll(self, wanted: Mapping[TopicPartition, int], plain: Mapping[TopicPartition, int], timeout_s: float) -> Polled:
+        """Take what has been fetched of `wanted` and `plain`, each with its epoch; wait at most `timeout_s` for it."""
+        return await self.in_thread(self._poll(wanted, plain, timeout_s))
 
     # ── on the consumer's loop ──────────────────────────────────────────────────────────────────────────────────
     @staticmethod
@@ -176,7 +186,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         if consumer._fetcher.error_future.done():
             consumer._fetcher.error_future.result()
 
-    async def _poll(self, wanted: Mapping[TopicPartition, int], plain: frozenset[TopicPartition], timeout_s: float) -> Polled:
+    async def _poll(self, wanted: Mapping[TopicPartition, int], plain: Mapping[TopicPartition, int], timeout_s: float) -> Polled:
         consumer = self._ensure_consumer()
         self._check_alive(consumer)
         with consumer._subscription.fetch_context():
@@ -190,7 +200,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
                 return polled
             return await self._take(consumer, wanted, plain)
 
-    async def _take(self, consumer: Any, wanted: Mapping[TopicPartition, int], plain: frozenset[TopicPartition]) -> Polled:
+    async def _take(self, consumer: Any, wanted: Mapping[TopicPartition, int], plain: Mapping[TopicPartition, int]) -> Polled:
         polled = Polled()
         subscription = consumer._subscription
         if subscription.reassignment_in_progress:
@@ -198,29 +208,26 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         assignment = subscription.subscription.assignment
         sessions = {
             tp: session
-            for tp, epoch in wanted.items()
+            for tp, epoch in (*wanted.items(), *plain.items())
             if (session := self._sessions.get(tp)) is not None and session.epoch == epoch and kafka_tp(tp) in assignment.tps
         }
-        self._check_positions(assignment, sessions)
-        plain = frozenset(tp for tp in plain if kafka_tp(tp) in assignment.tps)
-        readable = {kafka_tp(tp) for tp in (*sessions, *plain)}
-        if not readable:
+        if not sessions:
             return polled
+        self._check_positions(assignment, sessions)
         drained: Mapping[KafkaPartition, Sequence[Any]] = {}
         try:
             # With time-out 0 this returns without ever suspending, so nothing moves between here and the tags below.
+            readable = {kafka_tp(tp) for tp in sessions}
             drained = await consumer._fetcher.fetched_records(readable, timeout=0, max_records=MAX_RECORDS_PER_POLL)
         except OffsetOutOfRangeError as error:
-            self._end_lost_sessions(error, sessions, polled)
+            self._end_lost_sessions(error, sessions, wanted, polled)
         for tp, session in sessions.items():
-            position = assignment.state_value(kafka_tp(tp)).position
-            if position > session.position:
-                polled.batches.append(batch_of(tp, session, drained.get(kafka_tp(tp), ()), position))
-                session.position = position
-        for tp in plain:
-            state = assignment.state_value(kafka_tp(tp))
-            if state.has_valid_position:
-                polled.plain[tp] = (drained.get(kafka_tp(tp), ()), state.position)
+            records, position = drained.get(kafka_tp(tp), ()), assignment.state_value(kafka_tp(tp)).position
+            if tp in plain:
+                polled.plain[tp] = (records, position)
+            elif position > session.position:
+                polled.batches.append(batch_of(tp, session, records, position))
+            session.position = position
         return polled
 
     @staticmethod
@@ -233,10 +240,10 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
                     f"delivery left it at {session.position}; restart the worker"
                 )
 
-    def _end_lost_sessions(self, error: Any, sessions: dict[TopicPartition, Session], polled: Polled) -> None:
+    def _end_lost_sessions(self, error: Any, sessions: dict[TopicPartition, Session], wanted: Mapping[TopicPartition, int], polled: Polled) -> None:
         for kafka, offset in error.args[0].items():
             tp = (kafka.topic, kafka.partition)
-            if tp not in sessions:
+            if tp not in wanted:
                 raise LostLog(f"{tp[0]}-{tp[1]} does not hold offset {offset}, which a table's recovery must read") from error
             polled.out_of_range[tp] = sessions.pop(tp)
             self._sessions.pop(tp, None)

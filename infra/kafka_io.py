@@ -164,18 +164,19 @@ async def reader(
 
     Ends when the consumer's *position* has reached that end, so a partition that ends in transaction markers or aborted
     records ends too. For read_committed the end is the last stable offset: an open transaction is not waited for.
+    A commit is answered before its markers are in the log, so to read all that a transactional producer has committed,
+    start its successor (the same `transactional_id`) first: that waits until the markers are written.
     Leave it early with `contextlib.aclosing`.
     """
     tp = TopicPartition(topic, partition)
+    place = f"{topic}-{partition} from {start}"
     async with consumer(bootstrap, isolation=isolation) as client:
-        with _said_plainly(bootstrap, f"{topic}-{partition} from {start}"):
+        with _said_plainly(bootstrap, place):
             client.assign([tp])
             end = (await client.end_offsets([tp]))[tp]
             client.seek(tp, max(start, (await client.beginning_offsets([tp]))[tp]))
-        while True:
-            with _said_plainly(bootstrap, f"{topic}-{partition} from {start}"):
-                if await client.position(tp) >= end:
-                    return
+        while await client.position(tp) < end:  # known since the seek: asks no server
+            with _said_plainly(bootstrap, place):
                 records = (await client.getmany(tp, timeout_ms=READ_POLL_MS)).get(tp, ())
             for record in itertools.takewhile(lambda found: found.offset < end, records):
                 yield record
