@@ -1,0 +1,182 @@
+"""The account of a whole log: one verdict a record, one total a window, and what each item at the provider must show."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from tests.oracle.hashes import java_partition, posting_digest, window_hash
+from tests.oracle.reading import Meter, Stored, event_of, instant_us, quantity_of
+
+FAULTS = ("missing_field", "bad_quantity", "out_of_range", "negative")
+
+
+class Span(NamedTuple):
+    """One window: `[start_s, end_s)` of a customer's meter."""
+
+    customer: str
+    meter: str
+    start_s: int
+    end_s: int
+
+
+@dataclass
+class Total:
+    """What a window holds."""
+
+    quantity: Fraction = Fraction(0)
+    events: int = 0
+    digests: int = 0
+
+    @property
+    def hash(self) -> str:
+        """The content hash as it is shown."""
+        return window_hash(self.digests)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the account is kept by: times in seconds, and where each customer's windows are cut (its period edges)."""
+
+    partitions: int
+    meters: tuple[Meter, ...]
+    horizon_s: int
+    future_s: int
+    cuts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def span(self, customer: str, meter: Meter, instant_s: int) -> Span:
+        """The window that holds an instant."""
+        start_s = instant_s - instant_s % meter.window_s
+        end_s = start_s + meter.window_s
+        for cut_s in self.cuts.get(customer, ()):
+            if start_s < cut_s <= instant_s:
+                start_s = cut_s
+            elif instant_s < cut_s < end_s:
+                end_s = cut_s
+        return Span(customer, meter.slug, start_s, end_s)
+
+
+class Verdict(NamedTuple):
+    """What becomes of one record: counted, duplicate, rejected, too_late, rerouted or control; `reason` where it was refused."""
+
+    verdict: str
+    reason: str = ""
+    customer: str = ""
+    event_id: str = ""
+
+
+class Ledger:
+    """Takes records in the order of each partition's log; copies of an id are one event however far apart they are."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.verdicts: dict[tuple[int, int], Verdict] = {}
+        self.totals: dict[Span, Total] = defaultdict(Total)
+        self.sums: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+        self.seen: set[tuple[str, str, str]] = set()
+        self._now_ms: dict[int, int] = {}
+
+    def take_all(self, log: Iterable[Stored]) -> Ledger:
+        """Every record of a log; returns this ledger."""
+        for record in log:
+            self.take(record)
+        return self
+
+    def take(self, record: Stored) -> None:
+        """Judges one record and counts it."""
+        self._now_ms[record.partition] = max(record.timestamp_ms, self._now_ms.get(record.partition, 0))
+        self.verdicts[record.partition, record.offset] = self._judge(record)
+
+    def _judge(self, record: Stored) -> Verdict:
+        event = event_of(record)
+        if isinstance(event, str):
+            return Verdict("rejected", event)
+        customer, event_id = event["subject"], event["id"]
+        if event["type"].startswith("tidemark."):
+            return self._control(record, event)
+        if record.key is None or record.key != customer.encode():
+            return Verdict("rejected", "key_mismatch", customer, event_id)
+        if java_partition(record.key, self.rules.partitions) != record.partition:
+            if record.header_number("tidemark-origin-partition") is not None:
+                return Verdict("rejected", "routing_loop", customer, event_id)
+            return Verdict("rerouted", "", customer, event_id)
+        found = self._postings(record, event)
+        if isinstance(found, str):
+            return Verdict("too_late" if found == "too_late" else "rejected", found, customer, event_id)
+        identity = (customer, event["source"], event_id)
+        if identity in self.seen:
+            return Verdict("duplicate", "", customer, event_id)
+        self.seen.add(identity)
+        for span, quantity, at_us in found:
+            self._count(span, quantity, posting_digest(customer, span.meter, event["source"], event_id, at_us, quantity))
+        return Verdict("counted", "", customer, event_id)
+
+    def _control(self, record: Stored, event: dict[str, Any]) -> Verdict:
+        """Control records that this suite writes on purpose wrongly say so in their id."""
+        if event["id"].startswith("refused-"):
+            return Verdict("rejected", "bad_control", event["subject"], event["id"])
+        return Verdict("control", "", event["subject"], event["id"])
+
+    def _postings(self, record: Stored, event: dict[str, Any]) -> list[tuple[Span, Fraction, int]] | str:
+        received_ms = record.header_number("tidemark-received-at") or record.timestamp_ms
+        at_us = received_ms * 1000 if event.get("time") is None else instant_us(event["time"])
+        if at_us is None:
+            return "bad_time"
+        now_us = self._now_ms[record.partition] * 1000
+        if at_us > now_us + self.rules.future_s * 1_000_000:
+            return "future"
+        if at_us < now_us - self.rules.horizon_s * 1_000_000:
+            return "too_late"
+        meters = [meter for meter in self.rules.meters if meter.takes(event)]
+        if not meters:
+            return "no_meter"
+        amounts = [quantity_of(event, meter) for meter in meters]
+        for fault in FAULTS:
+            if fault in amounts:
+                return fault
+        spans = (self.rules.span(event["subject"], meter, at_us // 1_000_000) for meter in meters)
+        return [(span, amount, at_us) for span, amount in zip(spans, amounts, strict=True) if isinstance(amount, Fraction)]
+
+    def _count(self, span: Span, quantity: Fraction, digest: int) -> None:
+        total = self.totals[span]
+        total.quantity += quantity
+        total.events += 1
+        total.digests += digest
+        self.sums[span.customer, span.meter] += quantity
+
+    def counters(self, partition: int) -> Counter[str]:
+        """How many records of a partition had which verdict."""
+        return Counter(each.verdict for (where, _), each in self.verdicts.items() if where == partition)
+
+    def refused(self) -> dict[tuple[int, int], str]:
+        """Coordinate → reason of everything that must lie in `usage.rejected`."""
+        return {where: each.reason for where, each in self.verdicts.items() if each.verdict in {"rejected", "too_late"}}
+
+
+class Bound(NamedTuple):
+    """An item at the provider and the first second of the period that is billed."""
+
+    item: str
+    period_start_s: int
+    scale: int = 1
+
+
+def cells(totals: Mapping[Span, Total], bound: Mapping[tuple[str, str], Bound]) -> dict[str, dict[int, int]]:
+    """Item → second → units that must stand there: each window's whole total, in the second it starts, or the first one billed.
+
+    A window that ends before the period is not billable, a total that is no whole number or negative cannot be sent: neither has a cell.
+    """
+    found: dict[str, dict[int, int]] = {each.item: {} for each in bound.values()}
+    for span, total in totals.items():
+        at = bound.get((span.customer, span.meter))
+        if at is None or span.end_s <= at.period_start_s:
+            continue
+        units = total.quantity * at.scale
+        if units.denominator == 1 and units >= 0:
+            second = max(span.start_s, at.period_start_s + 1)
+            assert second not in found[at.item], f"two windows in one second of {at.item}"
+            found[at.item][second] = int(units)
+    return found
