@@ -38,7 +38,15 @@ OVERRIDES: dict[str, str] = {
     f"{DRIVER}.AIOKafkaConsumerThread.highwater": "6f7dbe109ae6807f500a1343eefb23f39e856ee62eaad5d09f145f49f838c4ab",
     f"{DRIVER}.Producer._settings_extra": "a4c7bc41b63822236e4c9be1c49437d091f58c1b3a983eecabb7362a819aa8bd",
     f"{DRIVER}.AIOKafkaConsumerThread._seek_wait": "9d221e816d9404678ac2d802b1419c7c2d166cbc9c8ec9f689a77673b8f2e85f",
+    # replaced by the meter's table (streams/table.py)
+    "faust.tables.base.Collection._new_store_by_url": "343a8125107d3f69ced468ee156659955d31abbc3bbed3df0e6ac87b474f850b",
+    "faust.stores.memory.Store.persisted_offset": "fbba5c654497938828d8672f6424cf21883191422fa369a7172fbe6a5309aabf",
+    "faust.stores.memory.Store.apply_changelog_batch": "71863e3cd727aac2001c4f19a393c637275eab36056c9a2d395ed1c7528e7647",
+    "faust.stores.memory.Store.on_recovery_completed": "a00bef343e139602606996e88809e62731a9113691ae678095266a52e0e0b013",
+    "faust.stores.base.Store.on_rebalance": "a32fbe3c18de4288cda6a45d161fead88e838448760b178083e0cd0bf3c04495",
     # relied upon, in Faust
+    "faust.tables.recovery.Recovery._add": "1584a197b11bf835c0e3c497952413ce5a5f13078fdd88a9dcfd60ea1e125fa6",
+    "faust.tables.recovery.Recovery.on_rebalance": "aa4d997a1795ceae3880f98311b46935d9ae1a183a699b9a283bb4306bc8641f",
     f"{APP}.App._on_partitions_revoked": "d5c895bbe57dc73ae4d7f762f6fdc9fdd3abd02f9e05863ccfd8034082e5682f",
     f"{APP}.App._on_partitions_assigned": "de932b7927db85b3d5e88971c3c7d2d75c0c7af8111a2ca08d4097bd9f8d2552",
     f"{CONSUMER}.Consumer.stop_flow": "cf7e875a2b0d40e8e45df69720709199c47b710c983cf79371cce3a58888a6ac",
