@@ -10,6 +10,8 @@ from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, M
 ID = String(255)
 EXPAND: Spec = {"expand": Param(Array(String(), 20))}
 METADATA: Spec = {"metadata": Param(Metadata(), unsets=True)}
+FIRST_METADATA: Spec = {"metadata": Param(Metadata())}
+"""Of calls that only create: there an empty `metadata` has nothing to unset."""
 PAGE: Spec = {"limit": Param(Integer(1, 100)), "starting_after": Param(ID), "ending_before": Param(ID), **EXPAND}
 COUNT = Integer(0)
 
@@ -30,7 +32,7 @@ PRODUCT_CREATE: Spec = {
     "active": Param(Boolean()),
     "description": Param(String()),
     "unit_label": Param(String(12)),
-    **METADATA,
+    **FIRST_METADATA,
     **EXPAND,
 }
 PRODUCT_UPDATE: Spec = {
@@ -55,7 +57,7 @@ _PRODUCT_DATA: Spec = {
     "id": Param(ID),
     "active": Param(Boolean()),
     "unit_label": Param(String(12)),
-    **METADATA,
+    **FIRST_METADATA,
 }
 PRICE_CREATE: Spec = {
     "currency": Param(String(3), required=True),
@@ -70,13 +72,13 @@ PRICE_CREATE: Spec = {
     "lookup_key": Param(String(200)),
     "transfer_lookup_key": Param(Boolean()),
     "tax_behavior": Param(Enum(("exclusive", "inclusive", "unspecified"))),
-    **METADATA,
+    **FIRST_METADATA,
     **EXPAND,
 }
 PRICE_UPDATE: Spec = {
     "active": Param(Boolean()),
-    "nickname": _OPTIONAL_TEXT,
-    "lookup_key": Param(String(200), unsets=True),
+    "nickname": Param(String()),
+    "lookup_key": Param(String(200)),
     "transfer_lookup_key": Param(Boolean()),
     **METADATA,
     **EXPAND,
@@ -100,10 +102,10 @@ CUSTOMER_CREATE: Spec = {
     **EXPAND,
 }
 CUSTOMER_UPDATE: Spec = {
-    "email": Param(String(512), unsets=True),
-    "name": Param(String(256), unsets=True),
-    "description": _OPTIONAL_TEXT,
-    "phone": Param(String(20), unsets=True),
+    "email": Param(String(512)),
+    "name": Param(String(256)),
+    "description": Param(String()),
+    "phone": Param(String(20)),
     **METADATA,
     **EXPAND,
 }
@@ -113,7 +115,7 @@ _NEW_ITEM: Spec = {
     "price": Param(ID, required=True),
     "quantity": Param(COUNT),
     "billing_thresholds": _ITEM_THRESHOLDS,
-    **METADATA,
+    **FIRST_METADATA,
 }
 SUBSCRIPTION_CREATE: Spec = {
     "customer": Param(ID, required=True),
