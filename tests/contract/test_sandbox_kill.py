@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from infra.sandbox.testing import LEGACY_VERSION, Sandbox
 
@@ -130,3 +131,14 @@ async def test_wrong_use_is_one_sentence(tmp_path: Path) -> None:
         _, told = await asyncio.wait_for(process.communicate(), 60)
         assert (process.returncode, told.count(b"\n")) == (2, 1), told
         assert b"sk_live_1" not in told
+
+
+async def test_an_idempotency_error_is_counted_even_if_killed_at_once(tmp_path: Path) -> None:
+    """The one count that every run is judged by is on disk before its answer leaves."""
+    async with _process(tmp_path) as (process, sandbox):
+        await sandbox.call("POST", "/v1/customers", data={"name": "a"}, headers={"Idempotency-Key": "k"})
+        with pytest.raises(aiohttp.ClientResponseError, match="400"):
+            await sandbox.call("POST", "/v1/customers", data={"name": "b"}, headers={"Idempotency-Key": "k"})
+        process.kill()
+    async with _process(tmp_path) as (_, sandbox):
+        assert (await sandbox.control("calls"))["idempotency_errors"] == 1
