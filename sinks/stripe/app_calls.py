@@ -1,0 +1,96 @@
+"""Calls in flight: a few threads with open connections, one token bucket for the account, shared by all partitions of this worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from sinks.limiter import TokenBucket
+from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, RetryAfter, Wanted, outcome_of
+from sinks.readback import Summary
+from sinks.receipts import Call, ReadBack
+from sinks.stripe.app_ports import Metrics, Provider
+
+IN_FLIGHT: Final = 16
+"""Calls at once: at 20 ms an answer that is 800 a second, more than any account may make, and few enough for Stripe's concurrency limits."""
+LONGEST_WAIT_S: Final = 1.0
+"""How long a partition waits for a token before it looks at its own state again."""
+
+
+class Caller:
+    """Makes calls for all partitions of one account, at most `IN_FLIGHT` at once and `calls_per_second` of them."""
+
+    def __init__(self, provider: Provider, calls_per_second: float, metrics: Metrics, now_ms: Callable[[], int]) -> None:
+        self._provider = provider
+        self._bucket = TokenBucket(calls_per_second)
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stripe")
+        self._free = IN_FLIGHT
+        self._freed = asyncio.Event()
+        self.calls = 0
+        """Calls that came back, with whatever outcome: a worker that waits for a provider is alive, and shows it."""
+
+    @property
+    def free(self) -> int:
+        """How many calls may be picked now."""
+        return min(self._free, self._bucket.available(self._now_ms()))
+
+    async def room(self) -> None:
+        """Return when a call may start, or after a while."""
+        wait_s = min(LONGEST_WAIT_S, self._bucket.wait_ms(self._now_ms()) / 1000)
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        elif not self._free:
+            self._freed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), LONGEST_WAIT_S)
+
+    def take(self) -> None:
+        """A picked call will be made: it has its slot and its token from here on."""
+        self._free -= 1
+        self._bucket.spend(1)
+
+    async def report(self, call: Call) -> Outcome:
+        """Post the intent; the outcome."""
+        intent = call.intent
+        wanted = Wanted(intent.item, intent.timestamp_s, int(intent.units))
+        try:
+            # The guard runs in the thread, after the connection stands: behind every await and every wait of this process.
+            answer = await asyncio.get_running_loop().run_in_executor(
+                self._threads,
+                self._provider.report,
+                intent.path,
+                intent.body,
+                intent.idempotency_key,
+                lambda: self._now_ms() <= call.not_after_ms,
+            )
+        finally:
+            self._give_back()
+        outcome = outcome_of(answer, wanted)
+        if isinstance(outcome, RetryAfter) and outcome.limited:
+            self._bucket.limited(self._now_ms())
+        self._metrics.outcome(intent.provider, outcome.name)
+        if isinstance(outcome, Delivered | AlreadyDelivered) and intent.closed_at_ms is not None:
+            self._metrics.delivered((self._now_ms() - intent.closed_at_ms) / 1000)
+        return outcome
+
+    async def read_back(self, call: ReadBack) -> list[Summary] | RetryAfter:
+        """Read the item's totals back."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.summaries, call.item, call.timestamp_s)
+        finally:
+            self._give_back()
+
+    def close(self) -> None:
+        """Wait for nobody: what is on its way keeps its thread until it ends."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._provider.close()
+
+    def _give_back(self) -> None:
+        self.calls += 1
+        self._free += 1
+        self._freed.set()

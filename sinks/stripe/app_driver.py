@@ -1,0 +1,294 @@
+"""One partition at work: does what the pure machine (`sinks/receipts.py`) says, in order, and tells it what came of it.
+
+Side effects, and what a crash after each costs:
+1. A transaction of receipts is committed. Nothing is lost: the successor reads it, asserts open intents again and resolves them.
+2. A call is made, only for an intent committed less than 60 s ago. Its answer may be lost: the successor repeats the same key and bytes.
+3. The answer is committed with the next transaction. Before that it counts as lost.
+4. The source offset is marked as committable. A replay finds its revisions in the receipts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from sinks.receipts import Call, Deliveries, ReadBack
+from sinks.stripe.app_calls import Caller
+from sinks.stripe.app_ports import Log, LostOwnership
+from topics.batch import Batch, Flow, TopicPartition
+from topics.definitions import Definition
+from topics.errors import Halt, MalformedRecord, Unreachable
+from topics.receipt import Receipt
+from topics.window_total import decode_window_total
+
+log = logging.getLogger(__name__)
+
+IDLE_S: Final = 1.0
+"""How long a loop sleeps at most when nothing wakes it: what it costs to have missed something."""
+FIRST_PAUSE_S, MOST_PAUSE_S = 0.2, 5.0
+"""Between tries to open the log while Kafka is away."""
+LOST_PAUSE_S: Final = 10.0
+"""After another worker fenced us: by then our own group has mostly told us so, and opening again would fence it."""
+FINISH_S: Final = 3.0
+"""How long a revoke waits for calls in flight, and as long again for their answers' transaction; the rest is the successor's."""
+ROOM: Final = 200_000
+"""Totals that may wait for their receipts: some 100 MB. More are left in Kafka."""
+
+
+class PartitionDriver:
+    """Everything of one partition for one assignment."""
+
+    def __init__(
+        self, tp: TopicPartition, epoch: int, *, flow: Flow, account: str, open_log: Callable[[int], Log], caller: Caller, now_ms: Callable[[], int]
+    ) -> None:
+        self.tp = tp
+        self.epoch = epoch
+        self.halted: str | None = None
+        self.waiting: str | None = None
+        """What it waits for, in one sentence; None while everything answers."""
+        self.attempts = 0
+        self._flow = flow
+        self._account = account
+        self._open_log = open_log
+        self._caller = caller
+        self._now_ms = now_ms
+        self._log: Log | None = None
+        self._machine = Deliveries(tp[1], account, 0)
+        self._calls: set[asyncio.Task[None]] = set()
+        self._to_write, self._to_call, self._covered = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def machine(self) -> Deliveries:
+        """The state that is shown; it is replaced after an error."""
+        return self._machine
+
+    @property
+    def is_current(self) -> bool:
+        """True while this worker holds the partition in this assignment."""
+        return not self._stopping and self._flow.epoch(self.tp) == self.epoch
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def open(self, next_offset: int) -> None:
+        """Take the partition over: fence, read receipts and definitions to their end, then start to work. Waits for Kafka."""
+        found = await self._insist()
+        if found is not None:
+            self._machine = self._rebuilt(found, next_offset)
+            self._task = asyncio.create_task(self._run(), name=f"report {self.tp[1]}")
+            self._task.add_done_callback(self._ended)
+
+    async def finish(self) -> None:
+        """Let go: no new calls, answers that come in time are written, the offset is marked. What is still open is the successor's."""
+        self._stopping = True
+        self._wake()
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=FINISH_S)
+        with suppress(TimeoutError, Unreachable, LostOwnership):
+            async with asyncio.timeout(FINISH_S):
+                await self._last_writes()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._close_log()
+
+    async def _last_writes(self) -> None:
+        """The writing loop ends by itself once nothing is left to write; then the offset is as high as it gets."""
+        if self._task is not None and self.halted is None:
+            await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        """Work until stopped; an error of Kafka's makes everything anew from the receipts, anything unreadable halts."""
+        while not self._stopping:
+            try:
+                async with asyncio.TaskGroup() as loops:
+                    tail = loops.create_task(self._tailing())
+                    calling = loops.create_task(self._calling())
+                    await self._writing()
+                    tail.cancel()
+                    calling.cancel()
+            except* (Halt, MalformedRecord) as errors:
+                self._halt(str(errors.exceptions[0]))
+            except* LostOwnership as errors:
+                await self._again(errors.exceptions[0], LOST_PAUSE_S)
+            except* Unreachable as errors:
+                await self._again(errors.exceptions[0], FIRST_PAUSE_S)
+            if self.halted is not None:
+                return
+
+    def _halt(self, sentence: str) -> None:
+        self.halted = sentence
+        log.critical("%s", sentence)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What nobody foresaw stops this partition's billing and is said, with its stack; going on would be guessing."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("the report of partition %s fails", self.tp[1], exc_info=error)
+            self._halt(f"the report of partition {self.tp[1]} failed ({type(error).__name__}); restart this worker, and report the defect")
+
+    async def _again(self, error: BaseException, pause_s: float) -> None:
+        """Whether the last transaction was committed is not known: read the receipts again and go on from them."""
+        if self._stopping:
+            return
+        log.warning("%s. Reading the receipts of partition %s again; nothing is lost", error, self.tp[1])
+        self.waiting = str(error)
+        if self._calls:
+            await asyncio.wait(self._calls)
+        await self._close_log()
+        await asyncio.sleep(pause_s)
+        found = await self._insist()
+        if found is None:
+            return
+        machine = self._rebuilt(found, self._machine.coverage.next_offset)
+        for offset, total, closed_at_ms in self._machine.coverage.pending():
+            machine.total(total, offset, closed_at_ms, self._now_ms())
+        self._machine = machine
+        self._wake()
+
+    async def _insist(self) -> tuple[list[Receipt], list[Definition]] | None:
+        """The log opened and read, however long Kafka takes; None where the partition is not ours any more, or cannot be read."""
+        pause_s = FIRST_PAUSE_S
+        while self.is_current:
+            self._log = self._open_log(self.tp[1])
+            try:
+                found = await self._log.open()
+            except Unreachable as error:
+                if self.waiting is None:
+                    log.warning("%s. Trying again until it does", error)
+                self.waiting = str(error)
+                self.attempts += 1
+                await self._close_log()
+                await asyncio.sleep(pause_s)
+                pause_s = min(MOST_PAUSE_S, pause_s * 1.7)
+            except MalformedRecord as error:
+                self._halt(str(error))
+                await self._close_log()
+                return None
+            else:
+                self.waiting = None
+                return found
+        return None
+
+    def _rebuilt(self, found: tuple[list[Receipt], list[Definition]], next_offset: int) -> Deliveries:
+        receipts, definitions = found
+        machine = Deliveries(self.tp[1], self._account, next_offset)
+        now_ms = self._now_ms()
+        machine.recover(receipts, now_ms)
+        for definition in definitions:
+            machine.define(definition, now_ms)
+        return machine
+
+    async def _close_log(self) -> None:
+        closing, self._log = self._log, None
+        if closing is not None:
+            await closing.close()
+
+    # ── what comes in ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def take(self, batch: Batch) -> None:
+        """Apply a batch of `usage.windows`; waits where too much is already waiting."""
+        while len(self._machine.coverage) > ROOM and batch.epoch == self.epoch and self.is_current:
+            self._covered.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._covered.wait(), IDLE_S)
+        if batch.epoch != self.epoch or not self.is_current or self.halted is not None:
+            return
+        expected = self._machine.coverage.next_offset
+        if batch.start_offset != expected:
+            self._halt(f"{batch.topic} {batch.partition}: got a batch from offset {batch.start_offset}, expected {expected}; restart this worker")
+            return
+        try:
+            self._apply(batch)
+        except MalformedRecord as error:
+            self._halt(str(error))
+
+    def _apply(self, batch: Batch) -> None:
+        now_ms = self._now_ms()
+        for offset, value, headers in zip(batch.offsets, batch.values, batch.headers, strict=True):
+            total = decode_window_total(value, f"{batch.topic} {batch.partition} offset {offset}")
+            self._machine.total(total, offset, _closed_at_ms(headers), now_ms)
+        self._machine.advance(batch.next_offset)
+        self._mark()
+        self._wake()
+
+    async def _tailing(self) -> None:
+        while True:
+            if self._log is None:
+                return
+            for definition in await self._log.new_definitions():
+                self._machine.define(definition, self._now_ms())
+                self._to_write.set()
+
+    # ── what goes out ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _writing(self) -> None:
+        while True:
+            self._to_write.clear()
+            started_ms = self._now_ms()
+            write = self._machine.next_write(started_ms)
+            if write is None and self._stopping and not self._calls:
+                return
+            if write is None or self._log is None:
+                await self._sleep(self._to_write)
+                continue
+            await self._log.write(write.records)
+            self._machine.written(write, started_ms)
+            self._mark()
+            self._covered.set()
+            self._to_call.set()
+
+    async def _calling(self) -> None:
+        while not self._stopping:
+            self._to_call.clear()
+            free = self._caller.free
+            calls = self._machine.next_calls(self._now_ms(), free) if free and self.is_current else []
+            for call in calls:
+                self._caller.take()
+                task = asyncio.create_task(self._make(self._machine, call))
+                self._calls.add(task)
+                task.add_done_callback(self._call_ended)
+            self._to_write.set()  # an intent that had become too old to call wants to be asserted
+            if not free:
+                await self._caller.room()
+            elif not calls:
+                await self._sleep(self._to_call)
+
+    async def _make(self, machine: Deliveries, call: Call | ReadBack) -> None:
+        """One call. Its answer goes to the machine that asked: one that was replaced meanwhile is told nothing."""
+        if isinstance(call, ReadBack):
+            found = await self._caller.read_back(call)
+            machine.read_back(call, found, self._now_ms())
+        else:
+            outcome = await self._caller.report(call)
+            machine.answered(call, outcome, self._now_ms())
+
+    def _call_ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        self._ended(task)
+        self._wake()
+
+    async def _sleep(self, until: asyncio.Event) -> None:
+        """Until woken, or until the machine's next time has come."""
+        wake_at_ms = self._machine.wake_at_ms()
+        wait_s = IDLE_S if wake_at_ms is None else min(IDLE_S, max(0.005, (wake_at_ms - self._now_ms()) / 1000))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(until.wait(), wait_s)
+
+    def _mark(self) -> None:
+        if self._flow.epoch(self.tp) == self.epoch or self._stopping:
+            self._flow.commit(self.tp, self._machine.committable)
+
+    def _wake(self) -> None:
+        self._to_write.set()
+        self._to_call.set()
+
+
+def _closed_at_ms(headers: object) -> int | None:
+    """The header `closed_at_ms` of the meter; None where it is absent or no number."""
+    found = next((value for name, value in headers if name == "closed_at_ms"), None)  # type: ignore[attr-defined]
+    return int(found) if found is not None and found.isdigit() else None
