@@ -88,9 +88,7 @@ class WorkerMetrics:
             buckets=CLOSE_TO_DELIVERED_BUCKETS_S,
             registry=self.registry,
         )
-        self._outcomes = Counter(
-            "tidemark_delivery_outcomes_total", "Answers of providers.", ["provider", "outcome"], registry=self.registry
-        )
+        self._outcomes = Counter("tidemark_delivery_outcomes_total", "Answers of providers.", ["provider", "outcome"], registry=self.registry)
 
     def delivered(self, seconds_since_close: float) -> None:
         """A window that closed so long ago has its provider's answer."""

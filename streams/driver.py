@@ -159,7 +159,8 @@ class Meter:
                 raise outcome
 
     async def _flush_one(self, partition: int, held: Held) -> None:
-        committable = await flush(held.core, self._outbox, self._watch(partition, held))
+        may_go_on = self._watch(partition, held)
+        committable = await flush(held.core, self._outbox, may_go_on) if may_go_on() else None
         if committable is not None:
             self._flow.commit((EVENTS, partition), committable)
 
@@ -177,7 +178,8 @@ class Meter:
             await emit(held.core, self._outbox, now_ms, self._watch(partition, held))
 
     def _watch(self, partition: int, held: Held) -> Callable[[], bool]:
-        return lambda: self._held.get(partition) is held
+        """Whether what was begun may go on: the same assignment still, and nothing has halted meanwhile."""
+        return lambda: self._halted is None and self._held.get(partition) is held
 
     def _is_current(self, partition: int, held: Held) -> bool:
         return self._held.get(partition) is held and self._flow.epoch((EVENTS, partition)) == held.epoch

@@ -8,7 +8,7 @@ from streams.partition import MeterPartition
 from streams.ports import Outbox
 
 
-async def emit(core: MeterPartition, outbox: Outbox, now_ms: int, is_held: Callable[[], bool]) -> int:
+async def emit(core: MeterPartition, outbox: Outbox, now_ms: int, may_go_on: Callable[[], bool]) -> int:
     """Send the revisions that are due; returns how many. Side effects in order, and what a crash after each costs:
 
     1. the totals on `usage.windows`, acknowledged: a crash before the next step says the same revisions again, byte for byte;
@@ -18,7 +18,7 @@ async def emit(core: MeterPartition, outbox: Outbox, now_ms: int, is_held: Calla
     if not emissions:
         return 0
     await outbox.send_all([emission.send for emission in emissions])
-    if not is_held():
+    if not may_go_on():
         return 0
     core.end_emission(emissions)
     return len(emissions)

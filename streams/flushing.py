@@ -8,10 +8,10 @@ from streams.partition import MeterPartition
 from streams.ports import Outbox
 
 
-async def flush(core: MeterPartition, outbox: Outbox, is_held: Callable[[], bool]) -> int | None:
+async def flush(core: MeterPartition, outbox: Outbox, may_go_on: Callable[[], bool]) -> int | None:
     """Make everything applied so far durable; returns the offset that may be committed now, None when there is nothing to say.
 
-    `is_held` is asked after every await: a flush that outlived its partition's assignment ends here, its answer is worth nothing (H1).
+    `may_go_on` is asked after every await: a flush that outlived its partition's assignment ends here, its answer is worth nothing (H1).
     Side effects in order, and what a crash after each costs:
 
     1. changed rows and ids, rejected events, verdicts, re-sent events, definitions: acknowledged together. A crash here or before loses
@@ -26,12 +26,12 @@ async def flush(core: MeterPartition, outbox: Outbox, is_held: Callable[[], bool
     if pending is None:
         return None
     await outbox.send_all(pending.first)
-    if not is_held():
+    if not may_go_on():
         return None
     await outbox.send_all([pending.counters])
-    if not is_held():
+    if not may_go_on():
         return None
     await outbox.send_all(pending.last)
-    if not is_held():
+    if not may_go_on():
         return None
     return core.end_flush(pending)
