@@ -7,7 +7,7 @@ import json
 import sys
 
 from infra.sandbox.faults import FAULTS
-from infra.sandbox.knobs import Knobs
+from infra.sandbox.knobs import Knobs, turned
 from infra.sandbox.rules import rules_table
 from infra.sandbox.serve import serve
 from topics.errors import TidemarkError, UsageError
@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
     parser.add_argument("--only", help="faults only for this resource, for example usage_records")
+    parser.add_argument("--knob", action="append", default=[], metavar="NAME=VALUE", help="a tolerance of --rules, for example grace_s=0")
     parser.add_argument("--rules", action="store_true", help="print every rule with its source, and stop")
     return parser
 
@@ -38,10 +39,11 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Runs the sandbox, or prints its rules as JSON lines; the exit code."""
     given = _parser().parse_args()
-    if given.rules:
-        sys.stdout.writelines(json.dumps(rule.as_dict()) + "\n" for rule in rules_table())
-        return 0
     try:
+        knobs = turned(Knobs(calls_per_second=given.calls_per_second), {name: value for name, _, value in (t.partition("=") for t in given.knob)})
+        if given.rules:
+            sys.stdout.writelines(json.dumps(rule.as_dict()) + "\n" for rule in rules_table(knobs))
+            return 0
         serve(
             given.host,
             given.port,
@@ -49,7 +51,7 @@ def main() -> int:
             seed=given.seed,
             rates=_rates(given.fault),
             only=given.only,
-            calls_per_second=given.calls_per_second,
+            knobs=knobs,
             ready=lambda url: _say(f"the sandbox listens on {url}"),
         )
     except TidemarkError as error:

@@ -6,7 +6,10 @@ Each knob is named by the rule that uses it (`rules.py`), so that `tidemark sand
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from topics.errors import UsageError
 
 NEWEST_VERSION = "2026-10-28.endive"
 """What a new account would be on: the default of the official Python client that we pin. It is past the removal of usage records,
@@ -49,3 +52,28 @@ class Knobs:
 
     delay_ms: int = 250
     """Milliseconds that the fault `delay` waits before the effect."""
+
+
+def turned(knobs: Knobs, texts: Mapping[str, str]) -> Knobs:
+    """`knobs` with some of them given as text, as a command line has them; `usage_records=25` style limits are not among them."""
+    standing = {each.name: getattr(knobs, each.name) for each in fields(knobs) if each.name != "endpoint_calls_per_second"}
+    changes: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name not in standing:
+            raise UsageError(f"unknown knob {name}: choose from {', '.join(standing)}")
+        changes[name] = _read(name, text, standing[name])
+    return replace(knobs, **changes)
+
+
+def _read(name: str, text: str, standing: object) -> object:
+    if isinstance(standing, str):
+        return text
+    try:
+        if isinstance(standing, bool):
+            return {"true": True, "false": False}[text]
+        number = int(text) if isinstance(standing, int) else float(text)
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{name}={text} cannot be read: it is {standing} by default") from error
+    if not 0 <= number < 1e12:
+        raise UsageError(f"{name}={text} is no sensible value")
+    return number

@@ -15,7 +15,7 @@ from infra.sandbox import idempotency, versions
 from infra.sandbox.errors import ApiError
 from infra.sandbox.faults import FAULTS, Plan
 from infra.sandbox.idempotency import Fresh, Replay, Saved
-from infra.sandbox.knobs import Knobs
+from infra.sandbox.knobs import Knobs, turned
 from infra.sandbox.limiter import Bucket, Limiter
 from infra.sandbox.rules import rules_table
 from topics.errors import UsageError
@@ -199,3 +199,18 @@ def test_every_knob_belongs_to_a_rule() -> None:
     rules = {rule.knob: rule for rule in rules_table(Knobs(grace_s=17)) if rule.knob is not None}
     assert set(rules) == set(Knobs.__dataclass_fields__)
     assert rules["grace_s"].value == "17"
+
+
+def test_knobs_are_read_from_text() -> None:
+    """Each kind of knob is read from a command line as its own type."""
+    read = turned(Knobs(), {"grace_s": "0", "period_start_taken": "true", "calls_per_second": "2.5", "default_version": "2025-02-24.acacia"})
+    assert read == Knobs(grace_s=0, period_start_taken=True, calls_per_second=2.5, default_version="2025-02-24.acacia")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("grace", "0"), ("grace_s", "1.5"), ("grace_s", "-1"), ("period_start_taken", "1"), ("calls_per_second", "nan")]
+)
+def test_wrong_knobs_are_refused(name: str, text: str) -> None:
+    """An unknown knob or a value that it cannot have is one sentence."""
+    with pytest.raises(UsageError):
+        turned(Knobs(), {name: text})
