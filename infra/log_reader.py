@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
-from typing import Any, cast
 
 from infra.kafka_io import admin, reader
 from streams.ports import RecordAt
@@ -29,7 +27,7 @@ class KafkaLogReader:
 
     async def record_at(self, tp: TopicPartition, offset: int) -> RecordAt | None:
         """See `streams.ports.LogReader`."""
-        records = cast(AsyncGenerator[Any, None], reader(self._bootstrap, tp[0], tp[1], offset))
+        records = reader(self._bootstrap, tp[0], tp[1], offset)
         async with contextlib.aclosing(records):
             try:
                 first = await anext(records, None)

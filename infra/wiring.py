@@ -88,4 +88,55 @@ def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
     return Wired(app, meter, (outbox,))
 
 
-WIRINGS: Mapping[Kind, Callable[[Settings, WorkerMetrics], Wired]] = {"meter": wire_meter}
+def wire_report(settings: Settings, metrics: WorkerMetrics) -> Wired:
+    """usage.windows → one call per cell and revision to Stripe, receipts in usage.receipts (laws 12 to 15)."""
+    from sinks.stripe.agent import REPORT_TOPICS, register
+    from sinks.stripe.app import ReportSettings, ReportWorker
+
+    app = faust_app("report", settings)
+    flow = install(app, REPORT_TOPICS)
+    key = settings.stripe.api_key
+    report = ReportWorker(
+        ReportSettings(
+            bootstrap=settings.kafka.bootstrap,
+            api_base=settings.stripe.api_base,
+            api_key=key.get_secret_value() if key is not None else "",
+            calls_per_second=float(settings.stripe.calls_per_second),
+        ),
+        flow=flow,
+        metrics=metrics,
+    )
+    batches = app.channel(maxsize=WAITING_BATCHES)
+    flow.attach(report, lambda batch: batches.put(value=batch))
+    register(app, batches, report)
+    return Wired(app, report, (report,))
+
+
+def wire_archive(settings: Settings, _metrics: WorkerMetrics) -> Wired:
+    """Every topic of ours → ClickHouse (laws 18 and 19)."""
+    from sinks.clickhouse.agent import register
+    from sinks.clickhouse.app import ARCHIVE_TOPICS, ArchiveSettings, ArchiveWorker
+    from sinks.clickhouse.client import Address, ClickHouse, ClickHouseStore
+    from sinks.clickhouse.raw_log import KafkaRawLog
+
+    app = faust_app("archive", settings)
+    flow = install(app, ARCHIVE_TOPICS)
+    where = settings.clickhouse
+    password = where.password.get_secret_value() if where.password is not None else ""
+    archive = ArchiveWorker(
+        ArchiveSettings(url=where.url, user=where.user, password=password, database=where.database, bootstrap=settings.kafka.bootstrap),
+        flow=flow,
+        store=ClickHouseStore(ClickHouse(Address(url=where.url, user=where.user, password=password, database=where.database))),
+        raw_log=KafkaRawLog(settings.kafka.bootstrap),
+    )
+    batches = app.channel(maxsize=WAITING_BATCHES)
+    flow.attach(archive, lambda batch: batches.put(value=batch))
+    register(app, batches, archive)
+    return Wired(app, archive)
+
+
+WIRINGS: Mapping[Kind, Callable[[Settings, WorkerMetrics], Wired]] = {
+    "meter": wire_meter,
+    "report": wire_report,
+    "archive": wire_archive,
+}
