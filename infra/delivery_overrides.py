@@ -85,6 +85,7 @@ OVERRIDES: dict[str, str] = {
     f"{FETCHER}.Fetcher._proc_offset_request": "40c09472da94d88c35bdbd30c44cc3a09cfe5f5fb7cfd3d336013a015e77b91d",
     f"{FETCHER}.FetchResult.getall": "3e717e30de5068d549dd41b231928c67a24e832a928d48bac5f485e448daa903",
     f"{FETCHER}.FetchResult.check_assignment": "b5340df67e3f330f998e01e49adc7fd03dae24b8a0e201ae4325d3f980d3eae3",
+    f"{FETCHER}.PartitionRecords._consumer_record": "e668541600b047ab928a9008b54c00951d9ae7e2a11b82e7b00f3a5d71b0cc0c",
     f"{FETCHER}.PartitionRecords._unpack_records": "b803e6d46480732c7a7faa8e784b338bcdd4e707ea67fba96c013654b04b8a08",
     f"{COORDINATOR}.GroupCoordinator.check_errors": "ba6ca51ad34838d9dde053bcd0c7185507c2e1cd5733451272ce700086aeb702",
     f"{COORDINATOR}.GroupCoordinator.ensure_active_group": "33c84c1a93012e812cb3d1a6774ded1889f917a4ed4a56f9cf310f984e6fa596",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import ConsumerStoppedError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -62,7 +63,7 @@ def kafka_tp(tp: TopicPartition) -> KafkaPartition:
 
 
 def batch_of(tp: TopicPartition, session: Session, records: Sequence[Any], next_offset: int) -> Batch:
-    """Columns of one fetch of one partition."""
+    """Columns of one fetch of one partition; `records` are aiokafka's own undressed ones (`_undress`)."""
     return Batch(
         topic=tp[0],
         partition=tp[1],
@@ -72,9 +73,23 @@ def batch_of(tp: TopicPartition, session: Session, records: Sequence[Any], next_
         timestamps_ms=[r.timestamp for r in records],
         keys=[r.key for r in records],
         values=[r.value for r in records],
-        headers=[r.headers for r in records],
+        headers=[r.headers or () for r in records],
         next_offset=next_offset,
     )
+
+
+def _as_it_is(_tp: KafkaPartition, record: Any) -> Any:
+    return record
+
+
+def _undress(fetcher: Any, tp: KafkaPartition) -> None:
+    """Spare the `ConsumerRecord` of each record of a fetch: a third of the whole cost of reading one.
+
+    Everything before it stays aiokafka's own: checksums, aborted transactions, holes, seeks into the middle of a batch.
+    """
+    fetched = fetcher._records.get(tp)
+    if type(fetched) is FetchResult and fetched._partition_records is not None:
+        fetched._partition_records._consumer_record = _as_it_is
 
 
 class BatchConsumerThread(AIOKafkaConsumerThread):
@@ -218,6 +233,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         try:
             # With time-out 0 this returns without ever suspending, so nothing moves between here and the tags below.
             readable = {kafka_tp(tp) for tp in sessions}
+            for tp in sessions.keys() - plain.keys():
+                _undress(consumer._fetcher, kafka_tp(tp))
             drained = await consumer._fetcher.fetched_records(readable, timeout=0, max_records=MAX_RECORDS_PER_POLL)
         except OffsetOutOfRangeError as error:
             self._end_lost_sessions(error, sessions, wanted, polled)
