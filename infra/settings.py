@@ -75,28 +75,28 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """The log. `retention_ms` is the longest stop a worker survives without loss."""
 
-    bootstrap: str = Field("localhost:9092", min_length=1, examples=['"localhost:9092"'])
-    partitions: Whole = Field(4, ge=1, le=1024, examples=["4"])
-    replication: Whole = Field(3, ge=1, le=9, examples=["3"])
-    min_insync: Whole = Field(2, ge=1, le=9, examples=["2"])
-    retention_ms: AtLeastMinuteMs = Field(7 * 86_400_000, alias="retention", examples=['"7d"'])
+    bootstrap: str = Field(default="localhost:9092", min_length=1, examples=['"localhost:9092"'])
+    partitions: Whole = Field(default=4, ge=1, le=1024, examples=["4"])
+    replication: Whole = Field(default=3, ge=1, le=9, examples=["3"])
+    min_insync: Whole = Field(default=2, ge=1, le=9, examples=["2"])
+    retention_ms: AtLeastMinuteMs = Field(default=7 * 86_400_000, alias="retention", examples=['"7d"'])
 
 
 class ClickhouseSettings(Section):
     """The archive; `user` and `password` by environment."""
 
-    url: HttpUrl = Field("http://localhost:8123", examples=['"http://localhost:8123"'])
-    database: str = Field("tidemark", pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=['"tidemark"'])
-    user: str = Field("default", examples=['"default"'])
+    url: HttpUrl = Field(default="http://localhost:8123", examples=['"http://localhost:8123"'])
+    database: str = Field(default="tidemark", pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=['"tidemark"'])
+    user: str = Field(default="default", examples=['"default"'])
     password: SecretStr | None = None
 
 
 class StripeSettings(Section):
     """The provider. `api_key` and `webhook_secret` by environment only."""
 
-    api_base: HttpUrl = Field("https://api.stripe.com", examples=['"https://api.stripe.com"'])
-    mode: Literal["usage_records", "meters"] = Field("usage_records", examples=['"usage_records"'])
-    calls_per_second: Whole = Field(80, ge=1, le=10_000, examples=["80"])
+    api_base: HttpUrl = Field(default="https://api.stripe.com", examples=['"https://api.stripe.com"'])
+    mode: Literal["usage_records", "meters"] = Field(default="usage_records", examples=['"usage_records"'])
+    calls_per_second: Whole = Field(default=80, ge=1, le=10_000, examples=["80"])
     api_key: SecretStr | None = None
     webhook_secret: SecretStr | None = None
 
@@ -104,10 +104,10 @@ class StripeSettings(Section):
 class TimingSettings(Section):
     """The log's own clocks (`topics/meters.py`), all in milliseconds."""
 
-    dedup_ms: AtLeastSecondMs = Field(7 * 86_400_000, alias="dedup", examples=['"7d"'])
-    horizon_ms: AtLeastSecondMs = Field(30 * 86_400_000, alias="horizon", examples=['"30d"'])
-    future_ms: AtLeastSecondMs = Field(300_000, alias="future", examples=['"5m"'])
-    revision_delay_ms: DurationMs = Field(30_000, alias="revision_delay", examples=['"30s"'])
+    dedup_ms: AtLeastSecondMs = Field(default=7 * 86_400_000, alias="dedup", examples=['"7d"'])
+    horizon_ms: AtLeastSecondMs = Field(default=30 * 86_400_000, alias="horizon", examples=['"30d"'])
+    future_ms: AtLeastSecondMs = Field(default=300_000, alias="future", examples=['"5m"'])
+    revision_delay_ms: DurationMs = Field(default=30_000, alias="revision_delay", examples=['"30s"'])
 
     def record(self) -> Timing:
         """As a control record carries it."""
@@ -119,12 +119,12 @@ class MeterSettings(Section):
 
     slug: str = Field(examples=['"api_calls"'])
     event_type: str = Field(examples=['"api.request"'])
-    value: str = Field(COUNT, min_length=1, examples=['"count"'])
+    value: str = Field(default=COUNT, min_length=1, examples=['"count"'])
     where: dict[str, Scalar] = Field(default_factory=dict, examples=['{ region = "eu" }'])
-    window_ms: DurationMs = Field(3_600_000, alias="window", examples=['"1h"'])
-    grace_ms: DurationMs = Field(300_000, alias="grace", examples=['"5m"'])
-    allow_negative: bool = Field(False, examples=["false"])
-    stripe_price: str | None = Field(None, min_length=1, examples=['"price_…"'])
+    window_ms: DurationMs = Field(default=3_600_000, alias="window", examples=['"1h"'])
+    grace_ms: DurationMs = Field(default=300_000, alias="grace", examples=['"5m"'])
+    allow_negative: bool = Field(default=False, examples=["false"])
+    stripe_price: str | None = Field(default=None, min_length=1, examples=['"price_…"'])
 
     def record(self) -> Meter:
         """As a control record carries it; the provider's price is no part of what is counted."""
@@ -144,14 +144,14 @@ class ItemSettings(Section):
 
     meter: str = Field(examples=['"api_calls"'])
     stripe_subscription_item: str = Field(min_length=1, examples=['"si_…"'])
-    price: str | None = Field(None, examples=['"price_…"'])
-    period_anchor_s: InstantS | None = Field(None, alias="period_anchor", examples=['"2026-11-03T10:23:45Z"'])
-    period: Literal["day", "week", "month", "year"] | None = Field(None, examples=['"month"'])
+    price: str | None = Field(default=None, examples=['"price_…"'])
+    period_anchor_s: InstantS | None = Field(default=None, alias="period_anchor", examples=['"2026-11-03T10:23:45Z"'])
+    period: Literal["day", "week", "month", "year"] | None = Field(default=None, examples=['"month"'])
     scale: Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)] = Field(
-        "1", pattern=r"^\d{1,18}(\.\d{1,12})?$", examples=["1"]
+        default="1", pattern=r"^\d{1,18}(\.\d{1,12})?$", examples=["1"]
     )
-    fractions: Literal["refuse", "ledger"] = Field("refuse", examples=['"refuse"'])
-    late: Literal["hold", "next_period", "invoice_item", "credit_note"] = Field("hold", examples=['"hold"'])
+    fractions: Literal["refuse", "ledger"] = Field(default="refuse", examples=['"refuse"'])
+    late: Literal["hold", "next_period", "invoice_item", "credit_note"] = Field(default="hold", examples=['"hold"'])
 
 
 class CustomerSettings(Section):
@@ -164,16 +164,16 @@ class CustomerSettings(Section):
 class WorkerSettings(Section):
     """One process of a stack; set by the supervisor or the container, never in a file."""
 
-    name: str = Field("", examples=["meter-0"])
-    http: str = Field("127.0.0.1:0", pattern=r"^[^:\s]+:\d{1,5}$", examples=["127.0.0.1:8101"])
+    name: str = Field(default="", examples=["meter-0"])
+    http: str = Field(default="127.0.0.1:0", pattern=r"^[^:\s]+:\d{1,5}$", examples=["127.0.0.1:8101"])
     dir: str = ""
-    session_timeout_s: Whole = Field(45, ge=1, le=1800, examples=["45"])
+    session_timeout_s: Whole = Field(default=45, ge=1, le=1800, examples=["45"])
 
 
 class StatusSettings(Section):
     """Where `tidemark status` asks when there is no embedded stack: the HTTP addresses of the workers."""
 
-    workers: Annotated[tuple[HttpUrl, ...], BeforeValidator(_addresses)] = Field((), examples=['["http://meter-0:8101"]'])
+    workers: Annotated[tuple[HttpUrl, ...], BeforeValidator(_addresses)] = Field(default=(), examples=['["http://meter-0:8101"]'])
 
 
 @dataclass(frozen=True)
@@ -263,4 +263,9 @@ def _validated(model: type[M], values: Tree, place: str, faults: list[Fault], fr
         return model.model_validate(values)
     except ValidationError as error:
         faults += model_faults(error, model, place, from_environment)
+        wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+    # What is right of a faulty section is judged by the rules across keys too, so that all is said at once; nobody else gets to see it.
+    try:
+        return model.model_validate({name: value for name, value in values.items() if name not in wrong})
+    except ValidationError:
         return None

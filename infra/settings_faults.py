@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from infra.settings_sources import SECRET_KEYS, variable_of
+from infra.settings_sources import SECRET_KEYS, redacted, variable_of
 from topics.errors import Fault
 
 
@@ -74,12 +74,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _problem(detail: Any, name: str) -> str:
     if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
+        return redacted(str(detail["ctx"]["error"]))
     text = str(detail["msg"])
     text = text[0].lower() + text[1:]
     if name in SECRET_KEYS:
         return text
-    shown = repr(detail["input"])
+    shown = redacted(repr(detail["input"]))
     return f"{text} (it is {shown if len(shown) <= 60 else shown[:57] + '…'})"
 
 

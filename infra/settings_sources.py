@@ -14,7 +14,7 @@ from topics.errors import ConfigurationFault, Fault
 PREFIX: Final = "TIDEMARK_"
 _VARIABLE = re.compile(r"TIDEMARK_([A-Z]+)__([A-Z0-9_]+)", re.ASCII)
 SECRET_KEYS: Final = frozenset({"api_key", "secret_key", "webhook_secret", "password", "secret", "token", "sasl_password"})
-_SECRET_VALUE = re.compile(r"(?:sk|rk)_(?:test|live)_|whsec_", re.ASCII)
+_SECRET_VALUE = re.compile(r"(?:(?:sk|rk)_(?:test|live)|whsec)_\w*|(?<=://)[^/\s@]+(?=@)", re.ASCII)
 _VARIABLE_OF: Final = {
     "api_key": "STRIPE_API_KEY",
     "secret_key": "STRIPE_API_KEY",
@@ -76,13 +76,18 @@ def secret_faults(tree: Tree) -> list[Fault]:
         if name in SECRET_KEYS:
             variable = _VARIABLE_OF.get(name) or variable_of(place.split(".", maxsplit=1)[0], name)
             faults.append(Fault(place, "a secret does not belong into a file", f"Delete it here and set {variable} in the environment."))
-        elif isinstance(value, str) and _SECRET_VALUE.search(value):
-            faults.append(Fault(place, "the value looks like a secret key", "Delete it here and set STRIPE_API_KEY in the environment."))
         elif isinstance(value, str) and "://" in value and "@" in urlsplit(value).netloc:
             section = place.split(".", maxsplit=1)[0]
             remedy = f"Write the address without them and set {variable_of(section, 'user')} and {variable_of(section, 'password')}."
             faults.append(Fault(place, "the address holds a user or a password", remedy))
+        elif isinstance(value, str) and _SECRET_VALUE.search(value):
+            faults.append(Fault(place, "the value looks like a secret key", "Delete it here and set STRIPE_API_KEY in the environment."))
     return faults
+
+
+def redacted(text: str) -> str:
+    """A message without keys, and without the user and password of an address."""
+    return _SECRET_VALUE.sub("…", text)
 
 
 def without_secrets(tree: Tree) -> Tree:

@@ -2,13 +2,17 @@
 
 *Settled* (SURFACES): against last stable offsets taken at the call, each partition's `next_offset` and `archived_offset` ≥ end, residual 0;
 windows, receipts, rejected and verdicts archived to their ends; `due` = `undelivered` = 0. `open_points` is that definition, pure.
+
+What was produced before the call may lie on a wrong partition. Its copy stands at its home before its own partition is durable past it
+(law 5), and a copy is never sent again; so once all partitions are counted up to the first ends, the ends are taken a second time, and
+those hold everything. `--close` waits for that too: a copy that arrived after the close would leave its window open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from infra.control import close_event
@@ -34,18 +38,15 @@ class Settled(NamedTuple):
     still_open: list[str]
 
 
-def open_points(ends: Ends, said: list[Mapping[str, Any]]) -> list[str]:
+def open_points(ends: Ends, said: Sequence[Mapping[str, Any]]) -> list[str]:
     """What keeps a stack from being settled, against `ends`; an empty list where it is settled."""
     partitions, windows = joined(said)
     known = {line["partition"]: line for line in partitions}
-    found = halts(said)
+    found = uncounted(ends, said)
     for partition, end in sorted(ends[EVENTS].items()):
         line = known.get(partition)
         if line is None:
-            found.append(f"partition {partition}: no meter has it yet")
             continue
-        if min(line["next_offset"], line["durable_offset"]) < end:
-            found.append(f"partition {partition}: counted up to {line['durable_offset']} of {end}")
         if line["residual"]:
             found.append(f"partition {partition}: residual {line['residual']}: events without exactly one fate")
         if line["archived_offset"] < end:
@@ -65,7 +66,20 @@ def open_points(ends: Ends, said: list[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _archived(said: list[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
+def uncounted(ends: Ends, said: list[Mapping[str, Any]]) -> list[str]:
+    """What keeps the events up to `ends` from being counted, durably; an empty list where they are."""
+    known = {line["partition"]: line for line in joined(said)[0]}
+    found = halts(said)
+    for partition, end in sorted(ends[EVENTS].items()):
+        line = known.get(partition)
+        if line is None:
+            found.append(f"partition {partition}: no meter has it yet")
+        elif min(line["next_offset"], line["durable_offset"]) < end:
+            found.append(f"partition {partition}: counted up to {line['durable_offset']} of {end}")
+    return found
+
+
+def _archived(said: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], int]:
     found: dict[tuple[str, int], int] = {}
     for line in (line for worker in said if worker["kind"] == "archive" for line in worker["partitions"]):
         at = (line["topic"], line["partition"])
@@ -84,10 +98,14 @@ async def stable_ends(client: AIOKafkaConsumer, topics: tuple[str, ...], partiti
     return found
 
 
-async def close_windows(target: Target) -> None:
-    """`tidemark.close` on every partition: open windows close now. Raises UsageError where the stack is not an embedded one."""
+def require_embedded(target: Target) -> None:
+    """Raises UsageError where windows may not be closed early."""
     if target.state is None:
         raise UsageError("--close works on an embedded stack only; on servers a window closes when its end and grace have passed")
+
+
+async def close_windows(target: Target) -> None:
+    """`tidemark.close` on every partition: open windows close now."""
     event = close_event(secrets.token_hex(8))
     settings = target.settings
     async with producer(settings.kafka.bootstrap) as client:
@@ -97,18 +115,27 @@ async def close_windows(target: Target) -> None:
 
 async def settle(target: Target, timeout_s: float, *, close: bool = False, tell: Callable[[str], None] = lambda _: None) -> Settled:
     """Waits until settled or the time is out. Numbered effect: 1 with `close`, the control records; repeating them is harmless."""
-    settings = target.settings
     if close:
-        await close_windows(target)
+        require_embedded(target)
     deadline = asyncio.get_running_loop().time() + timeout_s
-    async with consumer(settings.kafka.bootstrap) as client:
-        produced = await stable_ends(client, (EVENTS,), settings.kafka.partitions)
-        while True:
-            found = await _look(client, target, produced)
-            if not found.still_open or asyncio.get_running_loop().time() >= deadline:
-                return found
-            tell("; ".join(found.still_open[:3]) + ("; …" if len(found.still_open) > 3 else ""))
-            await asyncio.sleep(LOOK_EVERY_S)
+    async with consumer(target.settings.kafka.bootstrap) as client:
+        found = await _wait(client, target, deadline, tell, counted_only=True)
+        if found.still_open:
+            return found
+        if close:
+            await close_windows(target)
+        return await _wait(client, target, deadline, tell)
+
+
+async def _wait(client: AIOKafkaConsumer, target: Target, deadline: float, tell: Callable[[str], None], *, counted_only: bool = False) -> Settled:
+    """Looks again and again, against ends taken now, until nothing is open (`counted_only`: uncounted) or the time is out."""
+    produced = await stable_ends(client, (EVENTS,), target.settings.kafka.partitions)
+    while True:
+        found = await _look(client, target, produced, counted_only=counted_only)
+        if not found.still_open or asyncio.get_running_loop().time() >= deadline:
+            return found
+        tell("; ".join(found.still_open[:3]) + ("; …" if len(found.still_open) > 3 else ""))
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def current(target: Target) -> Settled:
@@ -117,7 +144,7 @@ async def current(target: Target) -> Settled:
         return await _look(client, target, await stable_ends(client, (EVENTS,), target.settings.kafka.partitions))
 
 
-async def _look(client: AIOKafkaConsumer, target: Target, produced: Ends) -> Settled:
+async def _look(client: AIOKafkaConsumer, target: Target, produced: Ends, *, counted_only: bool = False) -> Settled:
     """Settled only where two looks in a row say so.
 
     The meter may emit a window between the report's answer and its own: one look would then see it in neither. The second look's ends
@@ -129,10 +156,10 @@ async def _look(client: AIOKafkaConsumer, target: Target, produced: Ends) -> Set
         ends = await _ends(client, produced, target.settings.kafka.partitions)
         target = fresh(target)
         said = await ask(target.processes)
-        still_open = open_points(ends, said)
-        if still_open:
+        still_open = uncounted(ends, said) if counted_only else open_points(ends, said)
+        if still_open or counted_only:
             break
-    return Settled(status_json(target, said, settled=not still_open), still_open)
+    return Settled(status_json(target, said, settled=not still_open and not counted_only), still_open)
 
 
 async def _ends(client: AIOKafkaConsumer, produced: Ends, partitions: int) -> Ends:

@@ -30,7 +30,7 @@ def run(arguments: list[str]) -> int:
 
     from infra.cli.app import app
     from infra.cli.output import say_error
-    from topics.errors import TidemarkError
+    from topics.errors import ConfigurationFault, TidemarkError
 
     # Typer brings its own copy of click and exports only some of its exceptions; the base of all wrong uses is found through one of them.
     wrong_use: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -44,6 +44,9 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         say_error("interrupted")
         return 130
+    except ConfigurationFault as error:
+        say_error("\n".join(["the configuration has faults:", *map(str, error.faults)]))
+        return error.exit_code
     except TidemarkError as error:
         say_error(str(error))
         return error.exit_code

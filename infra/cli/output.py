@@ -35,10 +35,8 @@ def note(text: str) -> None:
 
 
 def say_error(text: str) -> None:
-    """A fault, in one sentence (a configuration's faults: one a line)."""
-    lines = text.splitlines() or [""]
-    head = "tidemark: " if len(lines) == 1 else "tidemark: the configuration has faults:\n  "
-    print(head + "\n  ".join(lines), file=sys.stderr)
+    """A fault, in one sentence; more lines (a configuration's faults, the end of a log) stand indented below."""
+    print("tidemark: " + "\n  ".join(text.splitlines() or [""]), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -128,13 +128,14 @@ def explain(
     \b
     tidemark explain acme api_calls 2026-11-03T10:00:00Z
     """
-    from infra.explaining import explain_window
-    from infra.target import resolve
     from topics.errors import UsageError
 
     if invoice_line is not None:
         raise UsageError("--invoice-line comes with the Stripe issue; until then name the window: CUSTOMER METER START")
     if customer is None or meter is None or start is None:
         raise UsageError("name the window: tidemark explain CUSTOMER METER START")
+    from infra.explaining import explain_window
+    from infra.target import resolve
+
     if not explain_window(resolve(directory, config).settings, customer, meter, start, limit=limit, as_json=as_json):
         raise typer.Exit(1)
