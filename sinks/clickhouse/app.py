@@ -181,16 +181,21 @@ class ArchiveWorker:
 
     async def run(self) -> None:
         """Write what waits, once a second or sooner when there is much, and copy raw events; for ever."""
-        copying = asyncio.ensure_future(self._raw.run())
+        parts = {asyncio.ensure_future(self._raw.run()), asyncio.ensure_future(self._flush_often())}
         try:
-            while not copying.done():
-                await self._pause()
-                await self.flush()
-            copying.result()  # it only ends by an error, which ends the worker
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()  # neither ends but by an error, which ends the worker
         finally:
-            copying.cancel()
-            await asyncio.wait({copying})
+            for part in parts:
+                part.cancel()
+            await asyncio.wait(parts)
             await self._raw_log.close()
+
+    async def _flush_often(self) -> None:
+        while True:
+            await self._pause()
+            await self.flush()
 
     async def _pause(self) -> None:
         await self._wake.wait()
