@@ -66,7 +66,7 @@ def open_points(ends: Ends, said: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def uncounted(ends: Ends, said: list[Mapping[str, Any]]) -> list[str]:
+def uncounted(ends: Ends, said: Sequence[Mapping[str, Any]]) -> list[str]:
     """What keeps the events up to `ends` from being counted, durably; an empty list where they are."""
     known = {line["partition"]: line for line in joined(said)[0]}
     found = halts(said)
