@@ -24,7 +24,7 @@ def parse_us(text: str) -> int | None:
     if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
         return None
     try:
-        day = datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC)
+        day = datetime.fromisoformat(date).replace(tzinfo=UTC)
     except ValueError:
         return None
     offset_s = _zone_s(zone)
