@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from infra.settings import KafkaSettings
 
+VISIBLE_WITHIN_S: Final = 15.0
+"""How long a change may take to reach the broker that is asked; usually it is a tenth of a second."""
 _UNKNOWN_TOPIC: Final = 3
 _ALREADY_EXISTS: Final = 36
 _DYNAMIC_TOPIC_CONFIG: Final = 1
@@ -44,9 +47,20 @@ async def apply(kafka: KafkaSettings) -> tuple[list[Difference], list[Difference
         before = differences({name: topic.found for name, topic in described.items()}, kafka)
         await _create(client, kafka, {change.topic for change in before if change.change == "create"})
         await _alter(client, described, before)
-        left = differences({name: topic.found for name, topic in (await _described(client, kafka)).items()}, kafka)
+        left = await _settled_differences(client, kafka)
     changed = [change for change in before if change.change != "none"]
     return changed, left
+
+
+async def _settled_differences(client: AIOKafkaAdminClient, kafka: KafkaSettings) -> list[Difference]:
+    """What differs once the brokers know what the controller has just answered: their copy of the metadata is a moment behind."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + VISIBLE_WITHIN_S
+    while True:
+        left = differences({name: topic.found for name, topic in (await _described(client, kafka)).items()}, kafka)
+        if all(difference.change == "none" for difference in left) or loop.time() > deadline:
+            return left
+        await asyncio.sleep(0.1)
 
 
 async def partition_count(bootstrap: str, topic: str) -> int:
