@@ -1,4 +1,4 @@
-"""`python -m infra.embedded DIR --report FD`: the supervisor's process. Started by infra.embedded.stack, not by hand."""
+"""`python -m infra.embedded DIR --report FD [--detach]`: the supervisor's process. Started by infra.embedded.stack, not by hand."""
 
 from __future__ import annotations
 
@@ -46,12 +46,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.embedded", description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--report", type=int, required=True, help="file descriptor of the pipe to the one who typed `up`")
+    parser.add_argument("--detach", action="store_true", help="outlive the one who typed `up`")
     arguments = parser.parse_args()
+    if arguments.detach and os.fork() != 0:
+        # The one who typed `up` waits for this process only; its child belongs to nobody and leaves nobody a zombie.
+        os._exit(0)
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)sZ %(levelname)s %(message)s")
     layout = Layout(arguments.directory)
     with os.fdopen(arguments.report, "w", encoding="utf-8") as pipe:
         report = Report(pipe)
+        report.say(pid=os.getpid())
         try:
             with hold(layout):
                 return asyncio.run(_supervise(layout, report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -39,15 +40,20 @@ def shortage(directory: str, free_disk_bytes: int, available_memory_bytes: int, 
     return None
 
 
-def check(directory: Path, workers: int) -> None:
-    """Raises a TidemarkError where the disk under `directory` or the memory is too small, or the directory cannot be written."""
+def check_directory(directory: Path) -> None:
+    """Makes the directory; raises a TidemarkError where it cannot be one that we write to."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        free_disk_bytes = shutil.disk_usage(directory).free
     except OSError as error:
         raise TidemarkError(f"the directory {directory} cannot be used ({error.strerror}): name another with --dir") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise TidemarkError(f"the directory {directory} cannot be written: name another with --dir")
+
+
+def check(directory: Path, workers: int) -> None:
+    """Raises a TidemarkError where the disk under a directory or the memory is too small for a stack with so many meter workers."""
     available = psutil.virtual_memory().available
     limit = measured_memory_bytes()
-    found = shortage(str(directory), free_disk_bytes, min(available, limit) if limit else available, workers)
+    found = shortage(str(directory), shutil.disk_usage(directory).free, min(available, limit) if limit else available, workers)
     if found:
         raise TidemarkError(found)

@@ -9,6 +9,7 @@ import os
 import platform
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ START_TOLERANCE_S = 2.0
 
 LOG_MAX_BYTES = 8 * 1024 * 1024
 """A log larger than this at a start is set aside (one old one is kept): workers log a few lines a minute, so it holds weeks."""
+
+POLL_S = 0.02
 
 END_TIMEOUT_S = 10.0
 """After SIGKILL a process is gone in milliseconds unless the kernel waits for a disk; then waiting longer helps nobody."""
@@ -115,10 +118,17 @@ def recorded(directory: Path) -> dict[str, psutil.Process]:
         note = json.loads(path.read_text(encoding="utf-8"))
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(note["pid"])
-            is_same = abs(process.create_time() - note["started"]) <= START_TOLERANCE_S
-            if is_same and process.status() != psutil.STATUS_ZOMBIE:
+            if abs(process.create_time() - note["started"]) <= START_TOLERANCE_S and runs(process):
                 alive[path.stem] = process
     return alive
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether a process does anything yet; a dead one whose parent has not looked holds no file and no port."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end_recorded(directory: Path) -> list[str]:
@@ -127,7 +137,9 @@ def end_recorded(directory: Path) -> list[str]:
     for process in alive.values():
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(list(alive.values()), timeout=END_TIMEOUT_S)
+    deadline_s = time.monotonic() + END_TIMEOUT_S
+    while any(map(runs, alive.values())) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
     for path in directory.glob("*.pid"):
         path.unlink(missing_ok=True)
     return sorted(alive)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import psutil
 
 from infra.embedded import jars, machine, options, plan, process
 from infra.embedded.layout import Layout
@@ -24,6 +28,9 @@ DOWN_TIMEOUT_S = 90.0
 """Workers have 20 s to flush, servers 20 s to close; twice that on a loaded machine, then the kernel ends them."""
 
 POLL_S = 0.05
+
+_foreground: dict[Path, subprocess.Popen[bytes]] = {}
+"""Supervisors that end with this process, by directory: its children, to be waited for."""
 
 
 def up(
@@ -44,7 +51,8 @@ def up(
     otherwise it is taken down when this process ends, and `stay` waits for that. `ports` asks for ports by name (`kafka`,
     `clickhouse`, `sandbox`, `meter-0`, …).
     """
-    layout = Layout(Path(directory).expanduser().absolute())
+    layout = _layout(directory)
+    machine.check_directory(layout.root)
     if running(layout.root):
         progress(f"the stack in {layout.root} is already running")
         return _must_read(layout)
@@ -74,7 +82,7 @@ def _start_supervisor(layout: Layout, progress: Callable[[str], None], *, detach
     with os.fdopen(reading, encoding="utf-8") as report:
         try:
             supervisor = process.start(
-                [sys.executable, "-m", "infra.embedded", str(layout.root), "--report", str(writing)],
+                [sys.executable, "-m", "infra.embedded", str(layout.root), "--report", str(writing), *(["--detach"] if detach else [])],
                 layout.log("supervisor"),
                 {**os.environ, **plan.python_environment()},
                 death_signal=None if detach else signal.SIGTERM,
@@ -82,33 +90,40 @@ def _start_supervisor(layout: Layout, progress: Callable[[str], None], *, detach
             )
         finally:
             os.close(writing)
-        is_up = False
-        try:
-            is_up = _follow(report, progress)
-        finally:
-            # Also after a Ctrl-C: what is not up is taken down.
-            if not is_up:
-                process.end(supervisor, DOWN_TIMEOUT_S)
-    if not is_up:
-        log = layout.log("supervisor")
-        raise StackFailed(f"the stack did not come up; the end of {log}:\n{process.tail(log, 12)}")
+        if detach:
+            supervisor.wait()
+        else:
+            _foreground[layout.root] = supervisor
+        _follow(report, progress, layout)
 
 
-def _follow(report: Iterable[str], progress: Callable[[str], None]) -> bool:
-    """Reads the supervisor's report; True at `ready`, False where it ended without a word, StackFailed where it said why."""
-    for text in report:
-        line = json.loads(text)
-        if "progress" in line:
-            progress(line["progress"])
-        elif "failed" in line:
-            raise StackFailed(line["failed"], line["exit_code"])
-        elif line.get("ready"):
-            return True
-    return False
+def _follow(report: Iterable[str], progress: Callable[[str], None], layout: Layout) -> None:
+    """Reads the supervisor's report until it says that the stack is up; StackFailed with its reason otherwise.
+
+    A supervisor that failed has already ended everything. After a Ctrl-C it is told to: it is ours by its pid, for the directory
+    may by now belong to another `up`.
+    """
+    pid = 0
+    try:
+        for text in report:
+            line = json.loads(text)
+            pid = line.get("pid", pid)
+            if "progress" in line:
+                progress(line["progress"])
+            elif "failed" in line:
+                raise StackFailed(line["failed"], line["exit_code"])
+            elif line.get("ready"):
+                return
+    except KeyboardInterrupt:
+        if pid:
+            _end_supervisor(pid, layout)
+        raise
+    log = layout.log("supervisor")
+    raise StackFailed(f"the stack did not come up; the end of {log}:\n{process.tail(log, 12)}")
 
 
 def stay(directory: Path) -> None:
-    """Waits until the stack ends or somebody presses Ctrl-C (or sends SIGTERM), and then takes it down."""
+    """Waits until the stack ends or somebody presses Ctrl-C, and then takes it down."""
     try:
         while running(directory):
             time.sleep(POLL_S * 5)
@@ -121,13 +136,14 @@ def down(directory: Path, progress: Callable[[str], None] = lambda _: None) -> b
 
     What a killed supervisor left behind is ended too.
     """
-    layout = Layout(Path(directory).expanduser().absolute())
+    layout = _layout(directory)
     pid = holder(layout)
     if pid is not None:
         progress("stopping workers, then servers")
-        _signal(pid, signal.SIGTERM)
-        if not _wait_until_released(layout):
-            _signal(pid, signal.SIGKILL)
+        _end_supervisor(pid, layout)
+    own = _foreground.pop(layout.root, None)
+    if own is not None:
+        process.end(own, DOWN_TIMEOUT_S)
     left = process.end_recorded(layout.run) if layout.run.is_dir() else []
     if pid is None or left:
         layout.state.unlink(missing_ok=True)
@@ -136,18 +152,23 @@ def down(directory: Path, progress: Callable[[str], None] = lambda _: None) -> b
 
 def running(directory: Path) -> bool:
     """Whether a supervisor has this directory now (its stack may still be starting or stopping)."""
-    return holder(Layout(Path(directory).expanduser().absolute())) is not None
+    return holder(_layout(directory)) is not None
 
 
 def kill(directory: Path, name: str, number: signal.Signals = signal.SIGKILL) -> int:
     """Sends a signal to one process of a running stack (or to its `supervisor`) and returns its pid; for demonstrations and tests."""
-    layout = Layout(Path(directory).expanduser().absolute())
+    layout = _layout(directory)
     state = _must_read(layout)
     pid = holder(layout) if name == "supervisor" else state.process(name).pid
     if pid is None:
         raise TidemarkError(f"{name} is not running just now: it is being started again")
     _signal(pid, number)
     return pid
+
+
+def _layout(directory: Path) -> Layout:
+    """The directory by a name that holds wherever its processes stand."""
+    return Layout(Path(directory).expanduser().absolute())
 
 
 def _must_read(layout: Layout) -> StackState:
@@ -166,11 +187,14 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _wait_until_released(layout: Layout) -> bool:
-    """Whether the supervisor let go of its directory in time."""
-    deadline_s = time.monotonic() + DOWN_TIMEOUT_S
-    while holder(layout) is not None:
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(POLL_S)
-    return True
+def _end_supervisor(pid: int, layout: Layout) -> None:
+    """Asks a supervisor to take its stack down, and ends it where that takes too long."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        supervisor = psutil.Process(pid)
+        deadline_s = time.monotonic() + DOWN_TIMEOUT_S
+        _signal(pid, signal.SIGTERM)
+        while process.runs(supervisor) and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+        if process.runs(supervisor):
+            supervisor.kill()
+            process.end_recorded(layout.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -46,16 +47,22 @@ class Engine:
         os.environ["TZ"] = "UTC"
         import chdb
 
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            # The engine has such a lock too, but cannot say who it is that holds it.
+            self._lock = (directory / "tidemark.lock").open("w", encoding="ascii")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EngineBusy(f"the ClickHouse engine cannot open {directory}: another process has it open") from error
+        except OSError as error:
+            raise EngineBusy(f"the ClickHouse engine cannot open {directory}: {error.strerror}") from error
         self._connect = chdb.connect
         self._path = str(directory)
         try:
             # Held open: the engine lives as long as its first handle, and a request's handle then costs 0.1 ms.
             self._first = self._connect(self._path)
         except RuntimeError as error:
-            said = str(error).splitlines()[0]
-            remedy = "another process has it open" if "lock" in said.lower() else said
-            raise EngineBusy(f"the ClickHouse engine cannot open {directory}: {remedy}") from error
+            raise EngineBusy(f"the ClickHouse engine cannot open {directory}: {str(error).splitlines()[0]}") from error
         self.version = self._first.query("SELECT version()", "TabSeparated").bytes().decode().strip()
 
     def close(self) -> None:

@@ -116,11 +116,12 @@ def reaches_for_files(text: bytes) -> bool:
     """
     if b"FILE" not in text.upper():
         return False
-    previous = b""
+    two_words: tuple[bytes, bytes] = (b"", b"")
     for token in tokens(text):
-        if (previous, token.text) in {(b"INTO", b"OUTFILE"), (b"FROM", b"INFILE")}:
+        # Only before a string are these words the clause; a table or a column may bear the name.
+        if token.kind == "string" and two_words in {(b"INTO", b"OUTFILE"), (b"FROM", b"INFILE")}:
             return True
-        previous = token.text
+        two_words = (two_words[1], token.text)
     return False
 
 
