@@ -61,7 +61,8 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
     if item.provider != PROVIDER or item.mode != "usage_records" or item.account != account:
         said = f"provider {item.provider!r}, mode {item.mode!r}, account {item.account!r}"
         return Unplaced("unsupported", f"{said}: this worker reports usage records of Stripe account {account!r} only")
-    period = item.period_at(window.start_s)
+    # A window across the instant from which the item is billed belongs to the period that begins there.
+    period = item.period_at(max(window.start_s, item.billable_from_s))
     period_start_s = max(period.start_s, item.billable_from_s)
     if window.end_s <= period_start_s:
         since = format_s(period_start_s)
@@ -77,6 +78,6 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         subscription=item.subscription,
         timestamp_s=timestamp_s,
         period_start_s=period_start_s,
-        period_end_s=max(period.end_s, period_start_s),
+        period_end_s=period.end_s,
         scale=item.scale,
     )

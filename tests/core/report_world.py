@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from sinks.outcomes import Answer, RetryAfter, Wanted, outcome_of
 from sinks.receipts import Call, Deliveries, ReadBack
@@ -27,10 +28,10 @@ ANCHOR_S = START_S - 86_400
 TIMEOUT_MS = 20_000
 
 
-def item_of(name: str, meter: str = "calls", **more: object) -> Item:
+def item_of(name: str, meter: str = "calls", **more: Any) -> Item:
     """An item whose month began a day before START_S."""
-    fields: dict[str, object] = {"meter": meter, "item": name, "subscription": "sub_1", "period_anchor_s": ANCHOR_S, **more}
-    return Item(**fields)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"meter": meter, "item": name, "subscription": "sub_1", "period_anchor_s": ANCHOR_S, **more}
+    return Item(**fields)
 
 
 def binding(customer: str, item: Item | None, offset: int = 0, meter: str = "calls", valid_from_s: int = BEGINNING_S) -> ItemVersion:
