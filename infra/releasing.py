@@ -56,8 +56,8 @@ async def _parked_on(bootstrap: str, partition: int) -> list[Parked]:
 
 
 def entry_of(key: str, receipt: Receipt) -> Parked | None:
-    """A receipt as something parked; None where it is not."""
-    if receipt.state not in HELD:
+    """A receipt as something parked; None where it is not. An unbound window waits for a binding, which a release cannot replace."""
+    if receipt.state not in HELD or receipt.reason == "unbound":
         return None
     name = receipt.cell if isinstance(receipt, CellReceipt) else receipt.window
     return Parked(name, key, receipt.customer, receipt.meter, receipt.quantity, receipt.state, receipt.reason, receipt.sentence)

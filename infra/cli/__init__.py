@@ -5,6 +5,7 @@ Exit codes: 0 done · 1 found what it was asked to look for · 2 wrong use or co
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ def run(arguments: list[str]) -> int:
     from topics.errors import ConfigurationFault, TidemarkError
 
     # Typer brings its own copy of click and exports only some of its exceptions; the base of all wrong uses is found through one of them.
+    # What a client library says about its connections, a verb says itself in one sentence. Workers set up their own logging.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     wrong_use: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
     try:
         result = app(hoisted(arguments), prog_name="tidemark", standalone_mode=False)

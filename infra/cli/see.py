@@ -99,6 +99,10 @@ def bindings(
 
     found = reading.ask(resolve(directory, config).settings, reading.BINDINGS, {"customer": customer or "", "limit": limit})
     columns = ("customer", "meter", "provider", "item", "price", "period", "period_anchor", "valid_from", "valid_until")
+    if not as_json:
+        for row in found:
+            row["valid_from"] = "the beginning" if row["valid_from"] <= "1900-01-02" else row["valid_from"]
+            row["valid_until"] = "" if row["valid_until"] >= "2299" else row["valid_until"]
     _rows(found, columns, as_json, "nobody is bound; `tidemark stripe sync` or [[customers]] with `tidemark apply`")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import START, Config, Dir, Json
-from infra.cli.output import print_json, say, table
+from infra.cli.output import note, print_json, say, table
 from infra.cli.servers import show_answers
 
 verbs = typer.Typer(
@@ -41,11 +41,11 @@ def setup(
     since_s = None if since is None else reading.instant(since, "--since") // 1_000_000
     found = stripe_catalog.setup(resolve(directory, config).settings, since_s)
     if as_json:
-        print_json(found)
+        print_json([{"what": made.what, "id": made.id, "for": made.owner} for made in found])
     elif not found:
         say("nothing is missing")
     else:
-        table(("what", "id", "for"), [[row["what"], row["id"], row["for"]] for row in found])
+        table(("what", "id", "for"), [list(made) for made in found])
 
 
 @verbs.command()
@@ -66,7 +66,7 @@ def sync(
     from infra.target import resolve
 
     settings = resolve(directory, config).settings
-    answers = apply_settings(settings, wait=wait, timeout_s=timeout_s, more=stripe_catalog.read_items(settings))
+    answers = apply_settings(settings, wait=wait, timeout_s=timeout_s, more=stripe_catalog.read_items(settings, note))
     show_answers(answers, as_json)
     if any(answer.state in {"refused", "no answer"} for answer in answers):
         raise typer.Exit(1)

@@ -37,6 +37,11 @@ class Kills:
     _waiting: list[asyncio.Task[None]] = field(default_factory=list)
     _done: int = 0
 
+    @property
+    def names(self) -> list[str]:
+        """Who was killed so far."""
+        return [name for name, _ in self.plan[: self._done]]
+
     async def at(self, acknowledged: int) -> None:
         """Called with the number of acknowledged records."""
         while self._done < len(self.plan) and acknowledged >= self.plan[self._done][1] * self.total:
