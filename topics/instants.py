@@ -44,13 +44,34 @@ def _zone_s(zone: str) -> int | None:
 
 
 def format_us(instant_us: int) -> str:
-    """RFC 3339 in UTC with as many digits as the instant has: `2026-11-03T10:00:00Z`, `…00.25Z`."""
-    whole, fraction = divmod(instant_us, US_PER_S)
-    text = (EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
-    text = text.rjust(19, "0")  # strftime does not pad years below 1000
+    """RFC 3339 in UTC with as many digits as the instant has: `2026-11-03T10:00:00Z`, `…00.25Z`.
+
+    Total: `0001-01-01T00:00:00+14:00` lies in the year 0, which datetime does not know, and the sentence about it must not fail.
+    """
+    whole_s, fraction = divmod(instant_us, US_PER_S)
+    days, second = divmod(whole_s, 86_400)
+    year, month, day = civil(days)
+    text = f"{year:04d}-{month:02d}-{day:02d}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
     if fraction:
         text += f".{fraction:06d}".rstrip("0")
     return text + "Z"
+
+
+CYCLE_YEARS, CYCLE_DAYS = 400, 146_097
+"""The Gregorian calendar repeats after this long, to the day."""
+
+
+def civil(days: int) -> tuple[int, int, int]:
+    """(year, month, day) so many days after 1970-01-01; any number of days, where datetime ends at the years 1 and 9999."""
+    cycles, within = divmod(days, CYCLE_DAYS)
+    there = EPOCH + timedelta(days=within)
+    return there.year + cycles * CYCLE_YEARS, there.month, there.day
+
+
+def days_of(year: int, month: int, day: int) -> int:
+    """Days from 1970-01-01 to a date; any year."""
+    cycles, within = divmod(year - EPOCH.year, CYCLE_YEARS)
+    return (EPOCH.replace(year=EPOCH.year + within, month=month, day=day) - EPOCH).days + cycles * CYCLE_DAYS
 
 
 def format_s(instant_s: int) -> str:

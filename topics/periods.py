@@ -7,10 +7,9 @@ so the k-th edge is counted from the anchor itself, never from the edge before.
 from __future__ import annotations
 
 import calendar
-from datetime import timedelta
 from typing import Literal, NamedTuple
 
-from topics.instants import EPOCH
+from topics.instants import CYCLE_YEARS, EPOCH, civil, days_of
 
 Interval = Literal["day", "week", "month", "year"]
 INTERVALS: tuple[Interval, ...] = ("day", "week", "month", "year")
@@ -30,12 +29,11 @@ def edge(anchor_s: int, interval: Interval, count: int, k: int) -> int:
     if interval in _FIXED_S:
         return anchor_s + k * count * _FIXED_S[interval]
     months = k * count * (12 if interval == "year" else 1)
-    day_number, second = divmod(anchor_s, _DAY_S)
-    anchor = EPOCH + timedelta(days=day_number)
-    year, month0 = divmod(anchor.year * 12 + anchor.month - 1 + months, 12)
-    day = min(anchor.day, calendar.monthrange(year, month0 + 1)[1])
-    moved = anchor.replace(year=year, month=month0 + 1, day=day)
-    return (moved - EPOCH).days * _DAY_S + second
+    days, second = divmod(anchor_s, _DAY_S)
+    year, month, day = civil(days)
+    year, month0 = divmod(year * 12 + month - 1 + months, 12)
+    day = min(day, calendar.monthrange(EPOCH.year + (year - EPOCH.year) % CYCLE_YEARS, month0 + 1)[1])
+    return days_of(year, month0 + 1, day) * _DAY_S + second
 
 
 def period_at(anchor_s: int, interval: Interval, count: int, instant_s: int) -> Period:
@@ -43,8 +41,8 @@ def period_at(anchor_s: int, interval: Interval, count: int, instant_s: int) -> 
     if interval in _FIXED_S:
         k = (instant_s - anchor_s) // (count * _FIXED_S[interval])
     else:
-        there, here = EPOCH + timedelta(seconds=anchor_s), EPOCH + timedelta(seconds=instant_s)
-        months = (here.year - there.year) * 12 + here.month - there.month
+        there, here = civil(anchor_s // _DAY_S), civil(instant_s // _DAY_S)
+        months = (here[0] - there[0]) * 12 + here[1] - there[1]
         k = months // (count * (12 if interval == "year" else 1))
         while edge(anchor_s, interval, count, k) > instant_s:
             k -= 1

@@ -85,3 +85,17 @@ def test_a_month_end_anchor_returns_to_the_31st() -> None:
     anchor = (parse_us("2026-01-31T10:23:45Z") or 0) // 10**6
     days = [format_us(edge(anchor, "month", 1, k) * 10**6) for k in (1, 2, 3)]
     assert days == ["2026-02-28T10:23:45Z", "2026-03-31T10:23:45Z", "2026-04-30T10:23:45Z"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("0001-01-01T00:00:00+14:00", "0000-12-31T10:00:00Z"), ("9999-12-31T23:59:59-12:00", "10000-01-01T11:59:59Z")],
+)
+def test_instants_past_the_calendar_are_said_and_have_a_period(text: str, said: str) -> None:
+    """An event at either end of the years that can be written crashes neither the sentence about it nor the search for its period."""
+    instant_us = parse_us(text)
+    assert instant_us is not None
+    assert format_us(instant_us) == said
+    for interval in ("day", "week", "month", "year"):
+        start_s, end_s = period_at(1_700_000_000, interval, 1, instant_us // 1_000_000)
+        assert start_s <= instant_us // 1_000_000 < end_s

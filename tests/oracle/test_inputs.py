@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 
 from tests.oracle.hashes import java_partition
-from tests.oracle.ledger import Ledger
+from tests.oracle.ledger import Ledger, Rules
 from tests.oracle.reading import Stored
 from tests.system.traffic import Message, bad_inputs, usage
-from tests.system.world import FUTURE_S, HORIZON_S, METERS, PARTITIONS, Rules
+from tests.system.world import FUTURE_S, HORIZON_S, METERS, PARTITIONS
 
 NOW_S = 1_800_000_000.25
 RULES = Rules(PARTITIONS, METERS, HORIZON_S, FUTURE_S)

@@ -106,9 +106,9 @@ def bad_inputs(prefix: str, customer: str, now_s: float, partitions: int) -> lis
     sent("negative", '{"tokens": -1}')
     for time in (now[:19], "2026-01-01T00:00:60Z", "yesterday", "2026-02-30T00:00:00Z"):
         sent("bad_time", '{"tokens": 1}', time)
-    for time in ("0001-01-01T00:00:00Z", rfc3339(now_s - 11 * 86_400)):
+    for time in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", rfc3339(now_s - 11 * 86_400)):
         sent("too_late", '{"tokens": 1}', time)
-    for time in ("9999-12-31T23:59:59Z", rfc3339(now_s + 301)):
+    for time in ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00", rfc3339(now_s + 301)):
         sent("future", '{"tokens": 1}', time)
     sent("too_large", member("blob", '"' + "x" * 1_000_000 + '"'))
     sent("bad_time", '{"tokens": 1}', "")
