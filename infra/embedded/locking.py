@@ -47,18 +47,21 @@ def hold(layout: Layout) -> Iterator[None]:
 
 def holder(layout: Layout) -> int | None:
     """The pid of the supervisor that has the directory, or None where none has."""
+    text = _look(layout)
+    while text == "":
+        # Held, but its pid is not written yet (or no longer): in a moment it is one or the other.
+        time.sleep(STEP_S)
+        text = _look(layout)
+    return int(text) if text else None
+
+
+def _look(layout: Layout) -> str | None:
+    """What is written in the lock file while somebody holds it, None where nobody does."""
     try:
         with layout.lock.open("r", encoding="ascii") as file:
-            while not _try(file, fcntl.LOCK_SH):
-                file.seek(0)
-                text = file.read()
-                if text:
-                    return int(text)
-                # Held, but its pid is not written yet (or no longer): in a moment it is one or the other.
-                time.sleep(STEP_S)
+            return None if _try(file, fcntl.LOCK_SH) else file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return None
 
 
 def _try(file: TextIO, kind: int) -> bool:

@@ -35,23 +35,26 @@ def choose(names: Iterable[str], remembered: Mapping[str, int], requested: Mappi
     All are held until the last is chosen, so no two names get the same.
     """
     requested = requested or {}
-    chosen: dict[str, int] = {}
     avoid = set(remembered.values()) | set(requested.values())
+    chosen: dict[str, int] = {}
     with ExitStack() as held:
         for name in sorted(names, key=lambda each: each not in requested):
             probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            if name in requested:
-                if not _bound(probe, requested[name]):
-                    raise PortTaken(
-                        f"port {requested[name]} of {HOST}, asked for {name}, is in use by another program: "
-                        "name another port, or none to have a free one chosen"
-                    )
-                chosen[name] = requested[name]
-            elif name in remembered and _bound(probe, remembered[name]):
-                chosen[name] = remembered[name]
-            else:
-                chosen[name] = _new(probe, avoid)
+            chosen[name] = _take(probe, name, requested.get(name), remembered.get(name), avoid)
     return chosen
+
+
+def _take(probe: socket.socket, name: str, requested: int | None, remembered: int | None, avoid: set[int]) -> int:
+    """Binds the probe to the port that this name gets."""
+    if requested is not None:
+        if not _bound(probe, requested):
+            raise PortTaken(
+                f"port {requested} of {HOST}, asked for {name}, is in use by another program: name another port, or none to have a free one chosen"
+            )
+        return requested
+    if remembered is not None and _bound(probe, remembered):
+        return remembered
+    return _new(probe, avoid)
 
 
 def free_port() -> int:

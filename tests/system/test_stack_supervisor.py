@@ -28,7 +28,7 @@ from topics.errors import TidemarkError
 pytestmark = pytest.mark.system
 
 TIMEOUT_S = 30
-QUICK = {"silent_s": 2.0, "stuck_s": 2.0, "start_s": 20.0}
+QUICK = {"silent_s": 1.5, "stuck_s": 1.0, "start_s": 20.0}
 
 
 @pytest.fixture

@@ -90,23 +90,39 @@ def decode(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     if encoding in {"", "identity"}:
         yield from pieces
         return
-    make = _decoder(encoding)
-    decoder: _Decoder | None = None
-    try:
-        for piece in pieces:
-            rest = piece
-            while rest:
-                decoder = decoder or make()
-                out = decoder.decompress(rest)
-                if out:
-                    yield out
-                rest = b""
-                if decoder.eof:
-                    rest, decoder = decoder.unused_data or b"", None
-    except (RuntimeError, zlib.error, zstd.ZstdError, EOFError) as error:
-        raise BrokenBody(f"the body is not valid {encoding}: {error}") from error
-    if decoder is not None:
+    frames = _Frames(_decoder(encoding))
+    for piece in pieces:
+        try:
+            out = frames.feed(piece)
+        except (RuntimeError, zlib.error, zstd.ZstdError, EOFError) as error:
+            raise BrokenBody(f"the body is not valid {encoding}: {error}") from error
+        if out:
+            yield out
+    if frames.is_inside:
         raise BrokenBody(f"the {encoding} body ended in the middle of a frame")
+
+
+class _Frames:
+    """Decompresses frame after frame; `make` makes a decompressor for one."""
+
+    def __init__(self, make: Callable[[], _Decoder]) -> None:
+        self._make = make
+        self._decoder: _Decoder | None = None
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return self._decoder is not None
+
+    def feed(self, data: bytes) -> bytes:
+        """What these bytes decompress to, over as many frames as they hold."""
+        out = []
+        while data:
+            decoder = self._decoder or self._make()
+            out.append(decoder.decompress(data))
+            data = (decoder.unused_data or b"") if decoder.eof else b""
+            self._decoder = None if decoder.eof else decoder
+        return b"".join(out)
 
 
 def _decoder(encoding: str) -> Callable[[], Any]:
