@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from infra.embedded import machine, options, plan, process
+from infra.embedded import options, plan, process
 from infra.embedded.layout import Layout
 from infra.embedded.locking import hold
 from infra.embedded.supervisor import Supervisor, patience
@@ -71,7 +71,6 @@ async def _supervise(layout: Layout, report: Report) -> int:
     for name in process.end_recorded(layout.run):
         logging.getLogger("supervisor").warning("%s was still running from a start before and was ended", name)
     remembered = options.load(layout)
-    machine.check(layout.root, remembered.workers)
     supervisor = Supervisor(
         layout,
         plan.load(layout, remembered),
