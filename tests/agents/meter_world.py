@@ -14,11 +14,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import msgspec
-
 from streams.driver import Meter, MeterOptions
 from streams.ports import ChangelogRecord, RecordAt
 from streams.sends import Send
+from tests.agents.meter_verdict import disagreements
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, customers, meters_record, usage
 from tests.core.naive import Naive
 from topics.batch import NOT_ASSIGNED, TopicPartition
@@ -287,41 +286,6 @@ class Worker:
         for send in sent:
             if self.world.rng.random() < 0.5:
                 asyncio.get_running_loop().call_later(0, self.world.land, send)
-
-
-def verdicts(world: World) -> dict[str, int]:
-    """The naive account by the counters' names."""
-    counts = dict.fromkeys(("counted", "duplicate", "rejected", "too_late", "rerouted", "control"), 0)
-    for verdict in world.naive.verdicts.values():
-        counts[verdict if verdict in counts else "rejected"] += 1
-    return counts
-
-
-def disagreements(world: World, worker: Worker) -> list[str]:
-    """Everything in which the outcome differs from the naive account; nothing when all is exact."""
-    faults = list(world.faults)
-    if worker.meter.halted:
-        return [*faults, f"halted: {worker.meter.halted}"]
-    counters = worker.meter.held[0].core.counters
-    counted = {name: getattr(counters, name) for name in verdicts(world)}
-    if counted != verdicts(world):
-        faults.append(f"counters {counted}, truth {verdicts(world)}")
-    if counters.residual:
-        faults.append(f"residual {counters.residual}")
-    bodies: dict[tuple[str, str, int, int], bytes] = {}
-    newest: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for send in world.windows:
-        total = msgspec.json.decode(send.value or b"")
-        start = int((send.key or b"").decode().split("|")[2])
-        row = (total["customer"], total["meter"], start)
-        if bodies.setdefault((*row, total["through_offset"]), send.value or b"") != send.value:
-            faults.append(f"{row}: revision {total['through_offset']} names two totals")
-        if row not in newest or total["through_offset"] > newest[row]["through_offset"]:
-            newest[row] = total
-    found = {row: (total["quantity"], total["events"]) for row, total in newest.items()}
-    truth = {row: (str(total), world.naive.events[row]) for row, total in world.naive.sums.items()}
-    faults += [f"{row}: {found.get(row)} emitted, truth {truth.get(row)}" for row in found.keys() | truth.keys() if found.get(row) != truth.get(row)]
-    return faults
 
 
 async def settle(world: World, worker: Worker, turns: int = 20_000) -> bool:
