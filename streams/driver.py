@@ -175,7 +175,8 @@ class Meter:
                     continue
             now_ms = self._now_ms()
             held.wants_end = held.core.tick(now_ms, end)
-            await emit(held.core, self._outbox, now_ms, self._watch(partition, held))
+            if await emit(held.core, self._outbox, now_ms, self._watch(partition, held)):
+                self._wake.set()  # the next turn makes it durable that they were emitted, and emits what is left
 
     def _watch(self, partition: int, held: Held) -> Callable[[], bool]:
         """Whether what was begun may go on: the same assignment still, and nothing has halted meanwhile."""
