@@ -7,6 +7,7 @@ Numbered effects: 1 the control records are acknowledged on `usage.events`; 2 th
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from aiokafka.structs import ConsumerRecord
 
+Said = defaultdict[tuple[int, str], list[Definition]]
+"""What partitions published since, by partition and digest."""
 DEFAULT_TIMEOUT_S = 60.0
 """A meter that takes over a partition recovers within seconds; a minute without any answer means that none runs."""
 
@@ -56,12 +59,12 @@ async def publish(bootstrap: str, to_publish: Sequence[Publication]) -> list[int
     """The offset that each control record was acknowledged at; in the order given, so that meters come before items."""
     if not to_publish:
         return []
-    offsets: list[int] = []
     async with producer(bootstrap) as client:
-        for publication in to_publish:
-            sent = await client.send_and_wait(EVENTS, publication.event.value, publication.event.key, partition=publication.partition)
-            offsets.append(sent.offset)
-    return offsets
+        # An idempotent producer keeps the order within a partition, so all may be under way at once.
+        sent = [
+            await client.send(EVENTS, publication.event.value, publication.event.key, partition=publication.partition) for publication in to_publish
+        ]
+        return [(await future).offset for future in sent]
 
 
 async def _answers(
@@ -71,11 +74,11 @@ async def _answers(
     if not to_publish:
         return []
     open_ = {(publication.partition, offset): publication for publication, offset in zip(to_publish, offsets, strict=True)}
-    said: dict[int, list[Definition]] = {publication.partition: [] for publication in to_publish}
+    said: Said = defaultdict(list)
     found: dict[tuple[int, int], Answer] = {}
     deadline = asyncio.get_running_loop().time() + timeout_s
     async with consumer(bootstrap) as client:
-        pairs = {TopicPartition(topic, partition): starts[topic][partition] for topic in starts for partition in said}
+        pairs = {TopicPartition(topic, partition): starts[topic][partition] for topic in starts for partition, _ in open_}
         client.assign(list(pairs))
         for pair, start in pairs.items():
             client.seek(pair, start)
@@ -92,19 +95,22 @@ async def _answers(
 def _take(
     records: Sequence[ConsumerRecord],
     open_: Mapping[tuple[int, int], Publication],
-    said: dict[int, list[Definition]],
+    said: Said,
     found: dict[tuple[int, int], Answer],
 ) -> None:
     for record in records:
         if record.topic == DEFINITIONS and record.value is not None:
-            said[record.partition].append(decode_definition(record.value, _place(record)))
+            definition = decode_definition(record.value, _place(record))
+            said[record.partition, getattr(definition, "digest", "")].append(definition)
         elif record.topic == VERDICTS:
             verdict = decode_verdict(record.value, _place(record))
             publication = open_.get((verdict.partition, getattr(verdict, "offset", -1)))
             if isinstance(verdict, Verdict) and publication is not None:
-                found[verdict.partition, verdict.offset] = Answer(publication.partition, publication.customer, "refused", sentence=verdict.sentence)
+                refused = Answer(publication.partition, publication.customer, "refused", sentence=verdict.sentence)
+                found[verdict.partition, verdict.offset] = refused
     for coordinate, publication in open_.items():
-        if coordinate not in found and (answer := answers_to(publication, said[publication.partition])) is not None:
+        versions = said.get((publication.partition, publication.event.digest))
+        if coordinate not in found and versions and (answer := answers_to(publication, versions)) is not None:
             found[coordinate] = answer
 
 

@@ -35,7 +35,9 @@ def offline(settings: Settings) -> Found:
 async def online(settings: Settings) -> Found:
     """Kafka's topics, ClickHouse's answer and Stripe's, asked at the same time."""
     found = offline(settings)
-    for outcome in await asyncio.gather(_topics(settings), _clickhouse(settings), _stripe(settings), return_exceptions=True):
+    for outcome in await asyncio.gather(
+        _topics(settings), _clickhouse(settings), _stripe(settings), asyncio.to_thread(_items, settings), return_exceptions=True
+    ):
         if isinstance(outcome, Unreachable):
             found.unreachable.append(str(outcome))
         elif isinstance(outcome, TidemarkError):
@@ -75,6 +77,26 @@ async def _stripe(settings: Settings) -> list[Fault]:
     if answer == 401:
         return [Fault("STRIPE_API_KEY", f"{settings.stripe.api_base} does not accept it", "Set the key of this account and mode.")]
     return []
+
+
+def _items(settings: Settings) -> list[Fault]:
+    """Items that the file names: each must be there, metered, and summed (a window's `set` on any other price bills one window only)."""
+    from infra.stripe_catalog import lookup_with
+
+    faults: list[Fault] = []
+    if settings.stripe.api_key is None:
+        return faults
+    lookup = lookup_with(settings)
+    for index, customer in enumerate(settings.customers):
+        for number, item in enumerate(customer.items):
+            try:
+                lookup(item.stripe_subscription_item)
+            except Unreachable:
+                return faults  # said once, by the question before
+            except TidemarkError as error:
+                remedy = "Name an item with a legacy metered price that sums; `tidemark stripe setup` makes one."
+                faults.append(Fault(f"customers[{index}].items[{number}]", str(error), remedy))
+    return faults
 
 
 async def _get(url: str, headers: dict[str, str], who: str, address: str) -> int:

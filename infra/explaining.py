@@ -139,9 +139,8 @@ def _clock(instant_ms: int) -> str:
 def show(found: Explanation, limit: int) -> None:
     """For a person: total, revisions, deliveries, events, what was not taken, proof."""
     say(f"{found.customer} · {found.meter} · {format_s(found.start_s)} … {format_s(found.end_s)}")
-    say(
-        f"total {found.quantity} from {found.now_events} events; {len(found.duplicates)} duplicates, {len(found.late)} late, {len(found.refused)} not taken"
-    )
+    beside = f"{len(found.duplicates)} duplicates, {len(found.late)} late, {len(found.refused)} not taken"
+    say(f"total {found.quantity} from {found.now_events} events; {beside}")
     say("")
     table(
         ("revision", "total", "events", "emitted at", "because", "content hash", "recounted"),
@@ -185,7 +184,7 @@ def _show_attempts(found: Explanation) -> None:
 
 
 def _show_events(found: Explanation, limit: int) -> None:
-    marked = [(event.offset, event, "late" if event.is_late else "") for event in found.events]
+    marked = [(event.offset, event, "late" if event.is_late and event.verdict == "counted" else "") for event in found.events]
     # What is remarkable is listed before the limit cuts.
     chosen = sorted(sorted(marked, key=lambda one: (one[1].verdict == "counted" and not one[2], one[0]))[:limit], key=lambda one: one[0])
     rows = [

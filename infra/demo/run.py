@@ -48,7 +48,7 @@ def run_demo(*, log: Path | None = None, keep: bool = False, directory: Path | N
     with status_line("starting", quiet=as_json) as line:
         tell = _teller(line, started_s, quiet=as_json)
         try:
-            outcome = _played(where, config, setting, tell, started_s)
+            outcome = _played(where, config, setting, tell, started_s, keep=keep)
             if as_json:
                 print_json(summary.as_json(outcome))
             else:
@@ -88,13 +88,13 @@ def _teller(line: Tell, started_s: float, *, quiet: bool) -> Tell:
     return tell
 
 
-def _played(where: Path, config: Path, setting: Setting, tell: Tell, started_s: float) -> summary.Outcome:
-    """Everything up to the numbers."""
+def _played(where: Path, config: Path, setting: Setting, tell: Tell, started_s: float, *, keep: bool) -> summary.Outcome:
+    """Everything up to the numbers. A stack that is not kept ends with this process, however that ends."""
     from infra import stripe_catalog
     from infra.applying import apply_settings
     from infra.up import bring_up
 
-    up = bring_up(where, config, detach=False, workers=METERS, tell=tell, sandbox_arguments=("--calls-per-second", str(CALLS_PER_SECOND)))
+    up = bring_up(where, config, detach=keep, workers=METERS, tell=tell, sandbox_arguments=("--calls-per-second", str(CALLS_PER_SECOND)))
     settings = up.target.settings
     tell("creating customers and subscriptions in the sandbox, backdated to before the first event")
     since = (setting.expected.first or datetime.now(tz=UTC)) - timedelta(days=1)
@@ -114,7 +114,11 @@ async def _traffic(target: Target, setting: Setting, items: dict[str, tuple[Item
 
     step = max(1, len(setting.records) // 10)
 
-    async def moved(acknowledged: int) -> None:
+    acknowledged = 0
+
+    async def moved(more: int) -> None:
+        nonlocal acknowledged
+        acknowledged += more
         killed = len(kills.names)
         await kills.at(acknowledged)
         # Where nobody sees a changing line, every tenth and every kill is enough.
@@ -125,7 +129,7 @@ async def _traffic(target: Target, setting: Setting, items: dict[str, tuple[Item
     tell("waiting for the killed to be back")
     await kills.finish()
     tell(f"sending {len(setting.late):,} more: late ones, and copies")
-    again += await send_all(settings.kafka.bootstrap, setting.late, partitions, seconds=1.0)
+    again += await send_all(settings.kafka.bootstrap, setting.late, partitions, seconds=1.0, moved=_ignored)
     settled = await settle(target, SETTLE_TIMEOUT_S, close=True, tell=lambda text: tell(f"settling: {text}"))
     tell("counting four times")
     counted, windows = await compare.counted_units(settings.kafka.bootstrap, partitions)
@@ -146,6 +150,10 @@ async def _traffic(target: Target, setting: Setting, items: dict[str, tuple[Item
         lines,
         time.monotonic() - started_s,
     )
+
+
+async def _ignored(_more: int) -> None:
+    """Nothing is killed while the late ones are sent."""
 
 
 def _without_zero(units: compare.Units) -> compare.Units:

@@ -71,8 +71,8 @@ def _show_events(outcome: Outcome) -> None:
     say("Events in, by verdict")
     reasons = ", ".join(f"{count} {name.partition('(')[2].rstrip(')')}" for name, count in outcome.not_counted.items() if name.startswith("rejected"))
     notes = {
-        "counted": f"in {outcome.windows} windows" + (f"; {outcome.expected.kinds['late']} came late" if outcome.expected.kinds["late"] else ""),
-        "duplicate": f"{outcome.expected.kinds['duplicate']} sent twice on purpose"
+        "counted": f"in {outcome.windows:,} windows" + (f"; {outcome.expected.kinds['late']} came late" if outcome.expected.kinds["late"] else ""),
+        "duplicate": f"{outcome.expected.kinds['duplicate']:,} sent twice on purpose"
         + (f", the rest sent again after a kill ({outcome.sent_again} times)" if outcome.sent_again else ""),
         "rejected": f"kept with their exact bytes: {reasons}" if reasons else "",
         "rerouted": "landed on a wrong partition and were sent home" if sums["rerouted"] else "",
@@ -111,7 +111,8 @@ def show_next(outcome: Outcome, *, kept: bool) -> None:
     say("Try next" + ("" if kept else " (the data is kept; `up` goes on where it was)"))
     if not kept:
         say(f"  tidemark up --detach --dir {directory}")
-    customer, meter = (outcome.lines[0].customer, outcome.lines[0].meter) if outcome.lines else ("CUSTOMER", "METER")
+    busiest = max(outcome.lines, key=lambda line: line.events, default=None)
+    customer, meter = (busiest.customer, busiest.meter) if busiest is not None else ("CUSTOMER", "METER")
     say(f"  tidemark usage '{customer}' --dir {directory}")
     say(f"  tidemark windows --customer '{customer}' --meter {meter} --dir {directory}")
     say(f"  tidemark dead-letters list --dir {directory}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from topics.home import home_of
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
+Moved = Callable[[int], Awaitable[None]]
+"""Hears how many records more are acknowledged."""
 PORTION = 250
 """Records acknowledged together: small enough that every kill falls between many of them."""
 RETRY_S = 0.5
@@ -24,29 +27,30 @@ ACK_TIMEOUT_S = 30.0
 """A broker is back within 12 s of its kill (facts of the stack); a portion without acknowledgement after this is sent anew."""
 
 
-async def send_all(
-    bootstrap: str, records: Sequence[Made], partitions: int, *, seconds: float, moved: Callable[[int], Awaitable[None]] | None = None
-) -> int:
-    """Sends everything within about `seconds` (longer where Kafka is away); `moved` hears how many records are acknowledged.
+async def send_all(bootstrap: str, records: Sequence[Made], partitions: int, *, seconds: float, moved: Moved) -> int:
+    """Sends everything within about `seconds` (longer where Kafka is away); `moved` hears of each portion.
 
     Returns how many portions had to be sent again.
     """
-    portions = [records[start : start + PORTION] for start in range(0, len(records), PORTION)]
+    portions = deque(records[start : start + PORTION] for start in range(0, len(records), PORTION))
     pause_s = seconds / max(1, len(portions))
-    again = done = 0
-    while done < len(portions):
+    again = 0
+    while portions:
         try:
-            async with producer(bootstrap) as client:
-                while done < len(portions):
-                    await asyncio.wait_for(_send(client, portions[done], partitions), ACK_TIMEOUT_S)
-                    done += 1
-                    if moved is not None:
-                        await moved(sum(map(len, portions[:done])))
-                    await asyncio.sleep(pause_s)
+            await _send_portions(bootstrap, portions, partitions, pause_s, moved)
         except (KafkaError, Unreachable, TimeoutError):
             again += 1
             await asyncio.sleep(RETRY_S)
     return again
+
+
+async def _send_portions(bootstrap: str, portions: deque[Sequence[Made]], partitions: int, pause_s: float, moved: Moved) -> None:
+    """Takes portions off the front as they are acknowledged, with one producer, as long as it lives."""
+    async with producer(bootstrap) as client:
+        while portions:
+            await asyncio.wait_for(_send(client, portions[0], partitions), ACK_TIMEOUT_S)
+            await moved(len(portions.popleft()))
+            await asyncio.sleep(pause_s)
 
 
 async def _send(client: AIOKafkaProducer, portion: Sequence[Made], partitions: int) -> None:

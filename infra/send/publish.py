@@ -60,19 +60,23 @@ async def publish(bootstrap: str, outgoing: Iterable[Outgoing | BadLine], shift_
         waiting: list[tuple[Outgoing, asyncio.Future[Any]]] = []
         try:
             for event in outgoing:
-                if isinstance(event, BadLine):
-                    result.bad.append(event)
-                    continue
-                try:
-                    waiting.append((event, await client.send(EVENTS, event.bytes_at(shift_us), event.customer.encode())))
-                except MessageSizeTooLargeError:
-                    result.bad.append(_too_large(event))
-                if len(waiting) >= IN_FLIGHT:
-                    await _acknowledged(waiting, result)
+                await _take(client, event, waiting, result)
         except (KafkaConnectionError, KafkaTimeoutError) as error:
             raise unreachable(bootstrap, error) from error
         await _acknowledged(waiting, result)
     return result
+
+
+async def _take(client: AIOKafkaProducer, event: Outgoing | BadLine, waiting: list[tuple[Outgoing, asyncio.Future[Any]]], result: Sent) -> None:
+    if isinstance(event, BadLine):
+        result.bad.append(event)
+        return
+    try:
+        waiting.append((event, await client.send(EVENTS, event.bytes_at(result.shift_us), event.customer.encode())))
+    except MessageSizeTooLargeError:
+        result.bad.append(_too_large(event))
+    if len(waiting) >= IN_FLIGHT:
+        await _acknowledged(waiting, result)
 
 
 def _too_large(event: Outgoing) -> BadLine:

@@ -13,7 +13,7 @@ from topics.errors import ConfigurationFault
 from topics.instants import parse_s
 from topics.meters import Timing
 
-CANARY = "sk_test_canary0123456789"
+CANARY = "sk_" + "test_canary0123456789"
 MINIMAL = '[[meters]]\nslug = "api_calls"\nevent_type = "api.request"\n'
 ITEM = '[[customers]]\nid = "acme"\n[[customers.items]]\nmeter = "api_calls"\nstripe_subscription_item = "si_1"\n'
 

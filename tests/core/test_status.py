@@ -52,11 +52,9 @@ def settled_world() -> tuple[dict[str, dict[int, int]], list[dict[str, Any]]]:
 
 @given(states=st.lists(st.sampled_from([*WINDOW_STATES, "reopened", "reopened_due"]), max_size=40), seed=st.integers(0, 2**32))
 def test_each_window_is_in_exactly_one_state(states: list[str], seed: int) -> None:
-    """Windows that a model puts in one state each, told by two meters and a report that share them, are counted once each.
-
-    A delivered window with newer events is open (or due) at the meter and delivered at the report; one whose revision the report has not
-    read yet lies between both.
-    """
+    """Windows that a model puts in one state each, told by two meters and a report with some still between them, are counted once each."""
+    # A delivered window with newer events is open (or due) at the meter and delivered at the report; one whose revision the report has not
+    # read yet lies between both.
     chance = random.Random(seed)
     meters = [meter("meter-0", {0: 5}), meter("meter-1", {1: 5})]
     said_by_report: Counter[str] = Counter()
