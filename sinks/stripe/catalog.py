@@ -185,7 +185,7 @@ def first_edge_after(since_s: int, now_s: int) -> int:
     Named explicitly, because what the first period of a subscription backdated without an anchor takes is not documented. A day is kept
     for clocks that differ.
     """
-    ahead = period_at(since_s, "month", 1, now_s).end_s
+    ahead = period_at(since_s, "month", 1, now_s + DAY_S).end_s
     return min(ahead, edge(now_s, "month", 1, 1) - DAY_S)
 
 
