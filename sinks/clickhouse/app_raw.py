@@ -202,6 +202,7 @@ class RawCopier:
             self._halt(lane, gap_sentence(EVENTS, lane.partition, lane.next_offset, begin, last))
             return
         self.turns += 1
+        await asyncio.sleep(0)  # what was fetched before is handed out without a pause: let the worker's other tasks have their turn
         # A mark of an adopted log may have come in meanwhile: what was read belongs to the log before.
         if (lane.generation, lane.next_offset) == before and chunk.next_offset > lane.next_offset:
             gathered.add(lane, chunk)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +64,9 @@ class ClickHouse:
     """A connection, made when it is first needed. Calls block; `ClickHouseStore` runs them in threads."""
 
     def __init__(self, address: Address) -> None:
+        # Both warn at every try of an outage that is said once by whoever tries (`app_patience.py`).
+        for noisy in ("urllib3.connectionpool", "clickhouse_connect"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         self.address = address
         self._client: Client | None = None
         self._lock = threading.Lock()
@@ -101,10 +106,12 @@ class ClickHouse:
             raise Unreachable(self._sentence("does not answer", error)) from None
 
     def _sentence(self, what: str, error: Exception) -> str:
-        first = " ".join(str(error).split())[:400]
+        words = " ".join(str(error).split())
         if self.address.password:
-            first = first.replace(self.address.password, "…")
-        return f"ClickHouse at {self.address.url} {what}: {first}"
+            words = words.replace(self.address.password, "…")
+        # Of a broken connection only the system's own word for it matters, not the request that met it.
+        system = re.search(r"\[Errno -?\d+\] ([^'\")]+)|(timed out)|(reset by peer)|(Remote end closed)", words)
+        return f"ClickHouse at {self.address.url} {what}: {system[0] if system and isinstance(error, OperationalError) else words[:400]}"
 
     def close(self) -> None:
         """Let go of the connection; the next call makes a new one."""

@@ -191,6 +191,7 @@ async def test_a_revoke_lets_go_and_the_next_assignment_goes_on() -> None:
     await process.archived(topics)
     await process.end()
     expect_everything(topics, store)
+    assert process.flow.current == 5
 
 
 async def test_an_unreadable_record_halts_its_partition_by_name() -> None:
