@@ -106,8 +106,8 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
-DEDUP_BYTES_PER_ID = 34
-"""Memory of one remembered id: 16 bytes of digest in an open table at half load, plus its bucket's share."""
+DEDUP_BYTES_PER_ID = 100
+"""The most that one remembered id costs: 20 bytes a slot (16 of digest, 4 of its hour) in a table that is at least a fifth full."""
 
 
 def dedup_memory_bytes(settings: Settings, events_per_second: float) -> int:
