@@ -72,7 +72,6 @@ class ReceiptLog:
                 await asyncio.gather(*sent)
                 await self._producer.commit_transaction()
         except (ProducerFenced, InvalidProducerEpoch):
-            _take_up(self._producer)
             raise LostOwnership(f"partition {self._partition}: another worker reports it now") from None
         except (KafkaError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from None
@@ -87,10 +86,13 @@ class ReceiptLog:
 
     async def close(self) -> None:
         """Let go of the connections. What was begun and not committed is ended by the next writer."""
-        clients = [client for client in (self._producer, self._tail) if client is not None]
-        self._producer = self._tail = None
-        for client in clients:
-            await _stop(client)
+        producer, self._producer = self._producer, None
+        tail, self._tail = self._tail, None
+        if producer is not None:
+            await _stop(producer)
+            _take_up(producer)
+        if tail is not None:
+            await _stop(tail)
 
     async def _read_receipts(self) -> list[Receipt]:
         last: dict[bytes, Any] = {}
