@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from infra.control import close_event
-from infra.kafka_io import consumer, producer
+from infra.kafka_io import consumer, producer, unreachable
 from infra.status import ARCHIVED_TOPICS, Status, ask, halts, joined, status_json
 from infra.target import Target, read_state
 from topics.catalog import EVENTS, WINDOWS
-from topics.errors import TidemarkError, UsageError
+from topics.errors import Unreachable, UsageError
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -114,10 +114,28 @@ async def close_windows(target: Target) -> None:
 
 
 async def settle(target: Target, timeout_s: float, *, close: bool = False, tell: Callable[[str], None] = lambda _: None) -> Settled:
-    """Waits until settled or the time is out. Numbered effect: 1 with `close`, the control records; repeating them is harmless."""
+    """Waits until settled or the time is out. Numbered effect: 1 with `close`, the control records; repeating them is harmless.
+
+    An embedded stack's Kafka that does not answer is being started again, so that is waited for too. Raises Unreachable.
+    """
+    from aiokafka.errors import KafkaError
+
     if close:
         require_embedded(target)
-    deadline = asyncio.get_running_loop().time() + timeout_s
+    now = asyncio.get_running_loop().time
+    deadline = now() + timeout_s
+    while True:
+        try:
+            return await _settle(target, deadline, close=close, tell=tell)
+        except (KafkaError, Unreachable) as error:
+            if target.state is None or now() >= deadline:
+                raise unreachable(target.settings.kafka.bootstrap, error.__cause__ or error) from error
+            tell("Kafka does not answer; it is being started again")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _settle(target: Target, deadline: float, *, close: bool, tell: Callable[[str], None]) -> Settled:
+    """One try, with one connection."""
     async with consumer(target.settings.kafka.bootstrap) as client:
         found = await _wait(client, target, deadline, tell, counted_only=True)
         if found.still_open:
@@ -139,9 +157,14 @@ async def _wait(client: AIOKafkaConsumer, target: Target, deadline: float, tell:
 
 
 async def current(target: Target) -> Settled:
-    """The status now, without waiting."""
-    async with consumer(target.settings.kafka.bootstrap) as client:
-        return await _look(client, target, await stable_ends(client, (EVENTS,), target.settings.kafka.partitions))
+    """The status now, without waiting. Raises Unreachable."""
+    from aiokafka.errors import KafkaError
+
+    try:
+        async with consumer(target.settings.kafka.bootstrap) as client:
+            return await _look(client, target, await stable_ends(client, (EVENTS,), target.settings.kafka.partitions))
+    except KafkaError as error:
+        raise unreachable(target.settings.kafka.bootstrap, error) from error
 
 
 async def _look(client: AIOKafkaConsumer, target: Target, produced: Ends, *, counted_only: bool = False) -> Settled:
@@ -153,22 +176,13 @@ async def _look(client: AIOKafkaConsumer, target: Target, produced: Ends, *, cou
     said: list[Mapping[str, Any]] = []
     still_open: list[str] = []
     for _ in range(2):
-        ends = await _ends(client, produced, target.settings.kafka.partitions)
+        ends = {**produced, **await stable_ends(client, ARCHIVED_TOPICS, target.settings.kafka.partitions)}
         target = fresh(target)
         said = await ask(target.processes)
         still_open = uncounted(ends, said) if counted_only else open_points(ends, said)
         if still_open or counted_only:
             break
     return Settled(status_json(target, said, settled=not still_open and not counted_only), still_open)
-
-
-async def _ends(client: AIOKafkaConsumer, produced: Ends, partitions: int) -> Ends:
-    from aiokafka.errors import KafkaError
-
-    try:
-        return {**produced, **await stable_ends(client, ARCHIVED_TOPICS, partitions)}
-    except KafkaError as error:
-        raise TidemarkError(f"Kafka stopped answering while waiting ({type(error).__name__}); call settle again") from error
 
 
 def fresh(target: Target) -> Target:

@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.up()
         since_s = int(time.time()) - 7200
         meters = ("api_calls", "eu_calls", "tokens", "storage", "credits", "pings")
-        for customer, kind in ((NAMED, "named"), (ANCHORED, "named"), (LOOKED_UP, "named")):
+        for customer, kind in ((NAMED, "named"), (ANCHORED, "anchored"), (LOOKED_UP, "looked_up")):
             made.bind(customer, meters, since_s, kind=kind)
         made.apply()
         yield made

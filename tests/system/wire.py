@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import Producer
 
 from tests.oracle.reading import Stored
@@ -24,12 +25,26 @@ class Acked(NamedTuple):
     offset: int
 
 
+async def _started(bootstrap: str, **options: Any) -> AIOKafkaProducer:
+    """A producer that is connected; a broker that was killed a moment ago is waited for."""
+    deadline_s = asyncio.get_running_loop().time() + GUARD_S
+    while True:
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, **options)
+        try:
+            await producer.start()
+        except KafkaConnectionError:
+            await producer.stop()
+            assert asyncio.get_running_loop().time() < deadline_s, "Kafka does not come back"
+            await asyncio.sleep(0.2)
+        else:
+            return producer
+
+
 def send_aiokafka(bootstrap: str, messages: Iterable[Message]) -> list[Acked]:
     """Sends with an idempotent aiokafka producer, whose partitioner is Kafka's own; returns when all are acknowledged."""
 
     async def run() -> list[Acked]:
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all", request_timeout_ms=120_000, linger_ms=5)
-        await producer.start()
+        producer = await _started(bootstrap, enable_idempotence=True, acks="all", request_timeout_ms=120_000, linger_ms=5)
         try:
             futures = [(each, await producer.send(EVENTS, each.value, each.key, each.partition, headers=list(each.headers))) for each in messages]
             done = [(each, await asyncio.wait_for(future, GUARD_S)) for each, future in futures]
@@ -67,8 +82,7 @@ def send_transactions(bootstrap: str, kept: Iterable[Message], dropped: Iterable
     """Sends `dropped` in a transaction that is aborted, then `kept` in one that is committed."""
 
     async def run() -> list[Acked]:
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id="system-test")
-        await producer.start()
+        producer = await _started(bootstrap, transactional_id="system-test")
         try:
             await producer.begin_transaction()
             for each in dropped:
