@@ -203,10 +203,10 @@ class Deliveries:
                 found.append(call)
         return found
 
-    def wake_at_ms(self) -> int | None:
+    def wake_at_ms(self, now_ms: int) -> int | None:
         """When there may be something to do without anything happening; None: never."""
         times = [self._timers[0][0]] if self._timers else []
-        if self.breaker.is_open:
+        if self.breaker.probe_at_ms > now_ms:
             times.append(self.breaker.probe_at_ms)
         return min(times, default=None)
 

@@ -274,8 +274,9 @@ class PartitionDriver:
 
     async def _sleep(self, until: asyncio.Event) -> None:
         """Until woken, or until the machine's next time has come."""
-        wake_at_ms = self._machine.wake_at_ms()
-        wait_s = IDLE_S if wake_at_ms is None else min(IDLE_S, max(0.005, (wake_at_ms - self._now_ms()) / 1000))
+        now_ms = self._now_ms()
+        wake_at_ms = self._machine.wake_at_ms(now_ms)
+        wait_s = IDLE_S if wake_at_ms is None else min(IDLE_S, max(0.005, (wake_at_ms - now_ms) / 1000))
         with suppress(TimeoutError):
             await asyncio.wait_for(until.wait(), wait_s)
 
