@@ -157,26 +157,45 @@ class Ledger:
 
 
 class Bound(NamedTuple):
-    """An item at the provider and the first second of the period that is billed."""
+    """An item at the provider, the first second that is billed, and the edges of its billing cycle that lie among the windows."""
 
     item: str
-    period_start_s: int
+    billed_from_s: int
     scale: int = 1
+    edges: tuple[int, ...] = ()
+
+    def period_start_s(self, instant_s: int) -> int:
+        """Where the billing period that holds the instant begins."""
+        return max([self.billed_from_s, *(edge_s for edge_s in self.edges if edge_s <= instant_s)])
+
+    def second_of(self, span: Span) -> int | None:
+        """The second in which a window is reported: its first, or the first that its period takes; None before all billing."""
+        start_s = self.period_start_s(span.start_s)
+        return None if span.end_s <= start_s else max(span.start_s, start_s + 1)
 
 
-def cells(totals: Mapping[Span, Total], bound: Mapping[tuple[str, str], Bound]) -> dict[str, dict[int, int]]:
-    """Item → second → units that must stand there: each window's whole total, in the second it starts, or the first one billed.
+class Cells(NamedTuple):
+    """What must stand at the provider: item → second → units; and which windows are in it."""
+
+    units: dict[str, dict[int, int]]
+    windows: set[Span]
+
+
+def cells(totals: Mapping[Span, Total], bound: Mapping[tuple[str, str], Bound]) -> Cells:
+    """Each window's whole total in its second; windows that share a second (right after a period begins) are summed there.
 
     A window that ends before the period is not billable, a total that is no whole number or negative cannot be sent: neither has a cell.
     """
-    found: dict[str, dict[int, int]] = {each.item: {} for each in bound.values()}
+    shared: dict[tuple[str, int], list[tuple[Span, Fraction]]] = defaultdict(list)
     for span, total in totals.items():
         at = bound.get((span.customer, span.meter))
-        if at is None or span.end_s <= at.period_start_s:
-            continue
-        units = total.quantity * at.scale
+        second = None if at is None else at.second_of(span)
+        if at is not None and second is not None:
+            shared[at.item, second].append((span, total.quantity * at.scale))
+    found = Cells({each.item: {} for each in bound.values()}, set())
+    for (item, second), parts in shared.items():
+        units = sum((quantity for _, quantity in parts), Fraction(0))
         if units.denominator == 1 and units >= 0:
-            second = max(span.start_s, at.period_start_s + 1)
-            assert second not in found[at.item], f"two windows in one second of {at.item}"
-            found[at.item][second] = int(units)
+            found.units[item][second] = int(units)
+            found.windows.update(span for span, _ in parts)
     return found

@@ -143,13 +143,13 @@ def cells_at_the_provider(world: World, ledger: Ledger, status: dict[str, Any]) 
     """Each item holds one cell for each of its windows and nothing else, and Stripe's own summary is their sum; no key was used twice."""
     provider = world.provider
     expected = cells(ledger.totals, world.bound)
-    for item, by_second in expected.items():
+    for item, by_second in expected.units.items():
         assert provider.cells(item) == by_second, item
         assert provider.usage(item) == sum(by_second.values()), item
     calls = provider.control("calls")
     assert calls["idempotency_errors"] == 0
     windows = status["windows"]
-    delivered = sum(map(len, expected.values()))
+    delivered = len(expected.windows)
     unbound = sum((span.customer, span.meter) not in world.bound for span in ledger.totals)
     parked = len(ledger.totals) - delivered - unbound
     assert windows == {"open": 0, "due": 0, "delivered": delivered, "undelivered": 0, "parked": parked, "unbound": unbound}

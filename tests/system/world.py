@@ -127,7 +127,7 @@ class World:
         self.bindings[customer] = Binding(made.items, named)
         self.cuts[customer] = {"looked_up": (), "anchored": (made.anchor_s,), "named": (since_s,)}[kind]
         for meter, item in made.items.items():
-            self.bound[customer, meter] = Bound(item, since_s)
+            self.bound[customer, meter] = Bound(item, since_s, edges=self.cuts[customer])
 
     def apply(self) -> None:
         """Writes the file and puts it in force."""
