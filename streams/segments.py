@@ -172,7 +172,10 @@ def unpack_row(record: RowRecord) -> Row:
 
 
 def greater(held: Row | None, found: Row, where: str) -> Row:
-    """Law 4: of two records of a row the greater (revision, emitted) wins, of equals the one `found` later. One revision with two totals is corruption: halt."""
+    """Law 4: of two records of a row the greater (revision, emitted) wins, of equals the one `found` later.
+
+    One revision with two totals is corruption: halt.
+    """
     if held is None:
         return found
     if held.rev == found.rev and (held.scaled, held.events, held.content_hash) != (found.scaled, found.events, found.content_hash):

@@ -9,6 +9,8 @@ import asyncio
 import os
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
@@ -44,15 +46,20 @@ async def main() -> None:
     next_commit_s = time.monotonic() + 0.5
     while True:
         for records in (await consumer.getmany(timeout_ms=200)).values():
-            for record in records:
-                try:
-                    event = decode(record.value)
-                except msgspec.ValidationError:
-                    continue  # the meters record that Tidemark needs
-                sums[event.subject, event.time[:16]] += event.data.units
+            add(sums, decode, records)
         if time.monotonic() >= next_commit_s:
             await consumer.commit()
             next_commit_s = time.monotonic() + 0.5
+
+
+def add(sums: dict[tuple[str, str], int], decode: Callable[[bytes], Event], records: list[Any]) -> None:
+    """Decode and sum one fetch of one partition."""
+    for record in records:
+        try:
+            event = decode(record.value)
+        except msgspec.ValidationError:
+            continue  # the meters record that Tidemark needs
+        sums[event.subject, event.time[:16]] += event.data.units
 
 
 if __name__ == "__main__":
