@@ -128,7 +128,12 @@ class ArchiveWorker:
         begin = progress.next_offset if progress else await self._flow.beginning_offset(tp)
         present = await self._patience.insist(lambda: self._store.present(table, partition, begin))
         start, skip = resume(begin, present, begin)
-        return Lane(tp, epoch, start, start, skip)
+        return Lane(tp, epoch, start, start, skip, is_trimmed=topic == VERDICTS and await self._is_trimmed(tp))
+
+    async def _is_trimmed(self, tp: TopicPartition) -> bool:
+        """Whether the archive has no mark of the partition yet and the first verdicts are gone: earlier events can never be judged here."""
+        mark = await self._patience.insist(lambda: self._store.mark(tp[1]))
+        return mark is None and await self._flow.beginning_offset(tp) > 0
 
     async def _known_definitions(self, partition: int) -> list[Definition]:
         bodies = await self._patience.insist(lambda: self._store.definitions(partition))
@@ -215,7 +220,8 @@ class ArchiveWorker:
         """In this order, with what a crash between costs:
 
         1. rows: without their progress they are found on assignment and skipped;
-        2. marks, after every verdict below them: a mark without its verdicts would show duplicates as counted;
+        2. marks, after every verdict below them: a mark without its verdicts would show duplicates as counted. Before them, where retention
+           has taken the beginning of usage.verdicts from a new archive, that raw events are archived only from the first mark on;
         3. progress rows: without the commit they are believed all the same;
         4. commits, which only tell other tools how far the archive is;
         5. raw events may follow up to the marks: without that step the marks are read back on assignment.
@@ -223,11 +229,15 @@ class ArchiveWorker:
         for table in dict.fromkeys(TABLE_OF[found.lane.tp[0]] for found in taken):
             await self._insert(table, [row for found in taken if TABLE_OF[found.lane.tp[0]] is table for row in found.rows])
         marks = [found.mark for found in taken if found.mark is not None]
+        floors = [found.floor for found in taken if found.floor is not None]
+        await self._insert(PROGRESS, [(EVENTS, floor.partition, floor.generation, floor.next_offset) for floor in floors])
         await self._insert(MARK, [mark_row(mark) for mark in marks])
         await self._insert(PROGRESS, [(*found.lane.tp, 0, found.next_offset) for found in taken])
         for found in taken:
             found.lane.archived_offset = found.next_offset
             self._flow.commit(found.lane.tp, found.next_offset)
+        for floor in floors:
+            self._raw.begin_at(floor.partition, floor.generation, floor.next_offset)
         for mark in marks:
             self._raw.marked(mark.partition, ArchivedMark(mark.generation, mark.next_offset, mark.counters.base))
 

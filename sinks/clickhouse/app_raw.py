@@ -100,6 +100,11 @@ class RawCopier:
             lane.marked(mark)
             self._wake.set()
 
+    def begin_at(self, partition: int, generation: int, offset: int) -> None:
+        """A new archive starts here: the verdicts of earlier events are gone from their topic."""
+        if (lane := self.lanes.get(partition)) is not None and lane.is_fresh:
+            lane.resume(generation, offset, frozenset())
+
     @property
     def halted(self) -> str | None:
         """Why a partition is not copied any more."""

@@ -21,7 +21,8 @@ class Lane:
     """One partition of one of our topics in one assignment.
 
     `next_offset`: everything below is read; `archived_offset`: everything below is in ClickHouse, with its progress row. Between the two
-    lies `rows`. `skip`: offsets that were archived before a crash.
+    lies `rows`. `skip`: offsets that were archived before a crash. `is_trimmed`: retention has taken the beginning of usage.verdicts, so
+    verdicts are complete only from the first mark that is left on, which becomes `floor`.
     """
 
     tp: TopicPartition
@@ -33,6 +34,8 @@ class Lane:
     bytes: int = 0
     mark: Mark | None = None
     halted: str | None = None
+    is_trimmed: bool = False
+    floor: Mark | None = None
 
     def add(self, found: BatchRows, next_offset: int) -> None:
         """Take what a batch brought."""
@@ -40,13 +43,15 @@ class Lane:
         self.bytes += found.bytes
         self.mark = found.mark or self.mark
         self.next_offset = next_offset
+        if self.is_trimmed and found.first_mark is not None:
+            self.floor, self.is_trimmed = found.first_mark, False
 
     def take(self) -> Taken | None:
         """What waits, to be written; the lane starts collecting anew. None where nothing moved."""
         if self.next_offset == self.archived_offset:
             return None
-        taken = Taken(self, self.rows, self.mark, self.next_offset)
-        self.rows, self.bytes, self.mark = [], 0, None
+        taken = Taken(self, self.rows, self.mark, self.next_offset, self.floor)
+        self.rows, self.bytes, self.mark, self.floor = [], 0, None, None
         return taken
 
 
@@ -58,6 +63,7 @@ class Taken:
     rows: list[Row]
     mark: Mark | None
     next_offset: int
+    floor: Mark | None
 
 
 class RawLane:

@@ -32,10 +32,11 @@ TABLE_OF: Final[dict[str, Table]] = {
 
 
 class BatchRows:
-    """What one batch of one of our topics brings: rows of its table, the newest mark, definitions."""
+    """What one batch of one of our topics brings: rows of its table, the first and the newest mark, definitions."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.first_mark: Mark | None = None
         self.mark: Mark | None = None
         self.definitions: list[Definition] = []
         self.bytes = 0
@@ -66,6 +67,7 @@ def _row(batch: Batch, at: int, found: BatchRows) -> Row | None:
     if batch.topic == catalog.VERDICTS:
         verdict = decode_verdict(value, where)
         if isinstance(verdict, Mark):
+            found.first_mark = found.first_mark or verdict
             found.mark = _later(found.mark, verdict)
             return None
         return verdict_row(key, verdict)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from topics.catalog import EVENTS
+
 
 class Resume(NamedTuple):
     """Read from `start`; do not insert the records at the offsets of `skip`, they are archived."""
@@ -32,9 +34,10 @@ def resume(progress: int | None, present: Collection[int], begin: int) -> Resume
 def gap_sentence(topic: str, partition: int, wanted: int, begin: int, end: int) -> str:
     """Why a partition cannot go on: retention passed it, or the log was cut or recreated."""
     adopt = f"`tidemark adopt --partition {partition}`"
+    goes_on = f"{adopt} begins a new generation without them" if topic == EVENTS else "a new clickhouse.database archives what is left"
     if wanted < begin:
         return (
             f"{topic} {partition}: offsets {wanted} to {begin - 1} were removed by retention before they were archived; the archive stops "
-            f"there rather than show what it cannot prove. Raise the topic's retention; {adopt} goes on without them"
+            f"there rather than show what it cannot prove. Raise the topic's retention; {goes_on}"
         )
-    return f"{topic} {partition}: archived up to {wanted}, but the log ends at {end}: it was recreated or cut. Run {adopt} if that was meant"
+    return f"{topic} {partition}: archived up to {wanted}, but the log ends at {end}: it was recreated or cut; {goes_on}"

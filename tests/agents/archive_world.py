@@ -167,6 +167,7 @@ class ModelFlow:
         self.topics = topics
         self.current = NOT_ASSIGNED
         self.progress = 1
+        self.begins: dict[str, int] = {}
         self.positions: dict[TopicPartition, int] = {}
         self.commits: dict[TopicPartition, int] = {}
 
@@ -196,7 +197,7 @@ class ModelFlow:
 
     async def beginning_offset(self, tp: TopicPartition) -> int:
         """See `topics.batch.Flow`."""
-        return 0
+        return self.begins.get(tp[0], 0)
 
     async def assign(self, worker: ArchiveWorker, epoch: int) -> None:
         """A new assignment of every topic's partition 0."""

@@ -237,6 +237,31 @@ async def test_what_retention_removed_before_it_was_archived_is_refused() -> Non
     assert await store.progress("usage.events", 0) == archived
 
 
+@pytest.mark.parametrize("with_crash", [False, True])
+async def test_a_new_archive_shows_no_event_whose_verdict_is_gone(with_crash: bool) -> None:
+    """Where retention took the first verdicts, a new archive holds raw events only from the first mark that is left, also after a crash."""
+    rng = random.Random(10)
+    topics, store = Topics(10, build_log(10, 2000)), ModelStore()
+    marks = [record for record in topics.records(VERDICTS) if isinstance(decode_verdict(record.value, "test"), Mark)]
+    begin = marks[0].offset + 1
+    floor = decode_verdict(marks[1].value, "test")
+    assert isinstance(floor, Mark)
+    for life in range(2):
+        process = Process(topics, store, rng)
+        process.flow.begins[VERDICTS] = begin
+        store.kill = (lambda table: table == "raw_events") if with_crash and life == 0 else (lambda _: False)
+        await process.start()
+        await process.flow.deliver(process.worker, topics.logs.keys() - {"usage.events"}, rng)
+        if with_crash and life == 0:
+            await asyncio.sleep(0.05)
+        else:
+            await process.archived(topics)
+        await process.end()
+    wanted = {key: row for key, row in expected_raw(topics).items() if key[2] >= floor.next_offset}
+    assert store.final(RAW) == wanted
+    assert 0 < len(wanted) < len(topics.events.records)
+
+
 async def test_another_log_is_not_archived_until_it_is_adopted() -> None:
     """Records that differ from the archived ones halt the partition; a mark of the next generation goes on from that log's base."""
     rng = random.Random(8)

@@ -16,7 +16,7 @@ SELECT
     multiIf(v.verdict != '', toString(v.verdict), e.kind = 'control', 'control', e.kind = 'usage' AND notEmpty(e.meters), 'counted',
             'unexplained') AS verdict,
     toString(v.reason) AS reason, v.sentence AS sentence,
-    e.meters AS meters, e.quantities AS quantities, e.window_starts AS window_starts, e.window_ends AS window_ends,
+    CAST(e.meters, 'Array(String)') AS meters, e.quantities AS quantities, e.window_starts AS window_starts, e.window_ends AS window_ends,
     e.value AS value
 FROM raw_events AS e FINAL
 INNER JOIN (SELECT kafka_partition, generation, max(next_offset) AS next_offset FROM mark_log GROUP BY kafka_partition, generation) AS m
@@ -39,7 +39,7 @@ CREATE VIEW IF NOT EXISTS usage_events
     generation UInt32, type String, reason String
 ) AS
 SELECT
-    event_id, source, customer, toString(posting.1) AS meter, posting.2 AS quantity, occurred_at, received_at,
+    event_id, source, customer, posting.1 AS meter, posting.2 AS quantity, occurred_at, received_at,
     kafka_partition, kafka_offset, verdict, posting.3 AS window_start, posting.4 AS window_end, generation, type, reason
 FROM judged_events
 ARRAY JOIN if(verdict = 'counted', arrayZip(meters, quantities, window_starts, window_ends),
