@@ -1,7 +1,8 @@
 """`tidemark adopt`: the counters record that makes a recreated, truncated or mirrored log the next generation of a partition (law 3).
 
 Numbered effects: 1 one counters record a partition is acknowledged on `usage.state`; 2 halted meters of an embedded stack are ended, so that
-they are started anew. A crash between leaves them halted: ending them by hand, or `down` and `up`, is all that is missing.
+they are started anew (on servers a person does that); 3 the group's members join anew. A crash between is repaired by the next `adopt --yes`
+or by restarting the workers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from infra import topics_admin
+from infra.face import group
+from infra.group_members import rejoin
 from infra.kafka_io import begin_offsets, end_offsets, producer, reader
 from infra.log_reader import KafkaLogReader
 from infra.status import ask
@@ -64,7 +67,12 @@ async def _adopt(target: Target, partitions: Sequence[int], *, yes: bool) -> lis
         for send in sends:
             await client.send_and_wait(send.topic, send.value, send.key, partition=send.partition)
     _end_halted(target, meters)
-    return [entry._replace(state="adopted") if entry.state == "to adopt" else entry for entry in found]
+    await rejoin(bootstrap, group("meter"))
+    begins = await begin_offsets(bootstrap, EVENTS, [send.partition for send in sends])
+    return [
+        entry._replace(state="adopted", generation=entry.generation + 1, next_offset=begins[entry.partition]) if entry.partition in begins else entry
+        for entry in found
+    ]
 
 
 async def _look(bootstrap: str, partition: int, count: int) -> tuple[Adoption, Send | None]:

@@ -1,0 +1,35 @@
+"""A consumer group's members, made to join anew.
+
+Members are static (a killed worker takes its partitions back in 1.4 s), and a broker answers a static member that comes back with what it had
+before. So a group whose topic went away and came again stays without partitions, however often its workers are started, until its members
+leave. KIP-345; LeaveGroup by member id works for static members too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError, KafkaTimeoutError, for_code
+from aiokafka.protocol.group import LeaveGroupRequest
+
+from infra.kafka_io import admin, unreachable
+from topics.errors import TidemarkError
+
+UNKNOWN_MEMBER = 25
+"""It has left by itself meanwhile."""
+
+
+async def rejoin(bootstrap: str, group: str) -> list[str]:
+    """Takes every member out of the group; those that live join again at once and share the partitions anew. Returns their instance ids."""
+    async with admin(bootstrap) as client:
+        try:
+            coordinator = await client.find_coordinator(group)
+            described: Any = (await client.describe_consumer_groups([group], group_coordinator_id=coordinator))[0]
+            members = described.groups[0][5]
+            for member_id, *_ in members:
+                answer = await client._send_request(LeaveGroupRequest(group, member_id), coordinator)
+                if answer.error_code not in {0, UNKNOWN_MEMBER}:
+                    raise TidemarkError(f"Kafka refused to take {member_id} out of {group}: {for_code(answer.error_code).__name__}")
+        except (KafkaConnectionError, KafkaTimeoutError, GroupCoordinatorNotAvailableError) as error:
+            raise unreachable(bootstrap, error) from error
+    return [str(client_id) for _, client_id, *_ in members]
