@@ -82,7 +82,7 @@ def totals_in_clickhouse(world: World, ledger: Ledger) -> None:
     """The view of totals, and the totals counted again from the raw events with their hashes, are the oracle's."""
     expected = {span: (plain(t.quantity), t.events, t.hash) for span, t in ledger.totals.items()}
     for view in ("window_totals", "window_recount"):
-        rows = world.command.sql(
+        rows = world.rows(
             "SELECT customer, meter, toInt64(toUnixTimestamp(window_start)) AS s, toInt64(toUnixTimestamp(window_end)) AS e, "
             f"toString(quantity) AS q, toInt64(events) AS n, hash FROM {view}"
         )
@@ -93,17 +93,15 @@ def totals_in_clickhouse(world: World, ledger: Ledger) -> None:
 
 def events_in_clickhouse(world: World, ledger: Ledger) -> None:
     """`usage_events` shows each event once a meter with the oracle's verdict, and sums up to the oracle's totals."""
-    rows = world.command.sql(f"SELECT {COORDINATE}, any(verdict) AS v, any(reason) AS r FROM usage_events GROUP BY p, o")
+    rows = world.rows(f"SELECT {COORDINATE}, any(verdict) AS v, any(reason) AS r FROM usage_events GROUP BY p, o")
     shown = {(int(row["p"]), int(row["o"])): (row["v"], row["r"]) for row in rows}
     wanted = {"counted", "duplicate", "rejected", "too_late"}
     expected = {where: (each.verdict, each.reason) for where, each in ledger.verdicts.items() if each.verdict in wanted}
     assert shown == expected
     counted = "FROM usage_events WHERE verdict = 'counted' GROUP BY customer, meter"
-    rows = world.command.sql(f"SELECT customer, meter, toString(sum(quantity)) AS q {counted}")
+    rows = world.rows(f"SELECT customer, meter, toString(sum(quantity)) AS q {counted}")
     assert {(row["customer"], row["meter"]): row["q"] for row in rows} == {where: plain(total) for where, total in ledger.sums.items()}
-    broken = world.command.sql(
-        "SELECT * FROM integrity WHERE residual != 0 OR counted_missing != 0 OR rejected_missing != 0 OR postings_missing != 0"
-    )
+    broken = world.rows("SELECT * FROM integrity WHERE residual != 0 OR counted_missing != 0 OR rejected_missing != 0 OR postings_missing != 0")
     assert broken == []
 
 
@@ -123,7 +121,7 @@ def rejected_are_kept(world: World, log: wire.Log, ledger: Ledger) -> None:
         assert said["tidemark-rejected-sentence"]
         assert _number(said, "received-at") == _received_ms(original)
     assert shown == expected
-    rows = world.command.sql(f"SELECT {COORDINATE}, reason, hex(value) AS v, key_is_null AS k FROM rejected_events")
+    rows = world.rows(f"SELECT {COORDINATE}, reason, hex(value) AS v, key_is_null AS k FROM rejected_events")
     assert {(int(row["p"]), int(row["o"])): row["reason"] for row in rows} == expected
     for row in rows:
         original = held[int(row["p"]), int(row["o"])]
@@ -153,6 +151,6 @@ def cells_at_the_provider(world: World, ledger: Ledger, status: dict[str, Any]) 
     unbound = sum((span.customer, span.meter) not in world.bound for span in ledger.totals)
     parked = len(ledger.totals) - delivered - unbound
     assert windows == {"open": 0, "due": 0, "delivered": delivered, "undelivered": 0, "parked": parked, "unbound": unbound}
-    rows = world.command.sql("SELECT state, toInt64(count()) AS n, toString(sum(delivered)) AS q FROM coverage GROUP BY state")
+    rows = world.rows("SELECT state, toInt64(count()) AS n, toString(sum(delivered)) AS q FROM coverage GROUP BY state")
     shown = {row["state"]: int(row["n"]) for row in rows}
     assert shown == {state: count for state, count in {"delivered": delivered, "parked": parked, "unbound": unbound}.items() if count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,14 @@ NAMED, ANCHORED, LOOKED_UP = "acme", "globex", "ünï 顧客|%7C"
 
 
 def pids_of(directory: Path) -> set[int]:
-    """Every process whose command line names the directory."""
+    """Every process whose command line or environment names the directory."""
     found = set()
-    for each in psutil.process_iter(["cmdline"]):
-        if any(str(directory) in part for part in each.info["cmdline"] or ()) and each.status() != psutil.STATUS_ZOMBIE:
+    for each in psutil.process_iter():
+        try:
+            words = [*each.cmdline(), *each.environ().values()]
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if any(str(directory) in word for word in words) and each.pid != os.getpid():
             found.add(each.pid)
     return found
 

@@ -75,61 +75,49 @@ def a_trace(path: Path) -> Path:
 
 def shown_sums(world: World, customers: set[str]) -> Sums:
     """What the product says of these customers."""
-    rows = world.command.sql("SELECT customer, meter, toString(sum(quantity)) AS q FROM window_totals GROUP BY customer, meter")
+    rows = world.rows("SELECT customer, meter, toString(sum(quantity)) AS q FROM window_totals GROUP BY customer, meter")
     return {(row["customer"], row["meter"]): Fraction(row["q"]) for row in rows if row["customer"] in customers}
 
 
-def send_twice(world: World, path: Path, expected: Sums, arguments: tuple[str, ...]) -> None:
-    """Sends a file and then again: after each the totals are those of the lines, and all of the second time are duplicates."""
+def send_twice(world: World, files: dict[Path, tuple[str, ...]], expected: Sums) -> None:
+    """Sends files and then again: after each the totals are those of the lines, and all of the second time are duplicates."""
     before = total_duplicates(world)
-    lines = lines_of(path) - ("csv" in arguments)
+    lines = {path: lines_of(path) - ("csv" in arguments) for path, arguments in files.items()}
     for again in (False, True):
-        done = world.command.json("send", *arguments, "--shift-to-now", str(path))
-        assert (done["sent"], done["bad"]) == (lines, [])
+        for path, arguments in files.items():
+            done = world.command.json("send", *arguments, "--shift-to-now", str(path))
+            assert (done["sent"], done["bad"]) == (lines[path], [])
         settle_and_compare(world)
         assert shown_sums(world, {customer for customer, _ in expected}) == expected
-        assert total_duplicates(world) - before == lines * again
+        assert total_duplicates(world) - before == sum(lines.values()) * again
+
+
+def trace_arguments(customer: str) -> tuple[str, ...]:
+    """How a trace of a language model's requests is sent."""
+    return ("csv", "--customer", customer, "--type", "llm.inference", "--time", "TIMESTAMP", "--value", "GeneratedTokens")
 
 
 def total_duplicates(world: World) -> int:
     """How many events were counted as duplicates until now."""
-    return int(world.command.sql("SELECT toInt64(countIf(verdict = 'duplicate')) AS n FROM usage_events")[0]["n"])
+    return int(world.rows("SELECT toInt64(countIf(verdict = 'duplicate')) AS n FROM usage_events")[0]["n"])
 
 
-def test_a_log_counts_as_its_lines(world: World, tmp_path: Path) -> None:
-    """An access log's requests and bytes by client are those of its lines, however often it is sent."""
-    path = a_log(tmp_path / "access.log", "10.0.0")
-    send_twice(world, path, log_sums(path), ("access-log",))
+def test_files_count_as_their_lines(world: World, tmp_path: Path) -> None:
+    """An access log's requests and bytes by client, and a table's columns, are those of the lines, however often they are sent."""
+    log, trace = a_log(tmp_path / "access.log", "10.0.0"), a_trace(tmp_path / "trace.csv")
+    send_twice(world, {log: ("access-log",), trace: trace_arguments("tracer")}, log_sums(log) | trace_sums(trace, "tracer"))
 
 
-def test_a_trace_counts_as_its_rows(world: World, tmp_path: Path) -> None:
-    """A table's columns are summed as they stand, however often it is sent."""
-    path = a_trace(tmp_path / "trace.csv")
-    arguments = ("csv", "--customer", "tracer", "--type", "llm.inference", "--time", "TIMESTAMP", "--value", "GeneratedTokens")
-    send_twice(world, path, trace_sums(path, "tracer"), arguments)
-
-
-@pytest.mark.parametrize("name", ["azure_llm_code", "azure_llm_conv"])
-def test_real_traces(world: World, name: str) -> None:
-    """The published traces of a language model's requests are counted to the token."""
-    path = need(f"{name}.csv")
-    customer = name.replace("_", "-")
-    arguments = ("csv", "--customer", customer, "--type", "llm.inference", "--time", "TIMESTAMP", "--value", "GeneratedTokens")
-    send_twice(world, path, trace_sums(path, customer), arguments)
-
-
-def test_a_real_log(world: World) -> None:
-    """Ten thousand requests of a real web server are counted by client to the byte."""
-    path = need("apache_access.log")
-    send_twice(world, path, log_sums(path), ("access-log",))
-
-
-def need(name: str) -> Path:
-    """A file of the shared data, or a skip that says so."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"{path.relative_to(ROOT.parent)} is not there: real traces are not part of the repository")
-    return path
+def test_real_files_count_as_their_lines(world: World) -> None:
+    """Ten thousand requests of a real web server and two real traces of language models are counted to the byte and the token."""
+    log, *traces = (SHARED / name for name in ("apache_access.log", "azure_llm_code.csv", "azure_llm_conv.csv"))
+    if absent := [path.name for path in (log, *traces) if not path.exists()]:
+        pytest.skip(f"{', '.join(absent)}: real usage is no part of the repository, and there is none beside it")
+    files = {log: ("access-log",), **{path: trace_arguments(path.stem) for path in traces}}
+    expected = log_sums(log)
+    for path in traces:
+        expected |= trace_sums(path, path.stem)
+    send_twice(world, files, expected)
 
 
 def test_what_was_unbound_is_billed_once_it_is_bound(world: World, tmp_path: Path) -> None:
