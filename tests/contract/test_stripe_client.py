@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,8 @@ async def test_a_server_that_restarted_is_called_again(tmp_path: Path) -> None:
     body = usage_record_body(5, 100)
     reply = b'{"object":"usage_record","subscription_item":"si_1","timestamp":100,"quantity":5}'
 
+    closed = threading.Event()
+
     def serve_twice() -> list[str]:
         seen = []
         for _ in range(2):
@@ -96,14 +100,14 @@ async def test_a_server_that_restarted_is_called_again(tmp_path: Path) -> None:
                     data += connection.recv(65536)
                 seen.append(data.decode())
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(reply), reply))
+            closed.set()
         return seen
-
-    import asyncio
 
     serving = asyncio.ensure_future(asyncio.to_thread(serve_twice))
     for key in ("k1", "k2"):
         answer = await asyncio.to_thread(access.report, usage_record_path("si_1"), body, key, lambda: True)
         assert isinstance(outcome_of(answer, Wanted("si_1", 100, 5)), Delivered)
+        assert await asyncio.to_thread(closed.wait, 5)
     first, _ = await serving
     listener.close()
     access.close()
