@@ -27,9 +27,13 @@ async def rejoin(bootstrap: str, group: str) -> list[str]:
             described: Any = (await client.describe_consumer_groups([group], group_coordinator_id=coordinator))[0]
             members = described.groups[0][5]
             for member_id, *_ in members:
-                answer = await client._send_request(LeaveGroupRequest(group, member_id), coordinator)
-                if answer.error_code not in {0, UNKNOWN_MEMBER}:
-                    raise TidemarkError(f"Kafka refused to take {member_id} out of {group}: {for_code(answer.error_code).__name__}")
+                await _leave(client, group, member_id, coordinator)
         except (KafkaConnectionError, KafkaTimeoutError, GroupCoordinatorNotAvailableError) as error:
             raise unreachable(bootstrap, error) from error
     return [str(client_id) for _, client_id, *_ in members]
+
+
+async def _leave(client: Any, group: str, member_id: str, coordinator: int) -> None:
+    answer = await client._send_request(LeaveGroupRequest(group, member_id), coordinator)  # the client has no public call for it
+    if answer.error_code not in {0, UNKNOWN_MEMBER}:
+        raise TidemarkError(f"Kafka refused to take {member_id} out of {group}: {for_code(answer.error_code).__name__}")

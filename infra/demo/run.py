@@ -45,19 +45,17 @@ def run_demo(*, log: Path | None = None, keep: bool = False, directory: Path | N
     config.write_text(setting.configuration(now), encoding="utf-8")
     if not as_json:
         _announce(setting, log)
-    with status_line("starting", quiet=as_json) as line:
-        tell = _teller(line, started_s, quiet=as_json)
-        try:
-            outcome = _played(where, config, setting, tell, started_s, keep=keep)
-            if as_json:
-                print_json(summary.as_json(outcome))
-            else:
-                line("")
-                summary.show(outcome)
-                _explain(outcome, setting)
-        finally:
-            if not keep:
-                tell("taking the stack down")
+    try:
+        with status_line("starting", quiet=as_json) as line:
+            outcome = _played(where, config, setting, _teller(line, started_s, quiet=as_json), started_s, keep=keep)
+        if as_json:
+            print_json(summary.as_json(outcome))
+        else:
+            summary.show(outcome)
+            _explain(outcome, setting)
+    finally:
+        if not keep:
+            with status_line("taking the stack down", quiet=as_json):
                 stack.down(where)
     if not as_json:
         summary.show_next(outcome, kept=keep)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cli.output import console, say, table
 from infra.demo.compare import Line, shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from infra.demo.kills import Kill
     from infra.demo.usage import Expected
 
@@ -105,20 +106,31 @@ def _show_lines(lines: Sequence[Line]) -> None:
     say("")
 
 
+def command() -> str:
+    """How the command is typed here: by its name where it is on the path, else as this environment's script."""
+    if shutil.which("tidemark"):
+        return "tidemark"
+    return _near(Path(sys.executable).parent / "tidemark")
+
+
+def _near(path: Path) -> str:
+    """A path as one would type it: relative where that is inside the current directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def show_next(outcome: Outcome, *, kept: bool) -> None:
     """What a curious reader does next."""
-    directory = outcome.directory
-    say("Try next" + ("" if kept else " (the data is kept; `up` goes on where it was)"))
-    if not kept:
-        say(f"  tidemark up --detach --dir {directory}")
+    typed, directory = command(), _near(outcome.directory)
     busiest = max(outcome.lines, key=lambda line: line.events, default=None)
     customer, meter = (busiest.customer, busiest.meter) if busiest is not None else ("CUSTOMER", "METER")
-    say(f"  tidemark usage '{customer}' --dir {directory}")
-    say(f"  tidemark windows --customer '{customer}' --meter {meter} --dir {directory}")
-    say(f"  tidemark dead-letters list --dir {directory}")
-    say(f'  tidemark sql "{QUERY}" --dir {directory}')
-    say("  make demo LOG=access.log               your own web server's log")
-    say("  tidemark init                          your own meters; infra/docs and README.md say how to reach your own servers")
+    say("Try next" + ("" if kept else " (the data is kept; `up` goes on where it was)"))
+    verbs = [] if kept else ["up --detach"]
+    verbs += [f"usage '{customer}'", f"windows --customer '{customer}' --meter {meter}", "dead-letters list", f'sql "{QUERY}"']
+    for verb in verbs:
+        say(f"  {typed} {verb} --dir {directory}")
+    say("  make demo LOG=access.log      your own web server's log")
+    say(f"  {typed} init      your own meters; README.md shows how to reach your own servers")
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
