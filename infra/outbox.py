@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from infra.delivery_log import say_outages_once
 from infra.faust_app import MAX_REQUEST_BYTES
+from infra.kafka_io import unreachable
 from streams.sends import Send
 from topics.errors import TidemarkError
 
@@ -39,7 +40,7 @@ class KafkaOutbox:
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
-        """Connect; the broker is known to answer by now (`kafka_io.wait_until_reachable`)."""
+        """Connect. Raises Unreachable."""
         say_outages_once()
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
@@ -51,7 +52,11 @@ class KafkaOutbox:
             max_request_size=MAX_REQUEST_BYTES,
             request_timeout_ms=ACK_TIMEOUT_MS,
         )
-        await producer.start()
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            raise unreachable(self._bootstrap, error) from error
         self._producer = producer
 
     async def stop(self) -> None:

@@ -21,7 +21,7 @@ from infra.http import WorkerHttp
 from infra.kafka_io import wait_until_reachable
 from infra.settings import Settings, load_settings
 from infra.topics_rules import Difference
-from infra.wiring import WIRINGS, worker_name
+from infra.wiring import WIRINGS, Resource, worker_name
 from topics.errors import ConfigurationFault, Fault, TidemarkError, Unreachable, UsageError
 
 log = logging.getLogger(__name__)
@@ -63,14 +63,24 @@ async def work(kind: Kind, settings: Settings) -> int:
         http = WorkerHttp(face, settings.worker.http)
         await http.start()
         ending.push_async_callback(http.stop)
-        if not await unless_stopped(ready_for(settings, face), stop):
-            return 0
         wired = WIRINGS[kind](settings, face.metrics)
-        for resource in wired.resources:
-            await resource.start()
-            ending.push_async_callback(resource.stop)
+        if not await unless_stopped(opened(wired.resources, settings, face, ending), stop):
+            return 0
         face.attach(wired.work)
         return await serve(wired.app, stop)
+
+
+async def opened(resources: Iterable[Resource], settings: Settings, face: WorkerFace, ending: AsyncExitStack) -> None:
+    """Return when Kafka answers, its topics are right and everything that the worker needs is open; `ending` closes it."""
+    await ready_for(settings, face)
+    for resource in resources:
+        while True:
+            try:
+                await resource.start()
+                break
+            except Unreachable:
+                await ready_for(settings, face)  # it went away between two questions
+        ending.push_async_callback(resource.stop)
 
 
 async def unless_stopped(waiting: Awaitable[None], stop: asyncio.Event) -> bool:
