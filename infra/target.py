@@ -65,12 +65,21 @@ def resolve(
             raise Unreachable(f"there is no stack in {directory}; start one with `tidemark up --dir {directory}`")
         own = directory / DEFAULT_FILE
         return Target(load_settings(config or (own if own.exists() else None), environment), directory)
+    if stack and not _is_supervised(directory):
+        raise Unreachable(f"the stack in {directory} does not run: its supervisor was killed; `tidemark up --dir {directory}` goes on where it was")
     settings = load_settings(config or _config_of(state), environment, stack_tree(state))
     return Target(settings, directory, state)
 
 
 def _default_directory() -> Path | None:
     return DEFAULT_DIR if (DEFAULT_DIR / STATE_FILE).exists() else None
+
+
+def _is_supervised(directory: Path) -> bool:
+    from infra.embedded.layout import Layout
+    from infra.embedded.locking import holder
+
+    return holder(Layout(directory.expanduser().absolute())) is not None
 
 
 def _config_of(state: Mapping[str, Any]) -> Path | None:
@@ -103,16 +112,3 @@ def stack_tree(state: Mapping[str, Any]) -> dict[str, Any]:
         if (state.get("stripe") or {}).get(name):
             tree["stripe"][name] = state["stripe"][name]
     return tree
-
-
-def is_alive(pid: int | None) -> bool:
-    """True where a process with this id exists."""
-    if not pid:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

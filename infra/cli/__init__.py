@@ -13,6 +13,9 @@ from typing import Any
 
 from infra.cli.arguments import hoisted
 
+INTERRUPTED = 130
+"""128 + SIGINT, as shells say it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and end the process with its exit code; what is expected to go wrong is one sentence on stderr."""
@@ -23,6 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of a pipe has seen enough; the interpreter must not complain about it while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _interrupted() -> int:
+    from infra.cli.output import say_error
+
+    say_error("interrupted; every verb can be called again, and sending the same file again counts nothing twice")
+    return INTERRUPTED
 
 
 def run(arguments: list[str]) -> int:
@@ -45,8 +55,9 @@ def run(arguments: list[str]) -> int:
         error.show()
         return 2
     except (typer.Abort, KeyboardInterrupt):
-        say_error("interrupted")
-        return 130
+        return _interrupted()
+    except SystemExit as stop:  # typer's own answer to Ctrl-C
+        return _interrupted() if stop.code == INTERRUPTED else int(stop.code or 0)
     except ConfigurationFault as error:
         say_error("\n".join(["the configuration has faults:", *map(str, error.faults)]))
         return error.exit_code
