@@ -56,8 +56,6 @@ def run(arguments: list[str]) -> int:
         return 2
     except (typer.Abort, KeyboardInterrupt):
         return _interrupted()
-    except SystemExit as stop:  # typer's own answer to Ctrl-C
-        return _interrupted() if stop.code == INTERRUPTED else int(stop.code or 0)
     except ConfigurationFault as error:
         say_error("\n".join(["the configuration has faults:", *map(str, error.faults)]))
         return error.exit_code
@@ -66,4 +64,5 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 0
-    return result if isinstance(result, int) else 0
+    code = result if isinstance(result, int) else 0
+    return _interrupted() if code == INTERRUPTED else code  # typer's own answer to Ctrl-C
