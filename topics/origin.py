@@ -9,6 +9,7 @@ from topics.batch import Headers
 ORIGIN_PARTITION: Final = "tidemark-origin-partition"
 ORIGIN_OFFSET: Final = "tidemark-origin-offset"
 RECEIVED_AT: Final = "tidemark-received-at"
+ORIGIN_HEADERS: Final = (ORIGIN_PARTITION, ORIGIN_OFFSET, RECEIVED_AT)
 
 
 class Origin(NamedTuple):
@@ -37,4 +38,4 @@ def _number(data: bytes | None) -> int | None:
 def reroute_headers(headers: Headers, partition: int, offset: int, received_at_ms: int) -> Headers:
     """The headers of the copy that is sent to its home: the producer's own, then the origin."""
     own = ((ORIGIN_PARTITION, b"%d" % partition), (ORIGIN_OFFSET, b"%d" % offset), (RECEIVED_AT, b"%d" % received_at_ms))
-    return (*(header for header in headers if header[0] not in (ORIGIN_PARTITION, ORIGIN_OFFSET, RECEIVED_AT)), *own)
+    return (*(header for header in headers if header[0] not in ORIGIN_HEADERS), *own)

@@ -55,9 +55,11 @@ def _from_text(text: str) -> int:
         return 0
     stripped = digits.rstrip("0")
     # An exponent of more than 7 digits is out of range whatever the digits are: an event holds at most 256 KiB of them.
-    if len(exponent.lstrip("+-0")) > 7:
+    # Leading zeros go first: Python refuses to read a text of more than 4300 digits, whatever they are.
+    shift = exponent.lstrip("+-").lstrip("0") or "0"
+    if len(shift) > 7:
         raise OutOfRange("the quantity's exponent is out of range")
-    power = int(exponent) - len(fraction) + (len(digits) - len(stripped))
+    power = int(shift) * (-1 if exponent[0] == "-" else 1) - len(fraction) + (len(digits) - len(stripped))
     if power < -PLACES:
         raise OutOfRange("the quantity has more than 12 decimal places")
     if len(stripped) + power > 19:
