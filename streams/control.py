@@ -6,6 +6,7 @@ where no counted event can lie, so no event's window ever changes by it.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from topics.definitions import Definition, period_edges
 from topics.event import Event
 from topics.home import home_of
 from topics.instants import US_PER_S
-from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, meter_problems, meters_digest
+from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
 from topics.quantity import Digits
 from topics.windows import next_common_boundary
 
@@ -84,6 +85,8 @@ def _fold_meters(state: PartitionState, event: Event, _key: bytes | None, offset
         return "the digest is not that of the meters and timings in the record"
     if problems := meter_problems(record.meters, record.timing):
         return "; ".join(problems)
+    if not is_instant(record.valid_from_s):
+        return f"valid_from_s {record.valid_from_s} is no instant of the years 1 to 9999"
     held = state.definitions.meters_digest
     if record.digest == held:
         return []
@@ -175,11 +178,17 @@ def _clear_of_rows(state: PartitionState, customer: str, meter: str, instant_s: 
 
 
 def _too_late_edges(state: PartitionState, customer: str, meter: str, item: Item, from_s: int) -> list[int]:
-    """Period edges of the item that a live row already lies across."""
-    found: set[int] = set()
-    for row in state.rows.by_meter.get((customer, meter), {}).values():
-        found.update(period_edges(item, max(row.window.start_s, from_s), row.window.end_s))
-    return sorted(found)
+    """Period edges of the item that a row already lies across.
+
+    Rows that are final are left out: when they are let go is no function of the log, and no event ever comes for them again.
+    """
+    final_s = state.clocks.final_until_us // US_PER_S
+    windows = [row.window for row in state.rows.by_meter.get((customer, meter), {}).values() if row.window.end_s > max(final_s, from_s)]
+    if not windows:
+        return []
+    edges = period_edges(item, max(from_s, min(window.start_s for window in windows)), max(window.end_s for window in windows))
+    across = (edges[bisect_right(edges, window.start_s) : bisect_left(edges, window.end_s)] for window in windows)
+    return sorted({edge_s for part in across for edge_s in part})
 
 
 def _fold_release(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:

@@ -7,11 +7,14 @@ from typing import Final, Literal
 import msgspec
 
 from topics.codec import VERSION, digest
+from topics.meters import is_instant
 from topics.periods import INTERVALS, Interval, Period, period_at
 
 BINDING_TYPE: Final = "tidemark.binding"
 RELEASE_TYPE: Final = "tidemark.release"
 CLOSE_TYPE: Final = "tidemark.close"
+_LONGEST_COUNT: Final = 3660
+"""Ten years of days; Stripe takes at most three years."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +111,9 @@ def item_problems(items: tuple[Item, ...]) -> list[str]:
     for item in items:
         if not item.item:
             problems.append(f"meter {item.meter!r}: the item's id is empty")
-        if item.period not in INTERVALS or item.period_count < 1:
+        if item.period not in INTERVALS or not 1 <= item.period_count <= _LONGEST_COUNT:
             problems.append(f"meter {item.meter!r}: period {item.period_count} {item.period} is none")
+        for name in ("period_anchor_s", "starts_at_s", "valid_from_s"):
+            if not is_instant(getattr(item, name)):
+                problems.append(f"meter {item.meter!r}: {name} {getattr(item, name)} is no instant of the years 1 to 9999")
     return problems

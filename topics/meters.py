@@ -15,6 +15,10 @@ BEGINNING_S: Final = -62_135_596_800
 """0001-01-01T00:00:00Z: "holds from the beginning"."""
 COUNT: Final = "count"
 _SLUG = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+ENDING_S: Final = 253_402_300_800
+"""10000-01-01T00:00:00Z: no instant of ours lies at or after it."""
+_LONGEST_MS: Final = 100 * 366 * 86_400_000
+"""A hundred years: beyond it a timing is a mistake, and its sums leave the 64 bits that a stored record has for them."""
 Scalar = str | int | bool
 
 
@@ -94,11 +98,16 @@ def meter_problems(meters: tuple[Meter, ...], timing: Timing) -> list[str]:
             problems.append(f"meter {meter.slug!r}: value is empty")
         if not is_window_size(meter.window_s):
             problems.append(f"meter {meter.slug!r}: a window of {meter.window_s} s is not 10 s … 1 d or does not divide a day")
-        if meter.grace_ms < 0:
-            problems.append(f"meter {meter.slug!r}: grace is negative")
+        if not 0 <= meter.grace_ms <= _LONGEST_MS:
+            problems.append(f"meter {meter.slug!r}: grace is negative or longer than 100 years")
     for name in ("dedup_ms", "horizon_ms", "future_ms"):
-        if getattr(timing, name) < 1000:
-            problems.append(f"timing {name} is less than one second")
-    if timing.revision_delay_ms < 0:
-        problems.append("timing revision_delay_ms is negative")
+        if not 1000 <= getattr(timing, name) <= _LONGEST_MS:
+            problems.append(f"timing {name} is less than one second or more than 100 years")
+    if not 0 <= timing.revision_delay_ms <= _LONGEST_MS:
+        problems.append("timing revision_delay_ms is negative or more than 100 years")
     return problems
+
+
+def is_instant(instant_s: int | None) -> bool:
+    """True for whole seconds of the years 1 to 9999, and for none at all."""
+    return instant_s is None or BEGINNING_S <= instant_s < ENDING_S
