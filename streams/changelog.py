@@ -65,6 +65,7 @@ class Changelog:
         self._counters: list[bytes] = []
         self._unproven: dict[bytes, Prefix] = {}
         self._unproven_ids: list[tuple[Prefix, bytes, int, int]] = []
+        self._foreign_ids: list[tuple[int, bytes]] = []
 
     def _next(self, kind: bytes) -> tuple[int, bytes]:
         self.number += 1
@@ -96,6 +97,10 @@ class Changelog:
     def unproven_ids(self, key: bytes, upto: Prefix, bucket: int, count: int) -> None:
         """Ids of such a flush: like any others once our own counters have reached its prefix."""
         self._unproven_ids.append((upto, key, bucket, count))
+
+    def foreign_ids(self, key: bytes, bucket: int) -> None:
+        """Ids under the key of another first writer: of no use here, but should his counters still come, he is right; so they go with their hour."""
+        self._foreign_ids.append((bucket, key))
 
     def counters_key(self) -> bytes:
         """The key of this flush's counters record; those before it become garbage."""
@@ -166,6 +171,8 @@ class Changelog:
             out += self._write_bucket(state, bucket, b"".join(parts))
         for bucket in [bucket for bucket in self._ids if bucket < state.clocks.dead_before]:
             self._garbage += self._forget_bucket(bucket)
+        self._garbage += [key for bucket, key in self._foreign_ids if bucket < state.clocks.dead_before]
+        self._foreign_ids = [(bucket, key) for bucket, key in self._foreign_ids if bucket >= state.clocks.dead_before]
         scattered = self._scattered_bucket()
         if scattered is not None:
             self._garbage += self._forget_bucket(scattered)
@@ -191,16 +198,25 @@ class Changelog:
             self._ids.setdefault(bucket, []).append(key)
             part = digests[start : start + IDS_A_SEGMENT * 16]
             self._id_counts[bucket] = self._id_counts.get(bucket, 0) + len(part) // 16
-            out.append((key, encode_segment(IdSegment(state.generation, state.counters.next_offset, bucket, part))))
+            segment = IdSegment(state.generation, state.counters.next_offset, bucket, part, state.digester.name)
+            out.append((key, encode_segment(segment)))
         return out
 
     def write_definitions(self, state: PartitionState, definitions: list[Definition]) -> list[tuple[bytes, bytes]]:
-        """One segment with the versions of this flush; kept for ever, they are few."""
-        if not definitions:
-            return []
-        _, key = self._next(DEFINITIONS)
-        encoded = [encode(definition) for definition in definitions]
-        return [(key, encode_segment(DefinitionSegment(state.generation, state.counters.next_offset, encoded)))]
+        """Segments with the versions of this flush, in order of their keys; kept for ever, they are few."""
+        parts: list[list[bytes]] = [[]]
+        size_bytes = 0
+        for encoded in map(encode, definitions):
+            if parts[-1] and size_bytes + len(encoded) > ROW_BYTES:  # thousands of customers may be bound at once
+                parts.append([])
+                size_bytes = 0
+            parts[-1].append(encoded)
+            size_bytes += len(encoded)
+        return [
+            (self._next(DEFINITIONS)[1], encode_segment(DefinitionSegment(state.generation, state.counters.next_offset, part)))
+            for part in parts
+            if part
+        ]
 
     def take_garbage(self, prefix: Prefix) -> list[bytes]:
         """Keys to tombstone once this flush's counters, at `prefix`, are acknowledged."""

@@ -26,7 +26,10 @@ class WindowCounts(NamedTuple):
 
 
 class Closing:
-    """What one partition has still to emit. Time is an argument, in milliseconds of the wall clock."""
+    """What one partition has still to emit. Time is an argument, in milliseconds of the wall clock.
+
+    A row stands in at most one of `waiting`, `late` and `ready`; `touched` are rows to be sorted into them at the next tick.
+    """
 
     def __init__(self) -> None:
         self.closed_until_ms = -1
@@ -36,9 +39,18 @@ class Closing:
         self.touched: dict[int, Row] = {}
         self.waiting: dict[int, dict[int, Row]] = {}
         self._times: list[int] = []
-        self.late: dict[int, tuple[Row, int, int]] = {}
+        self.late: dict[int, tuple[Row, int]] = {}
+        """With the time of the last change; in its order, as `_since` is in that of the first change, so that a tick looks at the ripe ones only."""
+        self._since: dict[int, tuple[Row, int]] = {}
         self.ready: dict[int, Row] = {}
+        self._again: dict[int, Row] = {}
+        """Rows of `late` and `ready` that were emitted before."""
+        self._hot: dict[int, Row] = {}
+        self._copies: dict[int, Row] = {}
+        """A ready row that changes faster than flushes make it durable, as it stood when a flush began."""
         self.close_offset = -1
+        self._graces: dict[str, int] = {}
+        self._version = -1
 
     def touch(self, rows: list[Row]) -> None:
         """Rows that changed, or were recovered with a revision that was never emitted."""
@@ -47,7 +59,11 @@ class Closing:
 
     def tick(self, state: PartitionState, durable_offset: int, now_ms: int, last_stable_offset: int | None) -> bool:
         """Sort what changed, take or pass the barrier. True: the next tick wants the last stable offset, asked after this call."""
-        self._sort(state, now_ms)
+        if now_ms < self.closed_until_ms:
+            # The wall clock was ahead and is right again: what it had closed until then is no reason to close the rest early.
+            self.closed_until_ms, self.asked_at_ms, self.barrier = now_ms, -1, None
+        self._read_graces(state)
+        self._sort(now_ms)
         if self.barrier is None and last_stable_offset is not None and self.asked_at_ms >= 0:
             # The offset was asked for after that tick, so all that was in the log at that moment lies below it.
             self.barrier = (self.asked_at_ms, last_stable_offset)
@@ -59,14 +75,30 @@ class Closing:
         self.asked_at_ms = now_ms if wants else -1
         return wants
 
-    def _sort(self, state: PartitionState, now_ms: int) -> None:
+    def _read_graces(self, state: PartitionState) -> None:
+        """A new grace moves what waits already: it is sorted anew, so that no row waits in two places."""
+        if self._version == state.definitions.version:
+            return
+        self._version = state.definitions.version
+        graces = {slug: versions[-1].meter.grace_ms for slug, versions in state.definitions.meters.items()}
+        if graces != self._graces:
+            self._graces = graces
+            for rows in self.waiting.values():
+                self.touched |= rows
+            self.waiting.clear()
+            self._times.clear()
+
+    def _sort(self, now_ms: int) -> None:
         for key, row in self.touched.items():
             if key in self.ready or not row.pending:
                 continue
-            close_ms = self._close_ms(state, row)
-            if row.emitted >= 0 or close_ms <= self.closed_until_ms:
-                first_ms = self.late[key][1] if key in self.late else now_ms
-                self.late[key] = (row, first_ms, now_ms)
+            close_ms = self._close_ms(row)
+            if key in self.late or row.emitted >= 0 or close_ms <= self.closed_until_ms:
+                self.late.pop(key, None)
+                self.late[key] = (row, now_ms)
+                self._since.setdefault(key, (row, now_ms))
+                if row.emitted >= 0:
+                    self._again[key] = row
             else:
                 if close_ms not in self.waiting:
                     self.waiting[close_ms] = {}
@@ -74,22 +106,24 @@ class Closing:
                 self.waiting[close_ms][key] = row
         self.touched.clear()
 
-    @staticmethod
-    def _close_ms(state: PartitionState, row: Row) -> int:
-        versions = state.definitions.meters.get(row.window.meter)
-        return row.window.end_s * 1000 + (versions[-1].meter.grace_ms if versions else 0)
+    def _close_ms(self, row: Row) -> int:
+        return row.window.end_s * 1000 + self._graces.get(row.window.meter, 0)
 
     def _ripen(self, state: PartitionState, now_ms: int) -> None:
         while self._times and self._times[0] <= self.closed_until_ms:
             self.ready |= self.waiting.pop(heapq.heappop(self._times))
         delay_ms = state.definitions.timing.revision_delay_ms
-        for key, (row, first_ms, last_ms) in list(self.late.items()):
-            if now_ms - last_ms >= delay_ms or now_ms - first_ms >= MERGE_AT_MOST * delay_ms:
-                self.ready[key] = row
-                del self.late[key]
+        self._release(_ripe(self.late, now_ms, delay_ms) + _ripe(self._since, now_ms, MERGE_AT_MOST * delay_ms))
         if state.clocks.close_offset > self.close_offset:
             self.close_offset = state.clocks.close_offset
             self._close_now(self.close_offset)
+
+    def _release(self, keys: list[int]) -> None:
+        """Late rows that need not wait longer."""
+        for key in keys:
+            if key in self.late:
+                self.ready[key] = self.late.pop(key)[0]
+                del self._since[key]
 
     def _close_now(self, offset: int) -> None:
         """`tidemark.close`: everything that began before it is emitted as it stands."""
@@ -98,38 +132,57 @@ class Closing:
             self.ready |= chosen
             for key in chosen:
                 del rows[key]
-        chosen = {key: row for key, (row, _, _) in self.late.items() if row.first_offset < offset}
-        self.ready |= chosen
-        for key in chosen:
-            del self.late[key]
+        self._release([key for key, (row, _) in self.late.items() if row.first_offset < offset])
 
-    def due(self, durable_rev: int, limit: int) -> list[Row]:
-        """Rows to emit now: ready, and durable as they stand (`rev` < `durable_rev`)."""
-        found: list[Row] = []
-        for key in [key for key, row in self.ready.items() if not row.pending]:
-            del self.ready[key]
-        for row in self.ready.values():
-            if row.rev < durable_rev:
-                found.append(row)
+    def due(self, durable_rev: int, limit: int) -> list[tuple[Row, Row]]:
+        """Rows to emit now, each with the value to emit: durable (`rev` < `durable_rev`), of a row that never rests its copy at a flush."""
+        found: list[tuple[Row, Row]] = []
+        for key, row in self.ready.items():
+            value = row if row.rev < durable_rev else self._copies.get(key, row)
+            if value.rev < durable_rev and value.rev > row.emitted:
+                found.append((row, value))
                 if len(found) >= limit:
                     break
+            else:
+                self._hot[key] = row
         return found
 
+    def flush_begins(self) -> None:
+        """Copy the ready rows that were not durable when they were due: when this flush is acknowledged, their copies are."""
+        for key, row in self._hot.items():
+            if key in self.ready:
+                self._copies[key] = row.copy()
+        self._hot.clear()
+
     def emitted(self, row: Row) -> None:
-        """The row's newest revision stands on `usage.windows`, or a newer one came meanwhile and is touched again."""
-        self.ready.pop(id(row), None)
+        """A revision of the row stands on `usage.windows`; where a newer one came meanwhile it is touched again."""
+        for held in (self.ready, self._again, self._copies):
+            held.pop(id(row), None)
         if row.pending:
             self.touched[id(row)] = row
 
-    def counts(self, state: PartitionState, now_ms: int) -> WindowCounts:
-        """Each row that has something to emit, once."""
-        waiting = [(close_ms, row) for close_ms, rows in self.waiting.items() for row in rows.values()]
-        due = [row for close_ms, row in waiting if close_ms <= now_ms]
-        still_open = [row for close_ms, row in waiting if close_ms > now_ms]
-        due += list(self.ready.values()) + [row for row, _, _ in self.late.values()]
-        sorted_keys = {id(row) for row in due} | {id(row) for row in still_open}
+    def counts(self, now_ms: int) -> WindowCounts:
+        """Each row that has something to emit, once. Asked by every look at the status, so it walks only what changed since the last tick."""
+        still_open = sum(len(rows) for close_ms, rows in self.waiting.items() if close_ms > now_ms)
+        due = sum(len(rows) for close_ms, rows in self.waiting.items() if close_ms <= now_ms) + len(self.late) + len(self.ready)
+        reopened = len(self._again)
         for key, row in self.touched.items():
-            if key not in sorted_keys and row.pending:
-                (due if row.emitted >= 0 or self._close_ms(state, row) <= now_ms else still_open).append(row)
-        reopened = sum(1 for row in due + still_open if row.emitted >= 0)
-        return WindowCounts(len(still_open), len(due), reopened)
+            close_ms = self._close_ms(row)
+            if not row.pending or key in self.ready or key in self.late or key in self.waiting.get(close_ms, ()):
+                continue
+            reopened += row.emitted >= 0
+            if row.emitted >= 0 or close_ms <= now_ms:
+                due += 1
+            else:
+                still_open += 1
+        return WindowCounts(still_open, due, reopened)
+
+
+def _ripe(held: dict[int, tuple[Row, int]], now_ms: int, delay_ms: int) -> list[int]:
+    """Keys, from the front, whose time is `delay_ms` ago; or ahead, where the wall clock went back: none waits for it to come again."""
+    found: list[int] = []
+    for key, (_, at_ms) in held.items():
+        if 0 <= now_ms - at_ms < delay_ms:
+            break
+        found.append(key)
+    return found

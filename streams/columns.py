@@ -1,7 +1,8 @@
 """From a batch to columns: one Python loop an event for decoding and checks, everything after it is columnar.
 
 A record that is plain (known customer at home, no headers, fields of the right types, time in UTC, meters without history) is read here; every
-other one goes through `topics.judging.judge`, the reference. Both must say the same: `tests/core/test_columns.py` holds them against each other.
+other one goes through `topics.judging.judge`, the reference. Both must say the same: `tests/core/test_meter_columns.py` holds them against
+each other.
 """
 
 from __future__ import annotations
@@ -13,20 +14,32 @@ import msgspec
 from streams.rows import Row
 from streams.state import PartitionState
 from topics.batch import Batch
+from topics.bindings import ItemVersion
 from topics.content_hash import field
+from topics.definitions import Definition
 from topics.event import CONTROL_PREFIX, MAX_DEPTH, Event, Rejection
 from topics.home import home_of
 from topics.instants import US_PER_MS, US_PER_S, parse_us
 from topics.judging import Control, Rerouted, Setting, Usage, judge, scaled_quantity, selected
-from topics.meters import BEGINNING_S, COUNT, Meter
+from topics.meters import BEGINNING_S, COUNT, Meter, MeterVersion
 from topics.quantity import LIMIT, ONE, Digits
 from topics.windows import Window
 
 _decode = msgspec.json.Decoder(Event, float_hook=Digits).decode
 _MAX_PLAIN_BYTES: Final = 64 * 1024
 """A plain record is far smaller; larger ones take the slow path, where sizes are counted exactly."""
-_MAX_CACHED: Final = 1 << 20
-"""Entries of a cache before it is emptied: it must not grow with history."""
+_MAX_CUSTOMERS: Final = 1 << 18
+"""Customers before all are forgotten, about 1 kB each: memory must not grow with history, and what is forgotten costs 10 µs to find again."""
+_MAX_TIMES: Final = 1 << 16
+"""Seconds, and fractions of a second, before they are forgotten: a day of seconds; microseconds are not worth more."""
+_MAX_SOURCES: Final = 1 << 20
+"""Sources of all customers before they are forgotten: a producer that puts an id into `source` must not fill the memory."""
+_MAX_NAME: Final = 512
+"""A name (key, source, type) longer than this is not kept: names come from producers, and a mistaken one may be 64 KiB."""
+_MAX_FRESH: Final = 1 << 16
+"""Rows that only duplicates asked for, before they are forgotten."""
+_FORGET_ROWS: Final = 1 << 18
+"""Retired rows before the cells that still point to them are let go: walking all customers at each flush would cost more than it frees."""
 
 
 class Source:
@@ -111,16 +124,44 @@ class Reader:
         self.fractions: dict[str, int] = {"Z": 0}
         self.meter_numbers: dict[str, int] = {}
         self.fresh: dict[Window, Row] = {}
-        """Rows of this stretch that took no event yet."""
+        """Rows that took no event yet (all theirs were duplicates): a window has one row at any time, whatever the caches forget."""
         self.version = -1
+        self._sources = 0
+        self._retired = 0
 
     def forget(self) -> None:
-        """Empty the caches that depend on definitions and rows: after a control record, after rows were retired."""
+        """Empty the caches that depend on definitions and rows; never inside a stretch."""
         self.plans.clear()
         for customer in self.customers.values():
             if customer is not None:
                 customer.cells.clear()
+        self.fresh.clear()
+        self._retired = 0
         self.version = self.state.definitions.version
+
+    def follow(self, folded: list[Definition]) -> None:
+        """Forget what a control record made old: a binding touches its customer alone, else binding all customers would take for ever."""
+        if self.version + len(folded) != self.state.definitions.version or any(isinstance(one, MeterVersion) for one in folded):
+            self.forget()
+            return
+        for one in folded:
+            customer = self.customers.get(one.customer.encode()) if isinstance(one, ItemVersion) else None
+            if customer is not None:
+                customer.cells.clear()
+        self.version = self.state.definitions.version
+
+    def settle(self) -> None:
+        """A stretch is counted: what took an event is among the state's rows now."""
+        if self.fresh:
+            self.fresh = {window: row for window, row in self.fresh.items() if row.first_offset < 0}
+        if len(self.fresh) > _MAX_FRESH:
+            self.forget()
+
+    def retired(self, rows: int) -> None:
+        """So many rows were let go. A cell that points to one is never asked for again (its events are too late), it only holds memory."""
+        self._retired += rows
+        if self._retired >= _FORGET_ROWS:
+            self.forget()
 
     def plain(self, batch: Batch, at: int, columns: Columns) -> int:
         """Take plain records from position `at` on; returns the position of the first that is not plain, or the end.
@@ -182,21 +223,25 @@ class Reader:
 
     def _customer(self, key: bytes | None) -> Customer | None:
         """The customer of a key that is at home here; None where it is not, or is no text."""
-        if len(self.customers) >= _MAX_CACHED:
-            self.customers.clear()
         customer = None
-        if key is not None and home_of(key, self.state.partitions) == self.state.partition:
+        if key and home_of(key, self.state.partitions) == self.state.partition:
             try:
                 customer = Customer(key.decode())
             except UnicodeDecodeError:
                 customer = None
-        self.customers[key] = customer
+        if key is None or len(key) <= _MAX_NAME:
+            if len(self.customers) >= _MAX_CUSTOMERS:
+                self.customers.clear()
+                self._sources = 0
+            self.customers[key] = customer
         return customer
 
     def _plan(self, event_type: str) -> Plan:
-        if len(self.plans) >= 10_000:  # types come from producers: a mistaken one must not fill the memory
+        if len(self.plans) >= 10_000:
             self.plans.clear()
-        plan = self.plans[event_type] = Plan(self.state, event_type)
+        plan = Plan(self.state, event_type)
+        if len(event_type) <= _MAX_NAME:
+            self.plans[event_type] = plan
         for meter in plan.meters or ():
             self.meter_numbers.setdefault(meter.slug, len(self.meter_numbers))
         return plan
@@ -208,7 +253,7 @@ class Reader:
         second = text[:19]
         instant_us = self.seconds.get(second, -1)
         if instant_us == -1:
-            if len(self.seconds) >= _MAX_CACHED:
+            if len(self.seconds) >= _MAX_TIMES:
                 self.seconds.clear()
             instant_us = self.seconds[second] = parse_us(second + "Z")
         fraction = text[20:-1]
@@ -216,8 +261,9 @@ class Reader:
             return instant_us
         if text[19] != "." or not fraction.isdigit():
             return None
-        if len(self.fractions) >= _MAX_CACHED:
-            self.fractions = {"Z": 0}
+        if len(self.fractions) >= _MAX_TIMES:
+            self.fractions.clear()
+            self.fractions["Z"] = 0
         self.fractions[text[19:]] = fraction_us = int(fraction.ljust(6, "0"))
         return instant_us + fraction_us
 
@@ -227,8 +273,6 @@ class Reader:
         row = self.state.rows.get(window) or self.fresh.setdefault(window, Row(window))
         # A cell that an edge cuts has several windows: it is looked up each time.
         if window.end_s - window.start_s == meter.window_s:
-            if len(customer.cells) >= _MAX_CACHED:
-                customer.cells.clear()
             customer.cells[cell] = row
         return row
 
@@ -238,9 +282,16 @@ class Reader:
         return head
 
     def _source(self, customer: Customer, name: str) -> Source:
-        if len(customer.sources) >= 1024:  # a producer that puts an id into `source` must not fill the memory
-            customer.sources.clear()
-        source = customer.sources[name] = Source(self.state.digester.prefix(customer.name, name))
+        source = Source(self.state.digester.prefix(customer.name, name))
+        if len(name) > _MAX_NAME:
+            return source
+        self._sources += 1
+        if self._sources > _MAX_SOURCES:
+            self._sources = 1
+            for other in self.customers.values():
+                if other is not None:
+                    other.sources.clear()
+        customer.sources[name] = source
         return source
 
     def take(self, columns: Columns, at: int, key: bytes, usage: Usage) -> None:
@@ -260,7 +311,8 @@ class Reader:
             meter = self.state.definitions.meter_at(slug, window_at_s)
             if meter is None:
                 raise AssertionError("a posting of a meter that is not in force")
-            number = self.meter_numbers.setdefault(slug, len(self.meter_numbers))
+            # A meter with history has several grids: a cell of one must not be taken for a cell of another.
+            number = self.meter_numbers.setdefault(f"{slug}/{meter.window_s}", len(self.meter_numbers))
             cell = (window_at_s // meter.window_s << 16) | number
             columns.of.append(index)
             columns.rows.append(customer.cells.get(cell) or self._row(customer, meter, window_at_s, cell))

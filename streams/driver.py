@@ -216,7 +216,6 @@ class Meter:
             writer_epoch=self._random_bytes(8),
             id_key=self._random_bytes(16),
             cluster_id=cluster_id,
-            fresh_base=begin,
         )
         known = core.identity_offset
         record = await self._reader.record_at(tp, known) if known is not None and begin <= known < end else None

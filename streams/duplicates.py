@@ -2,8 +2,9 @@
 
 An id lies in the bucket of the hour of the log's now at its offset; a bucket is dead when the log's now has passed its end + `dedup`. Whether an
 id is live is a rule over its bucket, never a matter of when memory was tidied, so a replay gives the same verdicts.
-The digest is AES-128 in CBC-MAC over the id, its first block keyed by (customer, source) and bound to the id's length; the key is random, kept in
-the changelog: ids are chosen by producers, and an unkeyed hash would let one craft two ids that read as one.
+The digest is AES-128 in CBC-MAC over the id, padded by one 1 bit and zeros (so that no two ids are padded alike), its first block keyed by
+(customer, source); the key is random, kept in the changelog: ids are chosen by producers, and an unkeyed hash would let one craft two ids that
+read as one.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Digester:
 
     def __init__(self, key: bytes) -> None:
         self.key = key
+        self.name = hashlib.blake2b(key, digest_size=8).digest()
+        """Names the key without telling it."""
         # ECB is the bare block cipher; the chaining below makes it a MAC
         self._encrypt = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update  # noqa: S305
 
@@ -46,21 +49,22 @@ class Digester:
         """An (n, 2) array of digests of UTF-8 ids; row i depends only on prefixes[i] and ids[i]."""
         n = len(ids)
         lengths = np.fromiter(map(len, ids), np.int64, n)
-        blocks = max(1, (int(lengths.max()) + 15) // 16)
+        blocks = int(lengths.max()) // 16 + 1
         # One very long id must not blow up the whole batch's matrix: such a batch is digested in two parts.
         if blocks > 8 and n > 1:
             return self._by_length(prefixes, ids, lengths)
-        data = np.frombuffer(b"".join([item.ljust(blocks * 16, b"\0") for item in ids]), np.uint64).reshape(n, blocks * 2)
-        state = np.frombuffer(b"".join(prefixes), np.uint64).reshape(n, 2).copy()
-        state[:, 1] ^= lengths.astype(np.uint64)
+        padded = np.frombuffer(bytearray(b"").join([item.ljust(blocks * 16, b"\0") for item in ids]), np.uint8).reshape(n, blocks * 16)
+        padded[np.arange(n), lengths] = 0x80
+        data = padded.view(np.uint64)
+        state = np.frombuffer(b"".join(prefixes), np.uint64).reshape(n, 2)
         for block in range(blocks):
             mixed = self._aes(state ^ data[:, 2 * block : 2 * block + 2])
-            state = mixed if block == 0 else np.where((lengths > 16 * block)[:, None], mixed, state)
+            state = mixed if block == 0 else np.where((lengths >= 16 * block)[:, None], mixed, state)
         return state
 
     def _by_length(self, prefixes: list[bytes], ids: list[bytes], lengths: I64) -> U64:
         out = np.empty((len(ids), 2), np.uint64)
-        for part in (np.flatnonzero(lengths <= 128), *np.split(where := np.flatnonzero(lengths > 128), len(where))):
+        for part in (np.flatnonzero(lengths < 128), *np.split(where := np.flatnonzero(lengths >= 128), len(where))):
             if len(part):
                 out[part] = self.digests([prefixes[i] for i in part.tolist()], [ids[i] for i in part.tolist()])
         return out
@@ -140,6 +144,11 @@ class IdTable:
             left[winner] = False
             todo, slot = todo[left], (slot[left] + 1) % self.capacity
         self.used += len(digests)
+
+    def counts(self, floor: int) -> dict[int, int]:
+        """How many digests each bucket from `floor` on holds."""
+        buckets, counts = np.unique(self._bucket[self._bucket >= max(floor, 1)], return_counts=True)
+        return dict(zip(buckets.tolist(), counts.tolist(), strict=True))
 
     def in_bucket(self, bucket: int) -> U64:
         """All digests of one bucket."""

@@ -55,14 +55,29 @@ def build_flush(state: PartitionState, changelog: Changelog, dirty: list[Row], *
     segments = changelog.write_rows(state, dirty + again)
     segments += changelog.write_ids(state, new_ids)
     segments += changelog.write_definitions(state, facts.definitions)
-    record = CounterRecord(state.generation, state.counters, state.clocks, state.retired, state.identity, state.digester.key)
-    counters = Send(STATE, state.partition, changelog.counters_key(), encode_segment(record))
+    counters = Send(STATE, state.partition, changelog.counters_key(), encode_segment(counters_of(state)))
     first = fact_sends(state, facts) + [Send(STATE, state.partition, key, value) for key, value in segments]
     last = [Send(STATE, state.partition, key, None) for key in changelog.take_garbage((state.generation, state.counters.next_offset))]
     if moved or retired:
         mark = Mark(generation=state.generation, partition=state.partition, next_offset=state.counters.next_offset, counters=state.counters)
         last.insert(0, Send(VERDICTS, state.partition, None, encode(mark)))
     return Flush(first, counters, last, state.counters.next_offset)
+
+
+def counters_of(state: PartitionState) -> CounterRecord:
+    """The counters record of the state's present prefix."""
+    return CounterRecord(
+        generation=state.generation,
+        counters=state.counters,
+        clocks=state.clocks,
+        retired=state.retired,
+        identity=state.identity,
+        id_key=state.digester.key,
+        closed=state.closed,
+        ids=state.live_ids(),
+        definitions=state.definitions.count,
+        meters_digest=state.definitions.meters_digest,
+    )
 
 
 def fact_sends(state: PartitionState, facts: Facts) -> list[Send]:

@@ -6,7 +6,7 @@ The shell (`streams/agents.py`) and the simulation drive this same object.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from streams.changelog import Changelog
 from streams.closing import Closing, WindowCounts
@@ -18,7 +18,11 @@ from streams.rows import Row, revision
 from streams.state import PartitionState
 from streams.step import step
 from topics.batch import Batch
+from topics.errors import CorruptState
 from topics.verdict import Counters
+
+RECORD_BYTES: Final = 100
+"""What a record costs until it is flushed (an id, a verdict); one whose bytes are kept costs so many records' worth more."""
 
 
 class MeterPartition:
@@ -33,7 +37,8 @@ class MeterPartition:
         self.durable_offset = state.counters.next_offset
         """Everything below it is in the changelog, acknowledged."""
         self.unflushed = 0
-        """Records applied since the last flush began: the shell holds back when it grows."""
+        """Records applied since the last flush began, large facts counted as many: the shell holds back when it grows."""
+        self._whole = True
         self._dirty: dict[int, Row] = {}
         # No offset: the first flush always speaks, so that a mark which a crash kept from the archive is said again.
         self._flushed_offset = -1
@@ -89,15 +94,20 @@ class MeterPartition:
         check_identity(self.state, cluster_id=cluster_id, begin=begin, end=end, record=record)
 
     def apply(self, batch: Batch) -> None:
-        """Fold a batch. Raises Halt; the state must then not be flushed."""
-        before = self.next_offset
+        """Fold a batch. Raises Halt. Whatever is raised, the batch may be folded by half, and the state is never flushed again."""
+        before, held_bytes = self.next_offset, self.state.facts.bytes
+        self._whole = False
         for row in step(self.state, self.reader, batch):
             self._dirty[id(row)] = row
             self.closing.touched[id(row)] = row
-        self.unflushed += self.next_offset - before
+        self._whole = True
+        self.unflushed += self.next_offset - before + (self.state.facts.bytes - held_bytes) // RECORD_BYTES
 
     def begin_flush(self) -> Flush | None:
         """All that is new since the last flush began, or None. A flush whose sends fail must end the partition's assignment."""
+        if not self._whole:
+            raise CorruptState(f"usage.events {self.state.partition}: a batch was folded by half, which must not become durable; restart the worker")
+        self.closing.flush_begins()
         moved = self.next_offset != self._flushed_offset
         until_s = self.state.clocks.final_until_us // 1_000_000
         first_end_s = self.state.rows.first_end()
@@ -108,8 +118,7 @@ class MeterPartition:
         self.unflushed = 0
         retired_before = self.state.retired.rows
         flush = build_flush(self.state, self.changelog, dirty, moved=moved)
-        if self.state.retired.rows != retired_before:
-            self.reader.forget()
+        self.reader.retired(self.state.retired.rows - retired_before)
         self._flushed_offset, self._retired_until_s = flush.next_offset, self.state.retired.until_s
         return flush
 
@@ -127,8 +136,10 @@ class MeterPartition:
 
     def due(self, now_ms: int, limit: int = 5000) -> list[Emission]:
         """Revisions to emit now; all of them durable."""
+        if not self._whole:
+            return []
         rows = self.closing.due(revision(self.generation, self.durable_offset), limit)
-        return [build_emission(self.state, row, now_ms) for row in rows]
+        return [build_emission(self.state, value, now_ms)._replace(row=row) for row, value in rows]
 
     def end_emission(self, emissions: list[Emission]) -> None:
         """They stand on `usage.windows`, acknowledged; the next flush keeps that."""
@@ -140,7 +151,7 @@ class MeterPartition:
 
     def windows(self, now_ms: int) -> WindowCounts:
         """Rows that have something to emit."""
-        return self.closing.counts(self.state, now_ms)
+        return self.closing.counts(now_ms)
 
     def status(self) -> dict[str, Any]:
         """One line of `/status`, but for the log's end."""

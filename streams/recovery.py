@@ -12,11 +12,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streams.changelog import Changelog, Prefix
-from streams.rows import Row, revision
+from streams.changelog import Changelog
+from streams.rows import Row
 from streams.segments import (
     CounterRecord,
     DefinitionSegment,
+    Extent,
     IdSegment,
     RowSegment,
     Segment,
@@ -44,25 +45,27 @@ def recover(
     found = _read(partition, records)
     counters = [record for _, record, _ in found if isinstance(record, CounterRecord)]
     if not counters:
-        _keep_unproven(found, (0, base), changelog)
+        fresh = PartitionState(partition, partitions, id_key, base=base)
+        _keep_unproven(fresh, found, Extent(0, base), changelog)
         for key, record, _ in found:
             if isinstance(record, RowSegment):
                 changelog.obsolete(key)
-        return PartitionState(partition, partitions, id_key, base=base)
+        return fresh
     newest = max(counters, key=lambda record: (record.generation, record.counters.next_offset, record.retired.until_s))
     state = PartitionState(partition, partitions, newest.id_key, generation=newest.generation)
-    state.counters, state.clocks, state.identity = newest.counters, newest.clocks, newest.identity
+    state.counters, state.clocks, state.identity, state.closed = newest.counters, newest.clocks, newest.identity, newest.closed
     # A paused writer's counters may be ahead in offsets and behind in retiring: both are facts of one log, so the maxima hold.
-    state.retired = max((record.retired for record in counters), key=lambda retired: retired.until_s)
-    prefix = (newest.generation, newest.counters.next_offset)
-    _take_definitions(state, found, prefix)
-    _take_ids(state, found, prefix, changelog)
-    _take_rows(state, found, prefix, changelog)
-    _keep_unproven(found, prefix, changelog)
+    retired = [record.retired for record in counters if record.generation == newest.generation]
+    state.retired = max(retired, key=lambda retired: retired.until_s)
+    extent = Extent(newest.generation, newest.counters.next_offset, tuple(newest.closed))
+    _take_definitions(state, found, extent)
+    _take_ids(state, found, extent, changelog)
+    _take_rows(state, found, extent, changelog)
+    _keep_unproven(state, found, extent, changelog)
     for key, record, _ in found:
         if isinstance(record, CounterRecord):
             changelog.obsolete(key)
-    _check_postings(state)
+    _check_complete(state, newest)
     return state
 
 
@@ -80,42 +83,54 @@ def _read(partition: int, records: Iterable[tuple[bytes | None, bytes | None, in
     return [(key, decode_segment(key[:1], value, where), where) for key, (value, where) in held.items()]
 
 
-def _keep_unproven(found: Found, prefix: Prefix, changelog: Changelog) -> None:
+def _keep_unproven(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
+    """Segments beyond our prefix are kept while their counters may still come; those of a log that was given up never will."""
     for key, record, _ in found:
-        if isinstance(record, CounterRecord) or (record.generation, record.upto) <= prefix:
+        if isinstance(record, CounterRecord) or extent.covers(record.generation, record.upto):
             continue
-        changelog.unproven(key, (record.generation, record.upto))
-        if isinstance(record, IdSegment):
-            changelog.unproven_ids(key, (record.generation, record.upto), record.bucket, len(record.digests) // 16)
+        prefix = (record.generation, record.upto)
+        if not extent.is_passed_by(*prefix):
+            if not isinstance(record, RowSegment):
+                changelog.obsolete(key)
+            continue
+        changelog.unproven(key, prefix)
+        if isinstance(record, IdSegment) and record.key_name == state.digester.name:
+            changelog.unproven_ids(key, prefix, record.bucket, len(record.digests) // 16)
+        elif isinstance(record, IdSegment):
+            changelog.foreign_ids(key, record.bucket)
 
 
-def _take_definitions(state: PartitionState, found: Found, prefix: Prefix) -> None:
-    parts = [(record, where) for _, record, where in found if isinstance(record, DefinitionSegment)]
-    for record, where in sorted(parts, key=lambda part: (part[0].generation, part[0].upto)):
-        if (record.generation, record.upto) <= prefix:
+def _take_definitions(state: PartitionState, found: Found, extent: Extent) -> None:
+    parts = [(key, record, where) for key, record, where in found if isinstance(record, DefinitionSegment)]
+    # A flush that has several says them in order of their keys.
+    for _, record, where in sorted(parts, key=lambda part: (part[1].generation, part[1].upto, part[0])):
+        if extent.covers(record.generation, record.upto):
             for encoded in record.definitions:
                 state.definitions.apply(decode_definition(encoded, where))
 
 
-def _take_ids(state: PartitionState, found: Found, prefix: Prefix, changelog: Changelog) -> None:
-    parts = [(key, record) for key, record, _ in found if isinstance(record, IdSegment) and (record.generation, record.upto) <= prefix]
+def _take_ids(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
+    parts = [(key, record) for key, record, _ in found if isinstance(record, IdSegment) and extent.covers(record.generation, record.upto)]
     for key, record in sorted(parts, key=lambda part: part[1].bucket):
+        if record.key_name != state.digester.name:
+            changelog.foreign_ids(key, record.bucket)
+            continue
         digests = np.frombuffer(record.digests, np.uint64).reshape(-1, 2)
         changelog.recovered_ids(key, record.bucket, len(digests))
         if record.bucket >= state.clocks.dead_before and len(digests):
             # Two writers may have said the same ids: the table wants distinct ones, and keeps the greater bucket.
             state.ids.put(np.unique(digests, axis=0), record.bucket, state.clocks.dead_before)
+    state.id_counts = state.ids.counts(state.clocks.dead_before)
 
 
-def _take_rows(state: PartitionState, found: Found, prefix: Prefix, changelog: Changelog) -> None:
+def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
     newest: dict[Window, Row] = {}
     parts = [(key, record, where) for key, record, where in found if isinstance(record, RowSegment)]
-    end_rev = revision(*prefix)
     owner: dict[Window, bytes] = {}
     for key, record, where in parts:
         for packed in record.rows:
             row = unpack_row(packed)
-            if row.window.end_s <= state.retired.until_s or row.rev >= end_rev:
+            if row.window.end_s <= state.retired.until_s or not extent.holds(row.rev):
                 continue
             held = newest.get(row.window)
             best = greater(held, row, where)
@@ -132,11 +147,22 @@ def _take_rows(state: PartitionState, found: Found, prefix: Prefix, changelog: C
             changelog.obsolete(key)
 
 
-def _check_postings(state: PartitionState) -> None:
-    """Law 7: events of live rows and of retired ones are the postings counted; anything else is a lost or foreign segment."""
-    held = sum(row.events for row in state.rows.all()) + state.retired.events
-    if held != state.counters.postings:
+def _check_complete(state: PartitionState, newest: CounterRecord) -> None:
+    """Law 7: events of live rows and of retired ones are the postings counted, and ids and versions are as many as were there; anything else
+    is a lost or foreign segment, and going on would bill less, or duplicates."""
+    rows = sum(row.events for row in state.rows.all()) + state.retired.events
+    wrong = [
+        f"the {name} hold {held}, the counters {wanted}"
+        for name, held, wanted in (
+            ("rows' postings", rows, state.counters.postings),
+            ("live ids", state.live_ids(), newest.ids),
+            ("versions in force", state.definitions.count, newest.definitions),
+            ("meters", state.definitions.meters_digest, newest.meters_digest),
+        )
+        if held != wanted
+    ]
+    if wrong:
         raise CorruptState(
-            f"{STATE} {state.partition}: the rows hold {held} postings, the counters {state.counters.postings}; "
-            "segments are missing: restore usage.state, or rebuild the totals with `tidemark replay`"
+            f"{STATE} {state.partition}: {'; '.join(wrong)}: segments are missing: "
+            "restore usage.state, or rebuild the totals with `tidemark replay`"
         )

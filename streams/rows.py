@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 
+from topics.errors import CorruptState
 from topics.windows import Window
 
 NEVER = -1
@@ -40,6 +41,13 @@ class Row:
         self.mark = 0
         """Step in which it was last changed, so that a batch lists each changed row once."""
 
+    def copy(self) -> Row:
+        """Its total as it stands now, to be emitted later; no live row."""
+        found = Row(self.window)
+        found.scaled, found.events, found.content_hash = self.scaled, self.events, self.content_hash
+        found.first_offset, found.rev = self.first_offset, self.rev
+        return found
+
     @property
     def through_offset(self) -> int:
         """Offset of the last event in it."""
@@ -68,7 +76,10 @@ class Rows:
     def add(self, row: Row) -> None:
         """Register a row that took its first event, or was recovered."""
         window = row.window
-        self.by_meter.setdefault((window.customer, window.meter), {})[window.start_s] = row
+        rows = self.by_meter.setdefault((window.customer, window.meter), {})
+        if window.start_s in rows:
+            raise CorruptState(f"{window} and {rows[window.start_s].window} begin at one instant; do not bill from this state, report it")
+        rows[window.start_s] = row
         if window.end_s not in self.by_end:
             self.by_end[window.end_s] = []
             heapq.heappush(self._ends, window.end_s)

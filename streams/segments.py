@@ -31,7 +31,7 @@ ROWS_A_SEGMENT: Final = 4000
 IDS_A_SEGMENT: Final = 40_000
 """16 bytes an id: 640 kB."""
 ROW_BYTES: Final = 700_000
-"""Names may be long: a segment is also closed at this many bytes of names."""
+"""Names may be long: a segment is also closed at this many bytes of names, or of definitions."""
 _head = struct.Struct(">BI")
 
 
@@ -61,12 +61,13 @@ class RowSegment(msgspec.Struct, array_like=True, gc=False):
 
 
 class IdSegment(msgspec.Struct, array_like=True, gc=False):
-    """Digests of counted ids of one hour bucket, 16 bytes each."""
+    """Digests of counted ids of one hour bucket, 16 bytes each; `key_name` says under which key they were made."""
 
     generation: int
     upto: int
     bucket: int
     digests: bytes
+    key_name: bytes
 
 
 class DefinitionSegment(msgspec.Struct, array_like=True, gc=False):
@@ -78,7 +79,11 @@ class DefinitionSegment(msgspec.Struct, array_like=True, gc=False):
 
 
 class CounterRecord(msgspec.Struct, array_like=True, gc=False):
-    """The last record of a flush: with it the prefix up to `counters.next_offset` is durable."""
+    """The last record of a flush: with it the prefix up to `counters.next_offset` is durable.
+
+    `closed`: where each earlier generation ended. `ids`, `definitions`, `meters_digest`: how many live ids and versions the prefix holds and
+    which meters are in force, so that a lost segment of either halts as a lost row does.
+    """
 
     generation: int
     counters: Counters
@@ -86,6 +91,10 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
     retired: Retired
     identity: Identity
     id_key: bytes
+    closed: list[int]
+    ids: int
+    definitions: int
+    meters_digest: str | None
 
 
 Segment = RowSegment | IdSegment | DefinitionSegment | CounterRecord
@@ -96,6 +105,32 @@ _decoders: dict[bytes, msgspec.msgpack.Decoder[Segment]] = {
     COUNTERS: msgspec.msgpack.Decoder(CounterRecord),
 }
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class Extent(NamedTuple):
+    """Which part of the log counters stand for: offsets below `next_offset` of `generation`, and all earlier generations up to where they closed."""
+
+    generation: int
+    next_offset: int
+    closed: tuple[int, ...] = ()
+
+    def _end(self, generation: int) -> int:
+        if generation == self.generation:
+            return self.next_offset
+        return self.closed[generation] if generation < len(self.closed) else -1
+
+    def covers(self, generation: int, upto: int) -> bool:
+        """True for a segment of a prefix of this: what a flush wrote that never came to its counters before its log was given up, is none."""
+        return upto <= self._end(generation)
+
+    def holds(self, rev: int) -> bool:
+        """True where the event that a revision names lies in it."""
+        generation, offset = split_revision(rev)
+        return offset < self._end(generation)
+
+    def is_passed_by(self, generation: int, upto: int) -> bool:
+        """True where counters of that prefix would be greater than these."""
+        return (generation, upto) > (self.generation, self.next_offset)
 
 
 class SegmentKey(NamedTuple):

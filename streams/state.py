@@ -61,6 +61,8 @@ class Facts:
         self.verdicts: list[tuple[bytes | None, Verdict]] = []
         self.rerouted: list[Rerouting] = []
         self.definitions: list[Definition] = []
+        self.bytes = 0
+        """Of the events that are kept to be written again."""
 
     def __bool__(self) -> bool:
         return bool(self.rejected or self.verdicts or self.rerouted or self.definitions)
@@ -77,10 +79,19 @@ class PartitionState:
         self.clocks = Clocks()
         self.retired = Retired()
         self.identity = Identity()
+        self.closed: list[int] = []
+        """Law 3: the `next_offset` at which each generation before this one was given up."""
         self.definitions = Definitions()
         self.rows = Rows()
         self.ids = IdTable()
         self.digester = Digester(id_key)
         self.new_ids: list[tuple[int, U64]] = []
+        self.id_counts: dict[int, int] = {}
+        """Counted ids of each hour."""
         self.facts = Facts()
         self.step_number = 0
+
+    def live_ids(self) -> int:
+        """How many ids are not dead."""
+        self.id_counts = {bucket: count for bucket, count in self.id_counts.items() if bucket >= self.clocks.dead_before}
+        return sum(self.id_counts.values())

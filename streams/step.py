@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Final
 
 from streams.columns import Columns, Reader
 from streams.control import fold_control
@@ -16,7 +17,7 @@ from streams.state import PartitionState, Rerouting
 from topics.batch import Batch
 from topics.bindings import CLOSE_TYPE
 from topics.errors import CorruptState, Halt
-from topics.event import Event, Rejection, parse_event
+from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
 from topics.instants import US_PER_MS
 from topics.judging import Control, Rerouted, Usage
 from topics.origin import origin_of, reroute_headers
@@ -25,6 +26,8 @@ from topics.verdict import Verdict
 
 _sha256 = hashlib.sha256
 _i64 = struct.Struct("<q").pack
+MAX_SENTENCE: Final = 1000
+"""Characters of a rejection's sentence."""
 
 
 def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
@@ -45,7 +48,7 @@ def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
         columns = Columns()
         at, control = _read_stretch(state, reader, batch, at, columns)
         _count(state, batch, columns, changed)
-        reader.fresh.clear()
+        reader.settle()
         if control is not None:
             _fold(state, reader, batch, at, control)
             at += 1
@@ -117,6 +120,8 @@ def _advance(state: PartitionState, timestamp_ms: int) -> None:
     """The log's now moves on, and with it all that depends on it; none of it ever goes back."""
     clocks, timing = state.clocks, state.definitions.timing
     clocks.now_ms = timestamp_ms
+    if state.definitions.meters_digest is None:
+        return  # the first version holds from the beginning: no default horizon may make final what it would still take
     clocks.final_until_us = max(clocks.final_until_us, (timestamp_ms - timing.horizon_ms) * US_PER_MS)
     clocks.ahead_until_us = max(clocks.ahead_until_us, (timestamp_ms + timing.future_ms) * US_PER_MS + 1)
     clocks.dead_before = max(clocks.dead_before, dead_before(timestamp_ms, timing.dedup_ms))
@@ -140,25 +145,29 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
             state.clocks.close_offset = offset
         state.counters.control += 1
         _advance(state, state.clocks.now_ms)  # new timings hold from here on
-    reader.forget()
+        reader.follow(folded)
     state.counters.next_offset = offset + 1
 
 
 def _reject(state: PartitionState, batch: Batch, at: int, rejection: Rejection) -> None:
-    key, event = batch.keys[at], rejection.event
+    key, event, sentence = batch.keys[at], rejection.event, rejection.sentence
+    # A sentence quotes what a producer wrote: unbounded, it could make a record that no topic takes, and the meter would never get past it.
+    if len(sentence) > MAX_SENTENCE:
+        sentence = sentence[:MAX_SENTENCE] + "…"
     too_late = rejection.reason == "too_late"
     if too_late:
         state.counters.too_late += 1
     else:
         state.counters.rejected += 1
     received_at_ms = origin_of(batch.headers[at], batch.timestamps_ms[at]).received_at_ms
+    state.facts.bytes += len(batch.values[at] or b"")
     state.facts.rejected.append(
         Rejected(
             key,
             batch.values[at],
             batch.headers[at],
             rejection.reason,
-            rejection.sentence,
+            sentence,
             batch.topic,
             state.partition,
             batch.offsets[at],
@@ -171,18 +180,20 @@ def _reject(state: PartitionState, batch: Batch, at: int, rejection: Rejection) 
         partition=state.partition,
         offset=batch.offsets[at],
         reason=rejection.reason,
-        sentence=rejection.sentence,
+        sentence=sentence,
         customer=event.subject if event else "",
         source=event.source if event else "",
         event_id=event.id if event else "",
     )
-    state.facts.verdicts.append((key, verdict))
+    # A key of a megabyte fits usage.rejected, which takes twice an event, and not usage.verdicts.
+    state.facts.verdicts.append((key if key is None or len(key) <= MAX_EVENT_BYTES else None, verdict))
 
 
 def _reroute(state: PartitionState, batch: Batch, at: int, rerouted: Rerouted) -> None:
     key, value, offset = batch.keys[at] or b"", batch.values[at] or b"", batch.offsets[at]
     headers = reroute_headers(batch.headers[at], state.partition, offset, rerouted.received_at_ms)
     state.facts.rerouted.append(Rerouting(key, value, headers, rerouted.home))
+    state.facts.bytes += len(value)
     event = rerouted.event
     verdict = Verdict(
         verdict="rerouted",
@@ -214,6 +225,7 @@ def _count(state: PartitionState, batch: Batch, columns: Columns, changed: list[
     if len(fresh):
         bucket = state.clocks.now_ms // HOUR_MS
         state.new_ids.append((bucket, fresh))
+        state.id_counts[bucket] = state.id_counts.get(bucket, 0) + len(fresh)
         state.ids.put(fresh, bucket, state.clocks.dead_before)
     if len(fresh) != total:
         _duplicates(state, batch, columns, kept)

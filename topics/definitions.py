@@ -61,6 +61,8 @@ class Definitions:
         self.meters: dict[str, list[MeterVersion]] = {}
         self.items: dict[tuple[str, str], list[ItemVersion]] = {}
         self.by_type: dict[str, tuple[str, ...]] = {}
+        self.count = 0
+        """Versions of meters and items."""
         self.version = 0
         """Rises with every change, so that caches built from these definitions know when they are old."""
 
@@ -71,7 +73,7 @@ class Definitions:
             self.timing, self.meters_digest = definition.timing, definition.digest
         elif isinstance(definition, MeterVersion):
             self.meters_digest = definition.digest
-            _put(self.meters.setdefault(definition.meter.slug, []), definition)
+            self.count += _put(self.meters.setdefault(definition.meter.slug, []), definition)
             types: dict[str, list[str]] = {}
             for slug, versions in sorted(self.meters.items()):
                 for event_type in {version.meter.event_type for version in versions}:
@@ -79,7 +81,7 @@ class Definitions:
             self.by_type = {event_type: tuple(slugs) for event_type, slugs in types.items()}
         elif isinstance(definition, ItemVersion):
             self.customer_digests[definition.customer] = definition.digest
-            _put(self.items.setdefault((definition.customer, definition.meter), []), definition)
+            self.count += _put(self.items.setdefault((definition.customer, definition.meter), []), definition)
 
     def all(self) -> list[Definition]:
         """Every version in force, so that `apply` of each rebuilds this state."""
@@ -118,12 +120,13 @@ class Definitions:
         return any(window.start_s < e < window.end_s for version in versions for e in version.whole)
 
 
-def _put(versions: list[Any], new: MeterVersion | ItemVersion) -> None:
-    """Insert by (valid_from, offset); a version at the same instant with a higher offset replaces the lower."""
+def _put(versions: list[Any], new: MeterVersion | ItemVersion) -> int:
+    """Insert by (valid_from, offset); a version at the same instant with a higher offset replaces the lower. Returns how many more there are."""
     same = [version for version in versions if version.valid_from_s == new.valid_from_s]
     if same and same[0].offset > new.offset:
-        return
+        return 0
     versions[:] = sorted([v for v in versions if v.valid_from_s != new.valid_from_s] + [new], key=lambda v: v.valid_from_s)
+    return 1 - len(same)
 
 
 def _valid(versions: list[Any], instant_s: int) -> Any:
