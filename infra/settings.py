@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from infra.settings_faults import model_faults, unknown_fault
+from infra.settings_faults import model_faults, unknown_fault, without_faulty
 from infra.settings_rules import rule_faults
 from infra.settings_sources import Tree, merged, read_environment, read_toml, secret_faults, without_secrets
 from topics.durations import format_ms, parse_ms
@@ -263,9 +263,9 @@ def _validated(model: type[M], values: Tree, place: str, faults: list[Fault], fr
         return model.model_validate(values)
     except ValidationError as error:
         faults += model_faults(error, model, place, from_environment)
-        wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+        left = without_faulty(values, error)
     # What is right of a faulty section is judged by the rules across keys too, so that all is said at once; nobody else gets to see it.
     try:
-        return model.model_validate({name: value for name, value in values.items() if name not in wrong})
+        return model.model_validate(left)
     except ValidationError:
         return None

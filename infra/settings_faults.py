@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -33,8 +35,34 @@ def unknown_fault(place: str, name: str, known: Iterable[str]) -> Fault:
 
 
 def model_faults(error: ValidationError, model: type[BaseModel], place: str, from_environment: frozenset[str] = frozenset()) -> list[Fault]:
-    """Every complaint of one section's model. `from_environment`: names whose value an environment variable gave."""
-    return [_fault(detail, model, place, from_environment) for detail in error.errors(include_url=False)]
+    """Every complaint of one section's model, one a place. `from_environment`: names whose value an environment variable gave."""
+    details: dict[tuple[Any, ...], Any] = {}
+    for detail in error.errors(include_url=False):
+        # A value of several allowed kinds is complained about once for each; the kinds are the end of the path, not part of the place.
+        kinds = detail["loc"][-1:] in {("str",), ("int",), ("bool",)} and len(detail["loc"]) > 1
+        path = detail["loc"][:-1] if kinds else detail["loc"]
+        text = "it is neither text, a whole number nor true or false" if kinds else detail["msg"]
+        details.setdefault(path, {**detail, "loc": path, "msg": text})
+    return [_fault(detail, model, place, from_environment) for detail in details.values()]
+
+
+def without_faulty(values: dict[str, Any], error: ValidationError) -> dict[str, Any]:
+    """A copy of `values` without the leaves that `error` complains about, so that what is right of them can be judged further."""
+    left = deepcopy(values)
+    for detail in error.errors(include_url=False):
+        _prune(left, detail["loc"])
+    return left
+
+
+def _prune(tree: Any, path: tuple[Any, ...]) -> None:
+    for step, after in pairwise((*path, None)):
+        there = step in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(step, int) and step < len(tree)
+        if not there:
+            return
+        if after is None or not isinstance(tree[step], dict | list):
+            del tree[step]
+            return
+        tree = tree[step]
 
 
 def _fault(detail: Any, model: type[BaseModel], place: str, from_environment: frozenset[str]) -> Fault:

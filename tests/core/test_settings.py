@@ -89,6 +89,20 @@ def test_all_faults_are_said_at_once_with_place_and_remedy(tmp_path: Path) -> No
     assert all(sentence.rstrip()[-1] in ".?!" for sentence in found.values())
 
 
+def test_a_fault_in_one_key_of_an_item_hides_none_in_its_others(tmp_path: Path) -> None:
+    """A wrong anchor does not keep an unknown meter and a policy that is not there yet from being said in the same message."""
+    path = tmp_path / "tidemark.toml"
+    path.write_text(
+        '[[meters]]\nslug = "a"\nevent_type = "x"\nwhere = { b = 1.5 }\n[[customers]]\nid = "acme"\n[[customers.items]]\nmeter = "nope"\n'
+        'stripe_subscription_item = "si_1"\nperiod_anchor = "2026-11-03"\nfractions = "ledger"\nlate = "next_period"\n'
+    )
+    with pytest.raises(ConfigurationFault) as caught:
+        load_settings(path, {})
+    item = "customers[0].items[0]"
+    wanted = ["meters[0].where.b", f"{item}.period_anchor", f"{item}.meter", f"{item}.fractions", f"{item}.late"]
+    assert [fault.place for fault in caught.value.faults] == wanted
+
+
 @pytest.mark.parametrize(
     ("text", "place", "variable"),
     [
