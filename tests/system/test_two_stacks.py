@@ -73,13 +73,13 @@ def listening(world: World) -> set[tuple[str, int]]:
 
 
 def test_down_and_up_go_on(world: World, other: World) -> None:
-    """After an orderly `down` nothing runs, and the next `up` has the same addresses and goes on counting where it was."""
+    """After an orderly `down` nothing runs, and the next `up`, with another worker, has the same addresses and goes on where it was."""
     before = other.state
     other.send(usage(other.rng, "last", CUSTOMERS, 100, time.time()))
     other.command.run("down")
     assert not pids_of(other.directory)
     assert other.command.run("status", expect=3).stderr
-    other.up(workers=1)
+    other.up(workers=2)
     assert (other.state.bootstrap, other.state.stripe_api_key) == (before.bootstrap, before.stripe_api_key)
     other.send(usage(other.rng, "next", CUSTOMERS, 100, time.time()))
     settle_and_compare(other)
