@@ -28,7 +28,8 @@ class Found(NamedTuple):
 def offline(settings: Settings) -> Found:
     """What the configuration alone shows."""
     megabytes = dedup_memory_bytes(settings, REFERENCE_RATE) / 1e6
-    note = f"remembering ids for timing.dedup takes at most {megabytes:,.0f} MB, spread over the meter workers, for every {REFERENCE_RATE:,.0f} events a second"
+    load = f"for every {REFERENCE_RATE:,.0f} events a second"
+    note = f"remembering ids for timing.dedup takes at most {megabytes:,.0f} MB, spread over the meter workers, {load}"
     return Found([], [], warnings(settings), [note])
 
 
