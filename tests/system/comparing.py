@@ -15,7 +15,7 @@ FATES = ("counted", "duplicate", "rejected", "too_late", "rerouted", "control")
 COORDINATE = "toInt64(kafka_partition) AS p, toInt64(kafka_offset) AS o"
 
 
-def settle_and_compare(world: World) -> Ledger:
+def assert_all_agree(world: World) -> Ledger:
     """Closes all windows, waits until everything is delivered and archived, and holds every surface against the oracle."""
     status = world.command.json("settle", "--close", "--timeout", "240")
     log = wire.read_log(world.bootstrap, wire.EVENTS)

@@ -13,7 +13,7 @@ import pytest
 
 from infra.embedded import stack
 from tests.system import wire
-from tests.system.comparing import settle_and_compare
+from tests.system.comparing import assert_all_agree
 from tests.system.conftest import ANCHORED, LOOKED_UP, NAMED, pids_of
 from tests.system.traffic import Message, bad_inputs, event, usage
 from tests.system.world import PARTITIONS, World
@@ -37,7 +37,7 @@ def test_every_bad_input(world: World) -> None:
         good = burst(world, "beside", 3 * len(bad))
         mixed = [each for at, wrong in enumerate(bad) for each in (*good[3 * at : 3 * at + 3], wrong)]
         world.send(mixed, librdkafka=librdkafka)
-    ledger = settle_and_compare(world)
+    ledger = assert_all_agree(world)
     assert set(ledger.refused().values()) >= {each.label for each in bad_inputs("x", NAMED, time.time(), PARTITIONS)} - {"usage"}
     assert sum(ledger.counters(partition)["rerouted"] for partition in range(PARTITIONS)) > 20
 
@@ -46,7 +46,7 @@ def test_aborted_transactions_are_not_usage(world: World) -> None:
     """A hundred events that a producer aborted are not counted, the hundred that it committed are, and no offset lacks a fate."""
     kept, dropped = ([Message(b"acme", event(NAMED, f"{name}-{n}", "api.request")) for n in range(100)] for name in ("kept", "dropped"))
     world.acked += wire.send_transactions(world.bootstrap, kept, dropped)
-    ledger = settle_and_compare(world)
+    ledger = assert_all_agree(world)
     assert {each.key for each in kept} == {b"acme"}
     assert {event_id for _, _, event_id in ledger.seen if event_id.startswith("kept-")} == {f"kept-{n}" for n in range(100)}
     assert not any(event_id.startswith("dropped-") for _, _, event_id in ledger.seen)
@@ -64,7 +64,7 @@ def test_every_process_is_killed(world: World) -> None:
         time.sleep(world.rng.uniform(0.0, 0.4))
         world.kill(*killed)
         sender.join()
-    settle_and_compare(world)
+    assert_all_agree(world)
     restarts = {each.name: each.restarts for each in world.state.processes}
     assert all(restarts[name] for name in names), restarts
 
@@ -79,7 +79,7 @@ def test_all_at_once(world: World) -> None:
         time.sleep(0.1)
     world.up()
     world.send(burst(world, "after"), librdkafka=True)
-    settle_and_compare(world)
+    assert_all_agree(world)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def test_a_frozen_worker_thaws(world: World, name: str) -> None:
         time.sleep(FROZEN_S)
         world.send(burst(world, "frozen"))
     world.send(burst(world, "thawed"))
-    settle_and_compare(world)
+    assert_all_agree(world)
 
 
 def test_servers_stand_still(world: World) -> None:
@@ -114,4 +114,4 @@ def test_servers_stand_still(world: World) -> None:
             sender.start()
             time.sleep(FROZEN_S / 2)
         sender.join()
-    settle_and_compare(world)
+    assert_all_agree(world)

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from tests.system.cli import ROOT
-from tests.system.comparing import settle_and_compare
+from tests.system.comparing import assert_all_agree
 from tests.system.world import World
 
 pytestmark = pytest.mark.system
@@ -79,7 +79,7 @@ def shown_sums(world: World, customers: set[str]) -> Sums:
     return {(row["customer"], row["meter"]): Fraction(row["q"]) for row in rows if row["customer"] in customers}
 
 
-def send_twice(world: World, files: dict[Path, tuple[str, ...]], expected: Sums) -> None:
+def assert_sent_twice_counts_once(world: World, files: dict[Path, tuple[str, ...]], expected: Sums) -> None:
     """Sends files and then again: after each the totals are those of the lines, and all of the second time are duplicates."""
     before = total_duplicates(world)
     lines = {path: lines_of(path) - ("csv" in arguments) for path, arguments in files.items()}
@@ -87,7 +87,7 @@ def send_twice(world: World, files: dict[Path, tuple[str, ...]], expected: Sums)
         for path, arguments in files.items():
             done = world.command.json("send", *arguments, "--shift-to-now", str(path))
             assert (done["sent"], done["bad"]) == (lines[path], [])
-        settle_and_compare(world)
+        assert_all_agree(world)
         assert shown_sums(world, {customer for customer, _ in expected}) == expected
         assert total_duplicates(world) - before == sum(lines.values()) * again
 
@@ -105,7 +105,7 @@ def total_duplicates(world: World) -> int:
 def test_files_count_as_their_lines(world: World, tmp_path: Path) -> None:
     """An access log's requests and bytes by client, and a table's columns, are those of the lines, however often they are sent."""
     log, trace = a_log(tmp_path / "access.log", "10.0.0"), a_trace(tmp_path / "trace.csv")
-    send_twice(world, {log: ("access-log",), trace: trace_arguments("tracer")}, log_sums(log) | trace_sums(trace, "tracer"))
+    assert_sent_twice_counts_once(world, {log: ("access-log",), trace: trace_arguments("tracer")}, log_sums(log) | trace_sums(trace, "tracer"))
 
 
 def test_real_files_count_as_their_lines(world: World) -> None:
@@ -117,19 +117,19 @@ def test_real_files_count_as_their_lines(world: World) -> None:
     expected = log_sums(log)
     for path in traces:
         expected |= trace_sums(path, path.stem)
-    send_twice(world, files, expected)
+    assert_sent_twice_counts_once(world, files, expected)
 
 
 def test_what_was_unbound_is_billed_once_it_is_bound(world: World, tmp_path: Path) -> None:
     """Usage of a customer whom nobody bills is parked, visible and unbound, and stands at the provider once a binding arrives."""
     path = a_log(tmp_path / "access.log", "client")
     world.command.run("send", "access-log", "--shift-to-now", str(path))
-    settle_and_compare(world)
+    assert_all_agree(world)
     customer = "client.7"
     assert {row["state"] for row in world.command.json("windows", "--customer", customer)} == {"unbound"}
     world.bind(customer, ("requests", "egress"), int(datetime.now(UTC).timestamp()) - 6 * 86_400, kind="looked_up")
     world.apply()
-    ledger = settle_and_compare(world)
+    ledger = assert_all_agree(world)
     assert {row["state"] for row in world.command.json("windows", "--customer", customer)} == {"delivered"}
     billed = {meter: world.provider.usage(world.bound[customer, meter].item) for meter in ("requests", "egress")}
     assert billed == {meter: ledger.sums[customer, meter] for meter in billed}

@@ -11,7 +11,7 @@ import pytest
 
 from infra.embedded.layout import Layout
 from tests.system.cli import Command
-from tests.system.comparing import settle_and_compare
+from tests.system.comparing import assert_all_agree
 from tests.system.conftest import NAMED
 from tests.system.traffic import event, rfc3339, usage
 from tests.system.world import World
@@ -35,13 +35,13 @@ def test_windows_close_by_themselves(world: World) -> None:
         while world.provider.cells(item).get(start_s) != count:
             assert time.monotonic() < deadline_s, f"{count} pings are not at the provider: {world.provider.cells(item)}"
             time.sleep(0.5)
-    settle_and_compare(world)
+    assert_all_agree(world)
 
 
 def test_metrics_say_what_status_says(world: World) -> None:
     """Every worker answers /live, /ready and /metrics; every name is exported, and the counters are those of the status."""
     world.send(usage(world.rng, "metrics", (NAMED,), 50, time.time()))
-    settle_and_compare(world)
+    assert_all_agree(world)
     status = world.command.json("status")
     lines: list[str] = []
     for process in status["processes"]:
@@ -82,7 +82,7 @@ def test_settle_says_what_is_open(world: World) -> None:
     done = world.command.run("settle", "--close", "--timeout", "0", "--json", expect=1)
     assert json.loads(done.stdout)["settled"] is False
     assert "still open: " in done.stderr
-    settle_and_compare(world)
+    assert_all_agree(world)
 
 
 def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:

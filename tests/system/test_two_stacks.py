@@ -10,7 +10,7 @@ import pytest
 
 from infra.embedded import stack
 from tests.oracle.ledger import Bound
-from tests.system.comparing import settle_and_compare
+from tests.system.comparing import assert_all_agree
 from tests.system.conftest import NAMED, pids_of, take_down
 from tests.system.traffic import usage
 from tests.system.world import METERS, Binding, World
@@ -47,7 +47,7 @@ def test_setup_and_sync_make_who_is_billed(other: World) -> None:
     assert {(row["customer"], row["meter"]) for row in rows} == {(customer, meter.slug) for customer in CUSTOMERS for meter in METERS}
     for row in rows:
         other.bound[row["customer"], row["meter"]] = Bound(row["item"], since_s)
-    settle_and_compare(other)
+    assert_all_agree(other)
 
 
 def test_two_stacks_do_not_meet(world: World, other: World) -> None:
@@ -59,7 +59,7 @@ def test_two_stacks_do_not_meet(world: World, other: World) -> None:
     for each in (world, other):
         each.send(usage(each.rng, "both", (NAMED, "solo"), 100, time.time()), librdkafka=True)
     for each in (world, other):
-        settle_and_compare(each)
+        assert_all_agree(each)
 
 
 def listening(world: World) -> set[tuple[str, int]]:
@@ -82,5 +82,5 @@ def test_down_and_up_go_on(world: World, other: World) -> None:
     other.up(workers=2)
     assert (other.state.bootstrap, other.state.stripe_api_key) == (before.bootstrap, before.stripe_api_key)
     other.send(usage(other.rng, "next", CUSTOMERS, 100, time.time()))
-    settle_and_compare(other)
+    assert_all_agree(other)
     assert stack.running(world.directory)
