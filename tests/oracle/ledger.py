@@ -49,8 +49,9 @@ class Rules:
 
     def span(self, customer: str, meter: Meter, instant_s: int) -> Span:
         """The window that holds an instant."""
-        start_s = instant_s - instant_s % meter.window_s
-        end_s = start_s + meter.window_s
+        window_s = meter.window_at(instant_s)
+        start_s = instant_s - instant_s % window_s
+        end_s = start_s + window_s
         for cut_s in self.cuts.get(customer, ()):
             if start_s < cut_s <= instant_s:
                 start_s = cut_s

@@ -40,7 +40,10 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True)
 class Meter:
-    """One meter: `value` None counts events; `where` are members of `data` that must be equal; `window_s` its grid."""
+    """One meter: `value` None counts events; `where` are members of `data` that must be equal; `window_s` its grid.
+
+    `later` are grids that hold from an instant on: (from second, window in seconds), in order.
+    """
 
     slug: str
     event_type: str
@@ -48,6 +51,11 @@ class Meter:
     where: tuple[tuple[str, object], ...] = ()
     window_s: int = 3600
     allow_negative: bool = False
+    later: tuple[tuple[int, int], ...] = ()
+
+    def window_at(self, instant_s: int) -> int:
+        """The grid at an instant, in seconds."""
+        return [self.window_s, *(window_s for from_s, window_s in self.later if from_s <= instant_s)][-1]
 
     def takes(self, event: dict[str, Any]) -> bool:
         """Whether the meter wants this event."""

@@ -138,6 +138,13 @@ def test_windows_are_cut_at_period_edges() -> None:
     assert rules.span("d", TOKENS, NOW_S + 99)[2:] == (NOW_S, NOW_S + 3600)
 
 
+def test_a_grid_changes_at_an_instant() -> None:
+    """Before the change an instant lies in the old grid, from it on in the new one."""
+    changed = Meter("calls", "api", window_s=10, later=((NOW_S + 60, 30),))
+    assert RULES.span("c", changed, NOW_S + 59)[2:] == (NOW_S + 50, NOW_S + 60)
+    assert RULES.span("c", changed, NOW_S + 60)[2:] == (NOW_S + 60, NOW_S + 90)
+
+
 def test_cells() -> None:
     """Whole totals have a cell in their window's first billed second; fractions, negatives and usage before the period have none."""
     spans = [Span("c", "calls", start_s, start_s + 60) for start_s in (0, 60, 120, 180, 240)]

@@ -12,8 +12,8 @@ from infra.embedded import stack
 from tests.oracle.ledger import Bound
 from tests.system.comparing import assert_all_agree
 from tests.system.conftest import NAMED, pids_of, take_down
-from tests.system.traffic import usage
-from tests.system.world import METERS, Binding, World
+from tests.system.traffic import Message, event, rfc3339, usage
+from tests.system.world import FUTURE_S, METERS, Binding, World
 
 pytestmark = pytest.mark.system
 CUSTOMERS = ("solo", "duo")
@@ -48,6 +48,20 @@ def test_setup_and_sync_make_who_is_billed(other: World) -> None:
     for row in rows:
         other.bound[row["customer"], row["meter"]] = Bound(row["item"], since_s)
     assert_all_agree(other)
+
+
+def test_a_meter_changes_its_grid_while_it_counts(other: World) -> None:
+    """A changed window holds from a boundary that no counted event has reached, and every event is in the grid of its own time."""
+    before = [Message(b"solo", event("solo", f"old-{n}", "ping", None, rfc3339(time.time() - n))) for n in range(40)]
+    other.send(before)
+    from_s = other.change_window("pings", 20, "solo")
+    assert from_s > time.time()
+    while from_s + 40 > time.time() + FUTURE_S:
+        time.sleep(0.5)
+    other.send(Message(b"solo", event("solo", f"new-{n}", "ping", None, rfc3339(from_s + n))) for n in range(-15, 40))
+    ledger = (other)
+    lengths = {span.start_s >= from_s: span.end_s - span.start_s for span in ledger.totals if span.meter == "pings"}
+    assert lengths == {False: 10, True: 20}
 
 
 def test_two_stacks_do_not_meet(world: World, other: World) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ import clickhouse_connect
 
 from infra.embedded import stack
 from infra.embedded.state import StackState
+from tests.oracle.hashes import java_partition
 from tests.oracle.ledger import Bound, Ledger, Rules
 from tests.oracle.reading import Meter
 from tests.system import wire
@@ -36,7 +38,8 @@ METERS = (
 PARTITIONS = 4
 HORIZON_S = 10 * 86_400
 FUTURE_S = 300
-MONTH_S = 28 * 86_400
+FAR_S = 2**40
+"""After every change."""
 HEAD = f"""
 [kafka]
 partitions = {PARTITIONS}
@@ -54,7 +57,7 @@ def meter_text(meter: Meter, price: str | None = None) -> str:
     lines = ["[[meters]]", f'slug = "{meter.slug}"', f'event_type = "{meter.event_type}"', f'value = "{meter.value or "count"}"']
     if meter.where:
         lines.append("where = { " + ", ".join(f"{name} = {json.dumps(value)}" for name, value in meter.where) + " }")
-    lines += [f'window = "{meter.window_s}s"', 'grace = "1s"', f"allow_negative = {str(meter.allow_negative).lower()}"]
+    lines += [f'window = "{meter.window_at(FAR_S)}s"', 'grace = "1s"', f"allow_negative = {str(meter.allow_negative).lower()}"]
     lines += [] if price is None else [f'stripe_price = "{price}"']
     return "\n".join(lines) + "\n"
 
@@ -81,6 +84,7 @@ class World:
 
     directory: Path
     seed: int = 1
+    meters: tuple[Meter, ...] = METERS
     bindings: dict[str, Binding] = field(default_factory=dict)
     bound: dict[tuple[str, str], Bound] = field(default_factory=dict)
     cuts: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -94,7 +98,7 @@ class World:
 
     def write_config(self) -> None:
         """The file as it has to be now."""
-        parts = [HEAD, *map(meter_text, METERS), *(binding.text(customer) for customer, binding in self.bindings.items())]
+        parts = [HEAD, *map(meter_text, self.meters), *(binding.text(customer) for customer, binding in self.bindings.items())]
         self.config.write_text("\n".join(parts), encoding="utf-8")
 
     @property
@@ -137,10 +141,26 @@ class World:
         for meter, item in made.items.items():
             self.bound[customer, meter] = Bound(item, since_s, edges=self.cuts[customer])
 
-    def apply(self) -> None:
-        """Writes the file and puts it in force."""
+    def apply(self) -> list[dict[str, Any]]:
+        """Writes the file and puts it in force; what each partition said."""
         self.write_config()
-        self.command.run("apply", "--config", str(self.config))
+        answers: list[dict[str, Any]] = self.command.json("apply", "--config", str(self.config))
+        return answers
+
+    def change_window(self, slug: str, window_s: int, customer: str) -> int:
+        """Gives a meter another grid while it counts; the second from which it holds at a customer's home.
+
+        Other homes may say another second, so only this customer may use the meter.
+        """
+        at = [meter.slug for meter in self.meters].index(slug)
+        wished = replace(self.meters[at], later=((0, window_s),))
+        self.meters = (*self.meters[:at], wished, *self.meters[at + 1 :])
+        home = java_partition(customer.encode(), PARTITIONS)
+        said = {answer["partition"]: holds["from"] for answer in self.apply() for holds in answer["holds"] if holds["meter"] == slug}
+        from_s = round(datetime.fromisoformat(said[home]).timestamp())
+        changed = replace(self.meters[at], later=((from_s, window_s),))
+        self.meters = (*self.meters[:at], changed, *self.meters[at + 1 :])
+        return from_s
 
     def send(self, messages: Iterable[Message], *, librdkafka: bool = False) -> None:
         """Produces, and keeps what was acknowledged."""
@@ -155,7 +175,7 @@ class World:
 
     def rules(self) -> Rules:
         """What the oracle keeps its account by."""
-        return Rules(PARTITIONS, METERS, HORIZON_S, FUTURE_S, self.cuts)
+        return Rules(PARTITIONS, self.meters, HORIZON_S, FUTURE_S, self.cuts)
 
     def ledger(self, log: wire.Log | None = None) -> Ledger:
         """The oracle's account of the whole log."""
