@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+LEAVE_S = 10.0
+"""How long a worker may take to leave after SIGTERM. What must be flushed and committed usually takes a tenth of a second; Faust's own
+shutdown was seen to wait for a consumer thread that was just starting. Whatever is not done by then is replayed, as after a kill."""
+
 SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
 """Law 5: with these an acknowledged record survives the loss of any one broker."""
 
@@ -58,6 +62,7 @@ async def work(kind: Kind, settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    leaving = asyncio.ensure_future(leave_at_last(stop))
     face = WorkerFace(kind, worker_name(kind, settings))
     async with AsyncExitStack() as ending:
         http = WorkerHttp(face, settings.worker.http)
@@ -67,7 +72,17 @@ async def work(kind: Kind, settings: Settings) -> int:
         if not await unless_stopped(opened(wired.resources, settings, face, ending), stop):
             return 0
         face.attach(wired.work)
-        return await serve(wired.app, stop)
+        code = await serve(wired.app, stop)
+    leaving.cancel()
+    return code
+
+
+async def leave_at_last(stop: asyncio.Event) -> None:
+    """End the process when it has not left within `LEAVE_S` of being told."""
+    await stop.wait()
+    await asyncio.sleep(LEAVE_S)
+    log.warning("this worker did not leave within %s s and ends now; what it had not committed is replayed", LEAVE_S)
+    end_process(0)
 
 
 async def opened(resources: Iterable[Resource], settings: Settings, face: WorkerFace, ending: AsyncExitStack) -> None:

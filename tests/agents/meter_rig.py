@@ -115,6 +115,7 @@ class Rig:
     broker: KafkaCluster
     folder: Path
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    settled: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def environment(self, name: str) -> dict[str, str]:
         """What the supervisor would give this worker."""
@@ -184,10 +185,10 @@ class Rig:
         close = close_event(f"{time.time_ns()}")
         self.send([(close.key, close.value, partition) for partition in range(PARTITIONS)])
         self.until(self._is_settled, "settled", seconds)
-        return self.lines()
+        return self.settled
 
     def _is_settled(self) -> bool:
-        lines = self.lines()
+        lines = self.settled = self.lines()
         windows = [self.status(name).get("windows", {}) for name in self.workers]
         behind = [line for line in lines.values() if line["durable_offset"] < line["end_offset"]]
         return len(lines) == PARTITIONS and not behind and not any(found.get("open", 0) + found.get("due", 0) for found in windows)
