@@ -52,14 +52,14 @@ def test_setup_and_sync_make_who_is_billed(other: World) -> None:
 
 def test_a_meter_changes_its_grid_while_it_counts(other: World) -> None:
     """A changed window holds from a boundary that no counted event has reached, and every event is in the grid of its own time."""
-    before = [Message(b"solo", event("solo", f"old-{n}", "ping", None, rfc3339(time.time() - n))) for n in range(40)]
+    before = [Message(b"lone", event("lone", f"old-{n}", "ping", None, rfc3339(time.time() - n))) for n in range(40)]
     other.send(before)
-    from_s = other.change_window("pings", 20, "solo")
+    from_s = other.change_window("pings", 20, "lone")
     assert from_s > time.time()
     while from_s + 40 > time.time() + FUTURE_S:
         time.sleep(0.5)
-    other.send(Message(b"solo", event("solo", f"new-{n}", "ping", None, rfc3339(from_s + n))) for n in range(-15, 40))
-    ledger = (other)
+    other.send(Message(b"lone", event("lone", f"new-{n}", "ping", None, rfc3339(from_s + n))) for n in range(-15, 40))
+    ledger = assert_all_agree(other)
     lengths = {span.start_s >= from_s: span.end_s - span.start_s for span in ledger.totals if span.meter == "pings"}
     assert lengths == {False: 10, True: 20}
 
