@@ -5,7 +5,8 @@ Cells with the nearest finality (their period's end) go first, then the earlier 
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Final
 
 from sinks.cell_state import CellState, LaneKey, Priority
@@ -20,13 +21,14 @@ _Entry = tuple[Priority, CellState]
 
 
 class _Lane:
-    __slots__ = ("calling", "intents", "opened", "ready")
+    __slots__ = ("called", "calling", "intents", "opened", "ready")
 
     def __init__(self) -> None:
         self.ready: list[_Entry] = []
         self.intents: list[_Entry] = []
         self.opened = 0
         self.calling = False
+        self.called = 0
 
 
 class Lanes:
@@ -38,6 +40,7 @@ class Lanes:
         self._callable: list[tuple[Priority, LaneKey]] = []
         self.opened = 0
         """Open intents in all lanes."""
+        self._turns = count(1)
 
     def push_ready(self, cell: CellState) -> None:
         """The cell wants an intent written."""
@@ -46,12 +49,12 @@ class Lanes:
             heappush(self._lane(cell).ready, (cell.priority, cell))
             heappush(self._ready, (cell.priority, cell.place.lane))
 
-    def pop_ready(self) -> CellState | None:
+    def pop_ready(self, most_in_lane: int = OPEN_IN_LANE) -> CellState | None:
         """The next cell that may open an intent; None where the limits are reached or nobody wants one."""
         while self._ready and self.opened < OPEN_IN_ALL:
             _, key = heappop(self._ready)
             lane = self._lanes[key]
-            if not lane.ready or lane.opened >= OPEN_IN_LANE:
+            if not lane.ready or lane.opened >= most_in_lane:
                 continue
             cell = heappop(lane.ready)[1]
             cell.waits_for_intent = False
@@ -84,18 +87,34 @@ class Lanes:
             heappush(self._lane(cell).intents, (cell.priority, cell))
             heappush(self._callable, (cell.priority, cell.place.lane))
 
-    def pop_call(self) -> CellState | None:
-        """The next cell to call; its lane is taken until `call_done`."""
+    def pop_call(self, *, in_turn: bool = False) -> CellState | None:
+        """The next cell to call; its lane is taken until `call_done`. `in_turn`: of the lane whose last call is longest ago, whatever goes first."""
+        key = self._longest_ago() if in_turn else self._first()
+        if key is None:
+            return None
+        lane = self._lanes[key]
+        cell = heappop(lane.intents)[1]
+        cell.waits_for_call = False
+        lane.calling = True
+        lane.called = next(self._turns)
+        return cell
+
+    def _first(self) -> LaneKey | None:
         while self._callable:
             _, key = heappop(self._callable)
-            lane = self._lanes[key]
-            if lane.calling or not lane.intents:
-                continue
-            cell = heappop(lane.intents)[1]
-            cell.waits_for_call = False
-            lane.calling = True
-            return cell
+            if self._may_call(key):
+                return key
         return None
+
+    def _longest_ago(self) -> LaneKey | None:
+        keys = {key for _, key in self._callable if self._may_call(key)}
+        self._callable = [(self._lanes[key].intents[0][0], key) for key in keys]
+        heapify(self._callable)
+        return min(keys, key=lambda key: self._lanes[key].called, default=None)
+
+    def _may_call(self, key: LaneKey) -> bool:
+        lane = self._lanes[key]
+        return bool(lane.intents) and not lane.calling
 
     def call_done(self, key: LaneKey) -> None:
         """The lane's call is over: its next one may start."""

@@ -146,6 +146,8 @@ PERIOD_OVER: Final = ("last invoice period", "current period start")
 """From "timestamps must be after the subscription's last invoice period (or current period start time)" (authgear/authgear-server#2430)."""
 ACCOUNT_WIDE: Final = {401: "unauthorized", 403: "forbidden"}
 """They speak of our key, not of a cell: nothing is parked for them, delivery waits and says so."""
+ELSEWHERE: Final = (301, 302, 303, 307, 308, 404, 405, 407, 410)
+"""Without Stripe's error object these come from a proxy or a wrong base address, and would refuse every cell one by one."""
 
 
 def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
@@ -171,6 +173,8 @@ def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
         return RetryAfter(**seen, reason="saved_failure" if replayed else "server_error", spent=replayed, down=True, may_stand=True)
     if answer.status in ACCOUNT_WIDE:
         return RetryAfter(**seen, reason=ACCOUNT_WIDE[answer.status], down=True)
+    if answer.status in ELSEWHERE and not error.type and not error.code:
+        return RetryAfter(**seen, reason="not_stripe", down=True)
     return _refused(error, replayed, seen)
 
 

@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
+from sinks.calls import HAND_OUT_WITHIN_MS, Call, ReadBack, is_old, not_after_ms, readable_at_ms
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
 from sinks.coverage import Coverage
@@ -32,35 +33,12 @@ from topics.windows import Window, window_key
 
 WRITE_LIMIT: Final = 100
 """Receipts in a transaction: one costs 22 ms whether it holds 1 or 100; more would make the first of them wait for the last."""
-CALL_WITHIN_MS: Final = 60_000
-"""A call starts only this long after its intent's commit: by then a worker that was suspended has lost the partition at the latest, and must
-commit again, which its successor's transaction has forbidden (H22)."""
-HAND_OUT_WITHIN_MS: Final = 45_000
-"""Leaves a call time to wait for its turn; an older intent is asserted (written again as it is) first."""
-UNKNOWN_AFTER_MS: Final = 23 * 3_600_000
-"""Stripe forgets keys once they are 24 hours old; an hour is kept for clocks that differ."""
 
 
 class Write(NamedTuple):
     """One transaction: (key, receipt) in order."""
 
     records: tuple[tuple[bytes, Receipt], ...]
-
-
-class Call(NamedTuple):
-    """Post the intent's exact request; the bytes must be on the socket by `not_after_ms`, or not at all."""
-
-    key: bytes
-    intent: CellReceipt
-    not_after_ms: int
-
-
-class ReadBack(NamedTuple):
-    """Read the item's totals per period back, as far as the period that holds `timestamp_s`."""
-
-    key: bytes
-    item: str
-    timestamp_s: int
 
 
 class Deliveries:
@@ -82,6 +60,7 @@ class Deliveries:
         self._records: deque[CellState | Parked] = deque()
         self._timers: list[tuple[int, int, CellState]] = []
         self._ordinal = count()
+        self._probes_to = 0
 
     # ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,14 +78,23 @@ class Deliveries:
             elif receipt.state == "parked":
                 self._park(Parked.of(receipt))
 
-    def define(self, definition: Definition, now_ms: int) -> None:
-        """A binding gives parked windows their cells; a release lets one held cell or window be tried again. Others say nothing here."""
-        if isinstance(definition, ItemVersion):
-            self._definitions.apply(definition)
-            for parked in list(self._parked_of.get((definition.customer, definition.meter), {}).values()):
+    def define(self, definitions: Iterable[Definition], now_ms: int) -> None:
+        """Bindings give parked windows their cells; a release lets one held cell or window be tried again. Others say nothing here.
+
+        All that is known is put in force before any window is placed: by half of it a window could go to an item that a later version ends.
+        """
+        releases, bound = [], dict[tuple[str, str], None]()
+        for definition in definitions:
+            if isinstance(definition, ItemVersion):
+                self._definitions.apply(definition)
+                bound[definition.customer, definition.meter] = None
+            elif isinstance(definition, Release):
+                releases.append(definition)
+        for key in bound:
+            for parked in list(self._parked_of.get(key, {}).values()):
                 self._place_again(parked, now_ms)
-        elif isinstance(definition, Release):
-            self._release(definition, now_ms)
+        for release in releases:
+            self._release(release, now_ms)
 
     def total(self, total: WindowTotal, offset: int, closed_at_ms: int | None, now_ms: int) -> None:
         """One record of `usage.windows`. A revision that the receipts already hold, or a higher one, changes nothing."""
@@ -165,7 +153,9 @@ class Deliveries:
         verdicts = verdicts_of(cell, self._in_lane[cell.place.lane], found)
         for doubted in self._in_lane[cell.place.lane]:
             verdict, intent = verdicts.get(doubted.place.name), doubted.open_intent
-            if verdict is not None and intent is not None and _is_old(intent, now_ms):
+            if verdict is None or intent is None or doubted.pending is not None:
+                continue
+            if now_ms >= readable_at_ms(intent):
                 self._settle(doubted, intent, verdict, now_ms)
                 self._schedule(doubted, now_ms)
 
@@ -191,7 +181,7 @@ class Deliveries:
         self._fire(now_ms)
         found: list[Call | ReadBack] = []
         while len(found) < limit and self.breaker.may_call(now_ms):
-            cell = self._lanes.pop_call()
+            cell = self._lanes.pop_call(in_turn=self.breaker.is_open)
             if cell is None:
                 break
             call = self._call_of(cell, now_ms)
@@ -316,10 +306,13 @@ class Deliveries:
                 self._schedule(cell, now_ms)
 
     def _next_ready(self, now_ms: int) -> CellState | None:
-        """The next cell for a new intent; while the provider counts as down only one, where no open intent can be the probe."""
-        if self.breaker.is_open and (self._lanes.opened or not self.breaker.may_call(now_ms)):
+        """The next cell for a new intent. While the provider counts as down, one for each probe that failed, of an item that has none open."""
+        if not self.breaker.is_open:
+            return self._lanes.pop_ready()
+        if self._probes_to == self.breaker.failures or not self.breaker.may_call(now_ms):
             return None
-        return self._lanes.pop_ready()
+        self._probes_to = self.breaker.failures
+        return self._lanes.pop_ready(most_in_lane=1)
 
     def _compose_window(self, parked: Parked, now_ms: int) -> list[tuple[bytes, Receipt]]:
         key = parked_key(parked.key)
@@ -336,8 +329,9 @@ class Deliveries:
             self._lanes.open(cell)
         receipt = cell.compose(now_ms)
         cell.writing = True
-        bound = [(parked_key(key), record) for key, record in cell.binds.items()]
-        cell.binds = {}
+        # Only with a record that holds them: an answer to an older intent would end the parking of windows that no receipt knows yet.
+        held = [part.window for part in receipt.windows if part.window in cell.binds]
+        bound = [(parked_key(key), cell.binds.pop(key)) for key in held]
         return [(cell.key, receipt), *bound]
 
     def _cell_written(self, cell: CellState, receipt: CellReceipt, at_ms: int) -> None:
@@ -359,13 +353,21 @@ class Deliveries:
         intent = cell.open_intent
         if intent is None or cell.pending is not None or cell.in_flight or cell.committed_at_ms is None:
             return None
-        if _is_old(intent, now_ms):
-            return ReadBack(cell.key, cell.place.item, cell.place.timestamp_s)
+        if is_old(intent, now_ms):
+            return self._read_back_of(cell, intent, now_ms)
         if now_ms - cell.committed_at_ms > HAND_OUT_WITHIN_MS:
             cell.committed_at_ms = None
             self._schedule(cell, now_ms)
             return None
-        return Call(cell.key, intent, cell.committed_at_ms + CALL_WITHIN_MS)
+        return Call(cell.key, intent, not_after_ms(intent, cell.committed_at_ms))
+
+    def _read_back_of(self, cell: CellState, intent: CellReceipt, now_ms: int) -> ReadBack | None:
+        """Once nothing of it can be under way any more."""
+        at_ms = readable_at_ms(intent)
+        if now_ms >= at_ms:
+            return ReadBack(cell.key, cell.place.item, cell.place.timestamp_s)
+        heappush(self._timers, (at_ms, next(self._ordinal), cell))
+        return None
 
     def _returned(self, cell: CellState, outcome: Outcome, now_ms: int) -> None:
         cell.in_flight = False
@@ -394,7 +396,3 @@ def _durable(cell: CellState, window: str) -> tuple[int, int]:
     """The revision of the window that the receipts hold; below every real one where they hold none."""
     parts = () if cell.receipt is None else cell.receipt.windows
     return next((part.revision for part in parts if part.window == window), (-1, -1))
-
-
-def _is_old(intent: CellReceipt, now_ms: int) -> bool:
-    return now_ms - intent.intent_at_ms >= UNKNOWN_AFTER_MS

@@ -21,9 +21,10 @@ def delay_ms(tries: int, seed: str) -> int:
 
 
 class Breaker:
-    """Says when a provider counts as down. Then no new intent is written and one probe at a time is let through.
+    """Says when a provider counts as down. Then one probe at a time is let through, of each item in turn, and an intent is written for each at most.
 
-    So an outage of any length leaves few intents open, and few cells unknown after it (C6, C7).
+    So an outage of any length leaves few intents open, and few cells unknown after it (C6, C7); and one item that never answers, which is all
+    that it takes to count as down on a quiet night, does not hold up the others.
     """
 
     def __init__(self, seed: str) -> None:
@@ -31,6 +32,11 @@ class Breaker:
         self._failures = 0
         self._probe_at_ms = 0
         self._probing = False
+
+    @property
+    def failures(self) -> int:
+        """Failures in a row, as far as they count."""
+        return self._failures
 
     @property
     def is_open(self) -> bool:

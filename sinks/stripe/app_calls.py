@@ -8,16 +8,27 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
 
+from sinks.calls import Call, ReadBack
 from sinks.limiter import TokenBucket
 from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, RetryAfter, Wanted, outcome_of
 from sinks.readback import Summary
-from sinks.receipts import Call, ReadBack
 from sinks.stripe.app_ports import Metrics, Provider
 
 IN_FLIGHT: Final = 16
 """Calls at once: at 20 ms an answer that is 800 a second, more than any account may make, and few enough for Stripe's concurrency limits."""
 LONGEST_WAIT_S: Final = 1.0
 """How long a partition waits for a token before it looks at its own state again."""
+
+
+async def happens(event: asyncio.Event, timeout_s: float) -> None:
+    """Return when the event is set, or after a while.
+
+    Not by `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the event, and the loop that was told to end
+    goes on for ever.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 class Caller:
@@ -46,8 +57,7 @@ class Caller:
             await asyncio.sleep(wait_s)
         elif not self._free:
             self._freed.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._freed.wait(), LONGEST_WAIT_S)
+            await happens(self._freed, LONGEST_WAIT_S)
 
     def take(self) -> None:
         """A picked call will be made: it has its slot and its token from here on."""

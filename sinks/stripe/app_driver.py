@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
-from sinks.receipts import Call, Deliveries, ReadBack
-from sinks.stripe.app_calls import Caller
+from sinks.calls import Call, ReadBack
+from sinks.receipts import Deliveries
+from sinks.stripe.app_calls import Caller, happens
 from sinks.stripe.app_ports import Log, LostOwnership
 from topics.batch import Batch, Flow, TopicPartition
+from topics.catalog import DEFINITIONS
 from topics.definitions import Definition
 from topics.errors import Halt, MalformedRecord, Unreachable
 from topics.receipt import Receipt
@@ -58,8 +59,9 @@ class PartitionDriver:
         self._log: Log | None = None
         self._machine = Deliveries(tp[1], account, 0)
         self._calls: set[asyncio.Task[None]] = set()
-        self._to_write, self._to_call, self._covered = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._stopping = False
+        self._to_write, self._to_call, self._covered, self._defined = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._defined_to = 0
+        self._stopping = self._working = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -88,29 +90,28 @@ class PartitionDriver:
         self._wake()
         if self._calls:
             await asyncio.wait(self._calls, timeout=FINISH_S)
-        with suppress(TimeoutError, Unreachable, LostOwnership):
-            async with asyncio.timeout(FINISH_S):
-                await self._last_writes()
         if self._task is not None:
+            # The writing loop ends by itself once nothing is left to write; then the offset is as high as it gets.
+            await asyncio.wait({self._task}, timeout=0 if self.halted else FINISH_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._close_log()
-
-    async def _last_writes(self) -> None:
-        """The writing loop ends by itself once nothing is left to write; then the offset is as high as it gets."""
-        if self._task is not None and self.halted is None:
-            await asyncio.shield(self._task)
 
     async def _run(self) -> None:
         """Work until stopped; an error of Kafka's makes everything anew from the receipts, anything unreadable halts."""
         while not self._stopping:
             try:
+                # A loop that missed its cancellation ends at its next turn: nothing may work on a machine that is about to be replaced.
+                self._working = True
                 async with asyncio.TaskGroup() as loops:
                     tail = loops.create_task(self._tailing())
                     calling = loops.create_task(self._calling())
-                    await self._writing()
-                    tail.cancel()
-                    calling.cancel()
+                    try:
+                        await self._writing()
+                    finally:
+                        self._working = False
+                        tail.cancel()
+                        calling.cancel()
             except* (Halt, MalformedRecord) as errors:
                 self._halt(str(errors.exceptions[0]))
             except* LostOwnership as errors:
@@ -128,6 +129,8 @@ class PartitionDriver:
         """What nobody foresaw stops this partition's billing and is said, with its stack; going on would be guessing."""
         error = None if task.cancelled() else task.exception()
         if error is not None:
+            self._stopping = True
+            self._wake()
             log.error("the report of partition %s fails", self.tp[1], exc_info=error)
             self._halt(f"the report of partition {self.tp[1]} failed ({type(error).__name__}); restart this worker, and report the defect")
 
@@ -179,9 +182,14 @@ class PartitionDriver:
         machine = Deliveries(self.tp[1], self._account, next_offset)
         now_ms = self._now_ms()
         machine.recover(receipts, now_ms)
-        for definition in definitions:
-            machine.define(definition, now_ms)
+        machine.define(definitions, now_ms)
+        self._know_definitions()
         return machine
+
+    def _know_definitions(self) -> None:
+        """The machine was told what the log had read."""
+        self._defined_to = self._defined_to if self._log is None else self._log.defined_to
+        self._defined.set()
 
     async def _close_log(self) -> None:
         closing, self._log = self._log, None
@@ -194,8 +202,8 @@ class PartitionDriver:
         """Apply a batch of `usage.windows`; waits where too much is already waiting."""
         while len(self._machine.coverage) > ROOM and batch.epoch == self.epoch and self.is_current:
             self._covered.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._covered.wait(), IDLE_S)
+            await happens(self._covered, IDLE_S)
+        await self._definitions_before(batch)
         if batch.epoch != self.epoch or not self.is_current or self.halted is not None:
             return
         expected = self._machine.coverage.next_offset
@@ -207,6 +215,32 @@ class PartitionDriver:
         except MalformedRecord as error:
             self._halt(str(error))
 
+    async def _definitions_before(self, batch: Batch) -> None:
+        """Return when all definitions that existed when the batch arrived are in force.
+
+        The meter publishes an item's version before any total of a window that it bills. Read later than such a total, the version would
+        find the window at the item before it, for ever.
+        """
+        end: int | None = None
+        while batch.epoch == self.epoch and self.is_current and self.halted is None:
+            if end is None:
+                end = await self._definitions_end()
+            elif self._defined_to >= end:
+                return
+            else:
+                self._defined.clear()
+                await happens(self._defined, IDLE_S)
+
+    async def _definitions_end(self) -> int | None:
+        """Where `usage.definitions` ends now; None where Kafka did not say, after a pause."""
+        try:
+            return await self._flow.last_stable_offset((DEFINITIONS, self.tp[1]))
+        except Unreachable as error:
+            log.warning("%s. Totals of partition %s wait for it", error, self.tp[1])
+            self.attempts += 1
+            await asyncio.sleep(FIRST_PAUSE_S)
+            return None
+
     def _apply(self, batch: Batch) -> None:
         now_ms = self._now_ms()
         for offset, value, headers in zip(batch.offsets, batch.values, batch.headers, strict=True):
@@ -217,12 +251,12 @@ class PartitionDriver:
         self._wake()
 
     async def _tailing(self) -> None:
-        while True:
-            if self._log is None:
-                return
-            for definition in await self._log.new_definitions():
-                self._machine.define(definition, self._now_ms())
+        while self._working and self._log is not None:
+            definitions = await self._log.new_definitions()
+            if definitions:
+                self._machine.define(definitions, self._now_ms())
                 self._to_write.set()
+            self._know_definitions()
 
     # ── what goes out ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -243,7 +277,7 @@ class PartitionDriver:
             self._to_call.set()
 
     async def _calling(self) -> None:
-        while not self._stopping:
+        while self._working and not self._stopping:
             self._to_call.clear()
             free = self._caller.free
             calls = self._machine.next_calls(self._now_ms(), free) if free and self.is_current else []
@@ -277,8 +311,7 @@ class PartitionDriver:
         now_ms = self._now_ms()
         wake_at_ms = self._machine.wake_at_ms(now_ms)
         wait_s = IDLE_S if wake_at_ms is None else min(IDLE_S, max(0.005, (wake_at_ms - now_ms) / 1000))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(until.wait(), wait_s)
+        await happens(until, wait_s)
 
     def _mark(self) -> None:
         if self._flow.epoch(self.tp) == self.epoch or self._stopping:

@@ -27,6 +27,11 @@ class Log(Protocol):
         """One transaction, acknowledged. Raises LostOwnership once another has opened the partition's log."""
         ...
 
+    @property
+    def defined_to(self) -> int:
+        """Every definition below this offset was returned by `open` or `new_definitions`."""
+        ...
+
     async def new_definitions(self) -> list[Definition]:
         """What was published since the last call; waits a little for it."""
         ...
@@ -44,7 +49,7 @@ class Provider(Protocol):
         ...
 
     def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
-        """The item's totals per period, newest first, as far back as the one that holds `back_to_s`."""
+        """The item's totals per period, newest first, as far back as the one that holds `back_to_s`; empty where the item is gone."""
         ...
 
     def close(self) -> None:

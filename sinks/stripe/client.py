@@ -37,6 +37,9 @@ class StripeAccess:
     def __init__(self, api_base: str, api_key: str, *, live: bool = False, timeout_s: float = TIMEOUT_S, version: str = API_VERSION) -> None:
         if not api_key:
             raise UsageError("no Stripe key: set STRIPE_API_KEY (a test key, sk_test_…)")
+        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            # In a header it would be refused by the HTTP library, whose message repeats it.
+            raise UsageError("STRIPE_API_KEY holds a blank or a character that no key has (a line's end, perhaps): set it again")
         if api_key.startswith(LIVE_KEYS) and not live:
             raise UsageError("STRIPE_API_KEY is a live key: real invoices would change; use a test key, or allow it on purpose")
         self.api_base = api_base.rstrip("/")
@@ -61,7 +64,7 @@ class StripeAccess:
         return Answer(reply.code, self._text(reply.body), _lower(reply.headers))
 
     def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
-        """The item's totals per period, newest first, as far back as the one that holds `back_to_s`."""
+        """The item's totals per period, newest first, as far back as the one that holds `back_to_s`; empty where the item is gone."""
         found: list[Summary] = []
         try:
             for row in self.pages(summaries_path(item)):
@@ -72,6 +75,8 @@ class StripeAccess:
                 if found[-1].start_s < back_to_s:
                     break
         except (TidemarkError, KeyError, ValueError) as error:
+            if isinstance(error, StripeRefusal) and error.code == "resource_missing":
+                return []
             return RetryAfter(reason="no_read_back", sentence=str(error), down=True)
         return found
 

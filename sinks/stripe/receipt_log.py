@@ -41,6 +41,12 @@ class ReceiptLog:
         self._definitions = TopicPartition(DEFINITIONS, partition)
         self._producer: Any = None
         self._tail: Any = None
+        self._defined_to = 0
+
+    @property
+    def defined_to(self) -> int:
+        """Every definition below this offset was returned by `open` or `new_definitions`."""
+        return self._defined_to
 
     async def open(self) -> tuple[list[Receipt], list[Definition]]:
         """Become the only writer, then read everything. Raises Unreachable, or MalformedRecord where a record cannot be read."""
@@ -80,6 +86,7 @@ class ReceiptLog:
         """What was published since the last call; waits a little for it. Raises Unreachable or MalformedRecord."""
         try:
             found = await self._tail.getmany(self._definitions, timeout_ms=POLL_MS)
+            self._defined_to = await self._tail.position(self._definitions)
         except (KafkaError, OSError) as error:
             raise self._unreachable(error) from None
         return [self._definition(record) for records in found.values() for record in records if record.value is not None]
@@ -110,6 +117,7 @@ class ReceiptLog:
     async def _read_definitions(self) -> list[Definition]:
         self._tail = self._consumer()
         records = await self._read_to_end(self._tail, self._definitions)
+        self._defined_to = await self._tail.position(self._definitions)
         return [self._definition(record) for record in records if record.value is not None]
 
     def _definition(self, record: Any) -> Definition:

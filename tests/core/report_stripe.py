@@ -55,7 +55,8 @@ class FakeStripe:
         if saved is not None and now_ms - saved.at_ms < DAY_MS:
             return self._replay(saved, (path, body), key)
         answer = self._execute(path, body, key)
-        self.keys[key] = Saved((path, body), answer.status or 0, answer.body, now_ms)
+        if answer.status not in {401, 403}:  # refused at the door: nothing was begun, so nothing is saved
+            self.keys[key] = Saved((path, body), answer.status or 0, answer.body, now_ms)
         return answer
 
     def summaries(self, item: str) -> list[Summary]:

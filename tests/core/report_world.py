@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from sinks.calls import Call, ReadBack
 from sinks.outcomes import Answer, RetryAfter, Wanted, outcome_of
-from sinks.receipts import Call, Deliveries, ReadBack
+from sinks.receipts import Deliveries
 from tests.core.report_stripe import FakeStripe
 from topics.bindings import Item, ItemVersion, Release
 from topics.codec import encode
@@ -116,8 +117,7 @@ class World:
         """A worker takes the partition over: it fences the one before and begins with the compacted receipts."""
         machine = Deliveries(0, "default", self.committed)
         machine.recover(self.compacted(), self.now_ms)
-        for definition in self.definitions:
-            machine.define(definition, self.now_ms)
+        machine.define(self.definitions, self.now_ms)
         self.worker = Worker(machine, read_to=self.committed)
         self.worker.tasks.append(self._writes(self.worker))
         return self.worker
@@ -189,7 +189,7 @@ class World:
         """A definition is published, and read by whoever works."""
         self.definitions.append(definition)
         if self.worker is not None:
-            self.worker.machine.define(definition, self.now_ms)
+            self.worker.machine.define([definition], self.now_ms)
 
     def release(self, receipt_key: bytes) -> None:
         """An operator's release."""

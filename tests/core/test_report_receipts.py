@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sinks.calls import UNKNOWN_AFTER_MS, Call
 from sinks.lanes import OPEN_IN_LANE
-from sinks.receipts import UNKNOWN_AFTER_MS, Call
 from tests.core.report_world import ANCHOR_S, START_S, World, binding, item_of, total_of
 from topics.quantity import ONE
 from topics.receipt import CellReceipt, WindowReceipt, cell_key, parked_key
