@@ -87,6 +87,8 @@ OVERRIDES: dict[str, str] = {
     f"{FETCHER}.FetchResult.check_assignment": "b5340df67e3f330f998e01e49adc7fd03dae24b8a0e201ae4325d3f980d3eae3",
     f"{FETCHER}.PartitionRecords._consumer_record": "e668541600b047ab928a9008b54c00951d9ae7e2a11b82e7b00f3a5d71b0cc0c",
     f"{FETCHER}.PartitionRecords._unpack_records": "b803e6d46480732c7a7faa8e784b338bcdd4e707ea67fba96c013654b04b8a08",
+    "aiokafka.record.memory_records._MemoryRecordsPy.next_batch": "f1779ecb6d0d344c4c55dd8ce73cc606341fd63aa99e1d1755fcd71bc4af9394",
+    "aiokafka.record.default_records._DefaultRecordBatchPy._read_msg": "0997ab7a58505c939c31b1cf5809aff4ac6de70f713794d3c62bd049a3270a4a",
     f"{COORDINATOR}.GroupCoordinator.check_errors": "ba6ca51ad34838d9dde053bcd0c7185507c2e1cd5733451272ce700086aeb702",
     f"{COORDINATOR}.GroupCoordinator.ensure_active_group": "33c84c1a93012e812cb3d1a6774ded1889f917a4ed4a56f9cf310f984e6fa596",
     f"{COORDINATOR}.GroupCoordinator.commit_offsets": "5cbe31af28d6cc0605adc86b60bcfa3b00d720f8f60107893603ded24166fc35",
