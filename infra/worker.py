@@ -7,6 +7,7 @@ with everything flushed and committed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -32,6 +33,10 @@ LEAVE_S = 10.0
 """How long a worker may take to leave after SIGTERM. What must be flushed and committed usually takes a tenth of a second; Faust's own
 shutdown was seen to wait for a consumer thread that was just starting. Whatever is not done by then is replayed, as after a kill."""
 
+GC_THRESHOLDS = (100_000, 20, 100)
+"""A meter holds millions of rows that no cycle ever holds: with Python's own (700, 10, 10) the collector walks them for 40 % of its time
+(600,000 events of 500,000 customers: 24 µs an event against 15)."""
+
 SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
 """Law 5: with these an acknowledged record survives the loss of any one broker."""
 
@@ -42,6 +47,7 @@ def run(kind: str) -> NoReturn:
     if known is None:
         raise UsageError(f"there is no worker {kind!r}; there are {', '.join(KINDS)}")
     settings = load_settings()
+    gc.set_threshold(*GC_THRESHOLDS)
     logs.configure(worker_name(known, settings))
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
