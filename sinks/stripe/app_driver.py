@@ -101,17 +101,8 @@ class PartitionDriver:
         """Work until stopped; an error of Kafka's makes everything anew from the receipts, anything unreadable halts."""
         while not self._stopping:
             try:
-                # A loop that missed its cancellation ends at its next turn: nothing may work on a machine that is about to be replaced.
-                self._working = True
                 async with asyncio.TaskGroup() as loops:
-                    tail = loops.create_task(self._tailing())
-                    calling = loops.create_task(self._calling())
-                    try:
-                        await self._writing()
-                    finally:
-                        self._working = False
-                        tail.cancel()
-                        calling.cancel()
+                    await self._together(loops)
             except* (Halt, MalformedRecord) as errors:
                 self._halt(str(errors.exceptions[0]))
             except* LostOwnership as errors:
@@ -120,6 +111,18 @@ class PartitionDriver:
                 await self._again(errors.exceptions[0], FIRST_PAUSE_S)
             if self.halted is not None:
                 return
+
+    async def _together(self, loops: asyncio.TaskGroup) -> None:
+        """All three loops; the writing one says when they end."""
+        # One that missed its cancellation ends at its next turn: nothing may work on a machine that is about to be replaced.
+        self._working = True
+        others = [loops.create_task(self._tailing()), loops.create_task(self._calling())]
+        try:
+            await self._writing()
+        finally:
+            self._working = False
+            for other in others:
+                other.cancel()
 
     def _halt(self, sentence: str) -> None:
         self.halted = sentence
