@@ -41,6 +41,7 @@ def choose(names: Iterable[str], remembered: Mapping[str, int], requested: Mappi
         for name in sorted(names, key=lambda each: each not in requested):
             probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             chosen[name] = _take(probe, name, requested.get(name), remembered.get(name), avoid)
+            avoid.add(chosen[name])
     return chosen
 
 
@@ -63,10 +64,14 @@ def free_port() -> int:
 
 
 def _bound(probe: socket.socket, port: int) -> bool:
-    """Binds the probe; SO_REUSEADDR so that connections of our own last run, still in TIME_WAIT, do not make the port look taken."""
+    """Binds the probe; SO_REUSEADDR so that connections of our own last run, still in TIME_WAIT, do not make the port look taken.
+
+    And listens: with SO_REUSEADDR two sockets may be bound to one port as long as neither does, so a mere bind holds nothing.
+    """
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         probe.bind((HOST, port))
+        probe.listen(1)
     except OSError:
         return False
     return True

@@ -12,8 +12,8 @@ from infra.embedded.ports import PortTaken
 
 def test_every_name_gets_a_port_of_its_own() -> None:
     """Ports chosen together are distinct and below the range of outgoing connections."""
-    chosen = ports.choose([f"name-{number}" for number in range(50)], {})
-    assert len(set(chosen.values())) == 50
+    chosen = ports.choose([f"name-{number}" for number in range(500)], {})
+    assert len(set(chosen.values())) == 500
     assert all(ports.FIRST <= port <= ports.LAST for port in chosen.values())
 
 
