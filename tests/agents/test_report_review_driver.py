@@ -243,6 +243,59 @@ async def test_transactions_of_unknown_outcome_end_exact(seed: int, monkeypatch:
     assert {receipt.timestamp_s: int(receipt.units) for receipt in cells} == latest
 
 
+async def test_an_offset_is_marked_after_its_transaction() -> None:
+    """While the transaction that holds a total is under way, or was refused, the source is not committed past that total (law 5)."""
+    bench = Bench()
+    bench.define("si_1", BEGINNING_S)
+    await bench.start()
+    bench.broker.faults = lambda: "lost"
+    await bench.worker.take(batch_of([total_of("acme", NOW_S - 300, 7, 1)], 0, 1))
+    await asyncio.sleep(0.3)
+    assert bench.flow.marked.get(tp_of(), 0) == 0 and bench.provider.cells == {}
+    bench.broker.faults = lambda: ""
+    await until(lambda: bench.flow.marked.get(tp_of()) == 1)
+    await bench.worker.stop()
+
+
+async def test_a_call_that_waited_too_long_for_its_turn_is_not_made() -> None:
+    """A clock that jumps between the picking of a call and its socket (a suspended process) makes it wait for a new commit: the key is the same."""
+    bench = Bench()
+    bench.define("si_1", BEGINNING_S)
+    clock, real = NOW_S * 1000, bench.provider.report
+    sent: list[tuple[str, bool]] = []
+
+    def report(path: str, body: str, idempotency_key: str, may_send: Callable[[], bool]) -> Answer:
+        nonlocal clock
+        clock += 0 if sent else 61_000
+        sent.append((idempotency_key, may_send()))
+        return real(path, body, idempotency_key, may_send)
+
+    bench.provider.report = report  # type: ignore[method-assign]
+    for clocked in (bench.worker, bench.worker._caller):
+        clocked._now_ms = lambda: clock
+    await bench.start()
+    await bench.worker.take(batch_of([total_of("acme", NOW_S - 300, 7, 1)], 0, 1))
+    await until(lambda: bench.counts() == {"delivered": 1})
+    await bench.worker.stop()
+    assert [made for _, made in sent] == [False, True] and sent[0][0] == sent[1][0]
+
+
+async def test_a_worker_that_was_fenced_waits_and_makes_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once another worker has opened the partition's log nothing more is called from here; if the partition is still ours later, all is read anew."""
+    monkeypatch.setattr("sinks.stripe.app_driver.LOST_PAUSE_S", 0.2)
+    bench = Bench()
+    bench.define("si_1", BEGINNING_S)
+    await bench.start()
+    other = FakeLog(bench.broker)
+    await other.open()
+    await bench.worker.take(batch_of([total_of("acme", NOW_S - 300, 7, 1)], 0, 1))
+    await asyncio.sleep(0.1)
+    assert bench.provider.cells == {} and bench.broker.written == 0
+    assert "another worker" in bench.worker.status()["waiting"]
+    await until(lambda: bench.counts() == {"delivered": 1})
+    await bench.worker.stop()
+
+
 async def test_a_defect_stops_the_partition_and_says_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     """What nobody foresaw halts the partition: no further call is made, no offset passes it, and nothing that is said holds the key."""
     bench = Bench()

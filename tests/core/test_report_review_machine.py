@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sinks.calls import CALL_WITHIN_MS, QUIET_MS, UNKNOWN_AFTER_MS, Call, ReadBack
-from sinks.outcomes import Delivered, RetryAfter
+from sinks.outcomes import Answer, Delivered, RetryAfter, TooLate
 from sinks.readback import Summary
 from sinks.receipts import Deliveries
 from tests.core.report_world import ANCHOR_S, START_S, Worker, World, binding, item_of, total_of
@@ -130,6 +130,57 @@ def test_no_call_starts_under_a_key_of_23_hours() -> None:
         assert worker.machine.next_calls(now_ms, 16) == []
     world.now_ms = began_ms + UNKNOWN_AFTER_MS + QUIET_MS
     assert isinstance(worker.machine.next_calls(world.now_ms, 16)[0], ReadBack)
+
+
+def test_a_call_starts_within_a_minute_of_its_commit() -> None:
+    """The latest start of a call is 60 s after the transaction that wrote its intent began; after that it is written again first (law 13)."""
+    world = World(1)
+    world.definitions.append(binding("acme", item_of("si_1")))
+    world.source.append(total_of("acme", HOUR_S, 5 * ONE, 1))
+    worker = world.start()
+    world.feed()
+    found, began_ms = worker.machine.next_write(world.now_ms), world.now_ms
+    assert found is not None
+    world.pass_time(3_000)
+    worker.machine.written(found, began_ms)
+    call = worker.machine.next_calls(world.now_ms, 1)[0]
+    assert isinstance(call, Call) and call.not_after_ms == began_ms + CALL_WITHIN_MS
+    worker.machine.answered(call, TooLate(), world.now_ms)
+    assert worker.machine.next_calls(world.now_ms, 1) == []
+    assert [receipt.idempotency_key for receipt in write(world, worker) if isinstance(receipt, CellReceipt)] == [call.intent.idempotency_key]
+    assert isinstance(worker.machine.next_calls(world.now_ms, 1)[0], Call)
+
+
+def test_a_request_that_hangs_lands_before_the_reading_back() -> None:
+    """A request sent at the end of its key's day that executes ten minutes later is seen by the reading back, and the correction lands after it."""
+    world = World(1)
+    world.definitions.append(binding("acme", item_of("si_1")))
+    world.source.append(total_of("acme", HOUR_S, 5 * ONE, 1))
+    ready(world)
+    world.kill()
+    world.now_ms += UNKNOWN_AFTER_MS - 1_000
+    worker = ready(world)
+    call = worker.machine.next_calls(world.now_ms, 1)[0]
+    assert isinstance(call, Call)
+    world.wire.append((world.now_ms + 600_000, call, [Answer(None)]))
+    worker.machine.answered(call, RetryAfter(reason="no_answer", down=True), world.now_ms)
+    world.source.append(total_of("acme", HOUR_S, 9 * ONE, 2))
+    world.settle()
+    world.pass_time(600_000)
+    assert world.standing() == {("si_1", HOUR_S): 9}
+
+
+def test_a_correction_of_a_parked_window_is_committed_with_its_record() -> None:
+    """The offset of a later total of a window without an item is done once the receipts hold that total, not before."""
+    world = World(1)
+    world.source.append(total_of("acme", HOUR_S, 5 * ONE, 1))
+    worker = ready(world)
+    assert worker.machine.committable == 1
+    world.source.append(total_of("acme", HOUR_S, 9 * ONE, 2))
+    world.feed()
+    assert worker.machine.committable == 1
+    write(world, worker)
+    assert worker.machine.committable == 2
 
 
 def test_a_reading_back_overrules_no_answer() -> None:
