@@ -107,6 +107,19 @@ def test_each_window_is_counted_exactly_once(seed: int) -> None:
     assert {((key or b"").decode().split("|")[0], int((key or b"").split(b"|")[2])): total for key, (_, total) in newest.items()} == rows
 
 
+def test_a_barrier_closes_what_was_due_when_it_was_asked_for() -> None:
+    """A window that came due while the log's end was on its way waits for the next barrier: events of its last moments may lie beyond this one."""
+    turn = Turn()
+    turn.event(HOME[0], NOW_MS + 1, NOW_MS + 1)
+    turn.event(HOME[0], NOW_MS + 61_000, NOW_MS + 61_000)
+    assert turn.take(NOW_MS + 65_000) == []
+    end = turn.log.end
+    assert turn.wants
+    turn.event(HOME[0], NOW_MS + 119_000, NOW_MS + 119_000)
+    assert turn.partition.tick(NOW_MS + 126_000, end)
+    assert [emission.row.window.start_s - NOW_MS // 1000 for emission in turn.partition.due(NOW_MS + 126_000)] == [0]
+
+
 def test_a_clock_that_was_ahead_does_not_close_windows_early_for_ever() -> None:
     """After a wall clock that was a year ahead is right again, windows wait for their end and grace as before."""
     turn = Turn()
