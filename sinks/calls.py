@@ -11,6 +11,9 @@ CALL_WITHIN_MS: Final = 60_000
 commit again, which its successor's transaction has forbidden (H22)."""
 HAND_OUT_WITHIN_MS: Final = 45_000
 """Leaves a call time to wait for its turn; an older intent is asserted (written again as it is) first."""
+AHEAD_MS: Final = 300_000
+"""A cell's second may be this far ahead when it is called, as senders in the field use it: only `tidemark.close` makes such cells, and
+nobody who closes by hand should wait for the clock. A provider that takes less answers RetryAfter."""
 UNKNOWN_AFTER_MS: Final = 23 * 3_600_000
 """Stripe forgets keys once they are 24 hours old; an hour is kept for clocks that differ."""
 QUIET_MS: Final = 15 * 60_000

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
-from sinks.calls import HAND_OUT_WITHIN_MS, Call, ReadBack, is_old, not_after_ms, readable_at_ms
+from sinks.calls import AHEAD_MS, HAND_OUT_WITHIN_MS, Call, ReadBack, is_old, not_after_ms, readable_at_ms
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
 from sinks.coverage import Coverage
@@ -288,8 +288,7 @@ class Deliveries:
         """Put the cell where its next record will be found."""
         need = None if cell.writing else cell.needs()
         if need == "intent":
-            # Not before its own second: Stripe takes no timestamp in the future.
-            at_ms = max(cell.retry_at_ms, cell.place.timestamp_s * 1000)
+            at_ms = max(cell.retry_at_ms, cell.place.timestamp_s * 1000 - AHEAD_MS)
             if at_ms > now_ms:
                 heappush(self._timers, (at_ms, next(self._ordinal), cell))
             else:
