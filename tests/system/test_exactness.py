@@ -15,7 +15,7 @@ from infra.embedded import stack
 from tests.system import wire
 from tests.system.comparing import assert_all_agree
 from tests.system.conftest import ANCHORED, LOOKED_UP, NAMED, pids_of
-from tests.system.traffic import Message, bad_inputs, event, usage
+from tests.system.traffic import Message, bad_inputs, event, rfc3339, usage
 from tests.system.world import PARTITIONS, World
 
 pytestmark = pytest.mark.system
@@ -37,6 +37,8 @@ def test_every_bad_input(world: World) -> None:
         good = burst(world, "beside", 3 * len(bad))
         mixed = [each for at, wrong in enumerate(bad) for each in (*good[3 * at : 3 * at + 3], wrong)]
         world.send(mixed, librdkafka=librdkafka)
+    ahead = event(NAMED, "nearly-five-minutes-ahead", "ping", None, rfc3339(time.time() + 290))
+    world.send([Message(NAMED.encode(), ahead)])
     ledger = assert_all_agree(world)
     assert set(ledger.refused().values()) >= {each.label for each in bad_inputs("x", NAMED, time.time(), PARTITIONS)} - {"usage"}
     assert sum(ledger.counters(partition)["rerouted"] for partition in range(PARTITIONS)) > 20
