@@ -8,12 +8,15 @@ import pytest
 
 from streams import changelog
 from streams.partition import MeterPartition
+from streams.rows import Row, Rows
 from streams.segments import DEFINITIONS, IDS, ROWS, RowSegment, decode_segment
 from tests.core import test_fold
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, control, customers, fresh, meters_record, usage
 from topics.bindings import BINDING_TYPE, Item, items_digest
+from topics.errors import CorruptState
 from topics.instants import format_us
 from topics.meters import Meter, Timing, meters_digest
+from topics.windows import Window
 
 HOUR_MS = 3_600_000
 METER = Meter(slug="calls", event_type="api.request", window_s=3600)
@@ -172,3 +175,29 @@ def test_a_replay_does_not_move_the_logs_identity_back() -> None:
     known = partition.state.identity.last_digest
     partition.apply(batch_of(log.records[:5], 0, 5))
     assert (partition.identity_offset, partition.state.identity.last_digest) == (log.end - 1, known)
+
+
+def test_what_was_emitted_is_not_emitted_again_after_a_restart() -> None:
+    """The flush after an emission makes it durable, so a restart does not say every window of the horizon a second time."""
+    (log, rng), disk = world(2), Disk()
+    partition = fresh(disk, rng)
+    apply(partition, log, log.end)
+    flush(partition, disk)
+    now_ms = NOW_MS + 30 * HOUR_MS
+    partition.tick(now_ms, log.end if partition.tick(now_ms, None) else None)
+    emissions = partition.due(now_ms)
+    partition.end_emission(emissions)
+    flush(partition, disk)
+    assert len(emissions) == partition.state.rows.count > 0
+    assert fresh(disk, rng).windows(now_ms) == (0, 0, 0)
+
+
+def test_two_windows_of_one_start_are_corruption() -> None:
+    """A row never takes the place of another that begins with it: events would vanish from every total."""
+    rows = Rows()
+    whole, part = Row(Window("c", "calls", 0, 3600)), Row(Window("c", "calls", 0, 1800))
+    rows.add(whole)
+    assert rows.get(part.window) is None
+    with pytest.raises(CorruptState, match="begin at one instant"):
+        rows.add(part)
+    assert rows.all() == [whole]

@@ -9,7 +9,7 @@ import pytest
 
 from streams.closing import MERGE_AT_MOST
 from streams.rows import Row
-from tests.core.meterlog import NOW_MS, Disk, Log, batch_of, customers, fresh, meters_record, usage
+from tests.core.meterlog import NOW_MS, Disk, Log, batch_of, control, customers, fresh, meters_record, usage
 from topics.instants import format_us
 from topics.meters import Meter, Timing, meters_digest
 
@@ -118,6 +118,20 @@ def test_a_barrier_closes_what_was_due_when_it_was_asked_for() -> None:
     turn.event(HOME[0], NOW_MS + 119_000, NOW_MS + 119_000)
     assert turn.partition.tick(NOW_MS + 126_000, end)
     assert [emission.row.window.start_s - NOW_MS // 1000 for emission in turn.partition.due(NOW_MS + 126_000)] == [0]
+
+
+def test_a_close_record_leaves_open_what_began_after_it() -> None:
+    """`tidemark.close` emits what began before it, waiting or late, and no window that began after it, though all were folded in one batch."""
+    turn = Turn()
+    turn.event(HOME[0], NOW_MS + 1, NOW_MS + 1)
+    assert turn.take(NOW_MS + 65_000) + turn.take(NOW_MS + 65_000) + turn.take(NOW_MS + 65_000) == ["1"]
+    turn.event(HOME[0], NOW_MS + 2, NOW_MS + 65_000)
+    turn.event(HOME[1], NOW_MS + 61_000, NOW_MS + 65_000)
+    turn.log.add(*control("tidemark.close", "all", {"v": 1}), NOW_MS + 65_000)
+    turn.event(HOME[2], NOW_MS + 61_000, NOW_MS + 65_000)
+    turn.take(NOW_MS + 65_001)
+    assert sorted(turn.take(NOW_MS + 65_002)) == ["1", "2"]
+    assert turn.partition.windows(NOW_MS + 65_003) == (1, 0, 0)
 
 
 def test_a_clock_that_was_ahead_does_not_close_windows_early_for_ever() -> None:
