@@ -17,7 +17,7 @@ from streams.recovery import recover
 from streams.segments import COUNTERS, DEFINITIONS, IDS, ROWS, encode_segment
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, control, customers, fresh, meters_record, usage
 from topics.bindings import BINDING_TYPE, Item, ItemVersion, items_digest
-from topics.errors import CorruptState, LostLog
+from topics.errors import CorruptState, ForeignLog, LostLog
 from topics.instants import format_us
 from topics.meters import Meter, Timing, meters_digest
 
@@ -265,3 +265,20 @@ def test_counters_say_what_the_state_holds() -> None:
         recovered = fresh(disk, rng)
         assert recovered.state.live_ids() == record.ids
     assert any((key or b"")[:1] == COUNTERS for key, _, _ in disk.records)
+
+
+def test_a_log_that_lost_only_its_last_markers_or_its_last_record_halts() -> None:
+    """The record last folded is there but the log ends before what was folded; or the log is long enough and has no record there (law 3)."""
+    log, disk = log_of(5), Disk()
+    log.marker(2)
+    partition = fresh(disk, random.Random(1))
+    apply(partition, log, log.end)
+    flush(partition, disk)
+    last = log.records[-1]
+    again = fresh(disk, random.Random(2))
+    known = (last.key, last.value, last.timestamp_ms)
+    again.check_identity(cluster_id="test", begin=0, end=log.end, record=known)
+    with pytest.raises(ForeignLog, match="the log ends at"):
+        again.check_identity(cluster_id="test", begin=0, end=log.end - 1, record=known)
+    with pytest.raises(ForeignLog, match="is not in the log"):
+        again.check_identity(cluster_id="test", begin=0, end=log.end, record=None)
