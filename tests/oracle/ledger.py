@@ -176,10 +176,14 @@ class Bound(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What must stand at the provider: item → second → units; and which windows are in it."""
+    """What must stand at the provider: item → second → units, and which windows are in it.
+
+    `open`: item → seconds whose total cannot be sent (a fraction, a negative): there an earlier total may stand, or nothing.
+    """
 
     units: dict[str, dict[int, int]]
     windows: set[Span]
+    open: dict[str, set[int]]
 
 
 def cells(totals: Mapping[Span, Total], bound: Mapping[tuple[str, str], Bound]) -> Cells:
@@ -193,10 +197,13 @@ def cells(totals: Mapping[Span, Total], bound: Mapping[tuple[str, str], Bound]) 
         second = None if at is None else at.second_of(span)
         if at is not None and second is not None:
             shared[at.item, second].append((span, total.quantity * at.scale))
-    found = Cells({each.item: {} for each in bound.values()}, set())
+    items = [each.item for each in bound.values()]
+    found = Cells({item: {} for item in items}, set(), {item: set() for item in items})
     for (item, second), parts in shared.items():
         units = sum((quantity for _, quantity in parts), Fraction(0))
         if units.denominator == 1 and units >= 0:
             found.units[item][second] = int(units)
             found.windows.update(span for span, _ in parts)
+        else:
+            found.open[item].add(second)
     return found

@@ -149,17 +149,17 @@ def test_cells() -> None:
     """Whole totals have a cell in their window's first billed second; fractions, negatives and usage before the period have none."""
     spans = [Span("c", "calls", start_s, start_s + 60) for start_s in (0, 60, 120, 180, 240)]
     totals = dict(zip(spans, map(Total, map(Fraction, ("5", "6", "7", "0.5", "-1"))), strict=True))
-    assert cells(totals, {("c", "calls"): Bound("si_1", 90)}) == ({"si_1": {91: 6, 120: 7}}, set(spans[1:3]))
+    assert cells(totals, {("c", "calls"): Bound("si_1", 90)}) == ({"si_1": {91: 6, 120: 7}}, set(spans[1:3]), {"si_1": {180, 240}})
     assert cells(totals, {("c", "calls"): Bound("si_1", 90, scale=2)}).units == {"si_1": {91: 12, 120: 14, 180: 1}}
     assert cells(totals, {("c", "calls"): Bound("si_1", 0, edges=(120,))}).units == {"si_1": {1: 5, 60: 6, 121: 7}}
-    assert cells(totals, {}) == ({}, set())
+    assert cells(totals, {}) == ({}, set(), {})
 
 
 def test_windows_in_one_second_are_one_cell() -> None:
     """The window of the first second of a period and the one after it share a cell, which holds their sum."""
     spans = [Span("c", "calls", 100, 101), Span("c", "calls", 101, 160)]
     totals = dict(zip(spans, map(Total, map(Fraction, ("2", "3"))), strict=True))
-    assert cells(totals, {("c", "calls"): Bound("si_1", 0, edges=(100,))}) == ({"si_1": {101: 5}}, set(spans))
+    assert cells(totals, {("c", "calls"): Bound("si_1", 0, edges=(100,))}) == ({"si_1": {101: 5}}, set(spans), {"si_1": set()})
 
 
 def test_hash_is_the_sum_of_digests() -> None:

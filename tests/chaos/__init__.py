@@ -1,0 +1,1 @@
+"""Long fault runs on the embedded stack: `make chaos N=… [SEED=…]`."""
