@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -293,6 +294,39 @@ async def test_a_worker_that_was_fenced_waits_and_makes_no_call(monkeypatch: pyt
     assert bench.provider.cells == {} and bench.broker.written == 0
     assert "another worker" in bench.worker.status()["waiting"]
     await until(lambda: bench.counts() == {"delivered": 1})
+    await bench.worker.stop()
+
+
+async def test_no_call_starts_for_a_partition_that_has_moved() -> None:
+    """As soon as the group says that the partition is another's, intents that are written already are left to the other."""
+    bench = Bench()
+    bench.define("si_1", BEGINNING_S)
+    await bench.start()
+    await bench.worker.take(batch_of([total_of("acme", NOW_S - 300, 7, 1)], 0, 1))
+    bench.flow.epochs[tp_of()] = 2
+    await until(lambda: bench.broker.written == 1)
+    await asyncio.sleep(0.05)
+    assert bench.provider.cells == {} and bench.flow.marked.get(tp_of(), 0) == 0
+    await bench.worker.stop()
+
+
+async def test_a_loop_that_swallows_its_cancellation_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a library eats the cancellation of the loop that reads definitions, the partition is still built anew after an error of Kafka's."""
+    monkeypatch.setattr("sinks.stripe.app_driver.FIRST_PAUSE_S", 0.01)
+    bench = Bench()
+    bench.define("si_1", BEGINNING_S)
+
+    async def deaf(_log: FakeLog) -> list[Definition]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+        return []
+
+    monkeypatch.setattr(FakeLog, "new_definitions", deaf)
+    faults = iter(("", "lost"))
+    bench.broker.faults = lambda: next(faults, "")
+    await bench.start()
+    await bench.worker.take(batch_of([total_of("acme", NOW_S - 300, 7, 1)], 0, 1))
+    await until(lambda: bench.counts() == {"delivered": 1}, 5)
     await bench.worker.stop()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sinks.calls import CALL_WITHIN_MS, QUIET_MS, UNKNOWN_AFTER_MS, Call, ReadBack
+from sinks.lanes import Lanes
 from sinks.outcomes import Answer, Delivered, RetryAfter, TooLate
 from sinks.readback import Summary
 from sinks.receipts import Deliveries
@@ -236,6 +237,25 @@ def test_one_item_that_never_answers_stops_nobody(seed: int) -> None:
             world.source.append(total_of("zen", HOUR_S, 8 * ONE, 100))
             world.feed()
     assert world.standing() == {("si_1", HOUR_S): 8}
+
+
+def test_probes_go_round_the_items() -> None:
+    """While the provider counts as down, an item with many open intents and the nearest finality is not the only one that is asked."""
+    world, lanes = World(1), Lanes()
+    for customer, item, count in (("acme", "si_bad", 5), ("zen", "si_1", 1)):
+        world.definitions.append(binding(customer, item_of(item)))
+        world.source += [total_of(customer, START_S - 3600 * (9 - number), ONE, number) for number in range(count)]
+    for cell in ready(world).machine._cells.values():
+        cell.waits_for_call = False
+        lanes.push_call(cell)
+    asked = []
+    for _ in range(4):
+        cell_asked = lanes.pop_call(in_turn=True)
+        assert cell_asked is not None
+        asked.append(cell_asked.place.item)
+        lanes.call_done(cell_asked.place.lane)
+        lanes.push_call(cell_asked)
+    assert sorted(asked) == ["si_1", "si_1", "si_bad", "si_bad"]
 
 
 def serve(world: World) -> None:
