@@ -327,6 +327,7 @@ async def test_a_loop_that_swallows_its_cancellation_holds_nothing_up(monkeypatc
     await bench.start()
     await bench.worker.take(batch_of([total_of("acme", NOW_S - 300, 7, 1)], 0, 1))
     await until(lambda: bench.counts() == {"delivered": 1}, 5)
+    assert bench.worker.halted is None
     await bench.worker.stop()
 
 
