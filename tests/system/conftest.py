@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from infra.embedded import stack
+from tests.system.cli import ROOT
 from tests.system.world import World
 
 NAMED, ANCHORED, LOOKED_UP = "acme", "globex", "ünï 顧客|%7C"
@@ -32,18 +36,34 @@ def pids_of(directory: Path) -> set[int]:
 
 def take_down(world: World) -> None:
     """Takes a stack down, whatever state a test left it in, and asserts that none of its processes is left."""
-    state = stack.read_state(world.directory)
-    known = {each.pid for each in state.processes if each.pid is not None} if state is not None else set()
     stack.down(world.directory)
-    left = {pid for pid in known if psutil.pid_exists(pid)} | pids_of(world.directory)
+    assert_gone(world)
+
+
+def assert_gone(world: World) -> None:
+    """No process of the stack is left."""
+    left = pids_of(world.directory)
     assert not left, f"processes are left: {left}"
+
+
+@contextmanager
+def guarded(directory: Path) -> Iterator[None]:
+    """Even when this test run is killed, what runs in the directory is taken down: a process of its own waits for our end of a pipe."""
+    code = "import sys, pathlib; from infra.embedded import stack; sys.stdin.read(); stack.down(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(directory)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=directory.parent, start_new_session=True)
+    try:
+        yield
+    finally:
+        guard.communicate()
 
 
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A stack of two meters with three customers who are billed since two hours ago, under faults of the provider."""
+    """A stack of two meters with three customers who are billed since two hours ago."""
     made = World(tmp_path_factory.mktemp("system") / "stack")
-    try:
+    with guarded(made.directory):
         made.up()
         since_s = int(time.time()) - 7200
         meters = ("api_calls", "eu_calls", "tokens", "storage", "credits", "pings")
@@ -51,5 +71,4 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             made.bind(customer, meters, since_s, kind=kind)
         made.apply()
         yield made
-    finally:
-        take_down(made)
+    assert_gone(made)

@@ -11,7 +11,7 @@ import pytest
 from infra.embedded import stack
 from tests.oracle.ledger import Bound
 from tests.system.comparing import assert_all_agree
-from tests.system.conftest import NAMED, pids_of, take_down
+from tests.system.conftest import NAMED, assert_gone, guarded, pids_of
 from tests.system.traffic import Message, event, rfc3339, usage
 from tests.system.world import FUTURE_S, METERS, Binding, World
 
@@ -25,12 +25,11 @@ def other(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
     made = World(tmp_path_factory.mktemp("other") / "stack", seed=2)
     made.bindings = {customer: Binding({}) for customer in CUSTOMERS}
     made.write_config()
-    try:
+    with guarded(made.directory):
         made.up(workers=1)
         yield made
-    finally:
-        take_down(made)
-        assert stack.running(world.directory)
+    assert_gone(made)
+    assert stack.running(world.directory)
 
 
 def test_setup_and_sync_make_who_is_billed(other: World) -> None:
