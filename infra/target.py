@@ -98,9 +98,10 @@ def read_state(directory: Path) -> Mapping[str, Any] | None:
 
 
 def stack_tree(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a running stack dictates, as tables of the file: its addresses, one broker, no password."""
+    """The settings that a running stack dictates, as tables of the file: its addresses, as many copies as it has brokers (to three), no password."""
+    copies = min(3, (state.get("kafka") or {}).get("bootstrap", "").count(",") + 1)
     tree: dict[str, Any] = {
-        "kafka": {"replication": 1, "min_insync": 1},
+        "kafka": {"replication": copies, "min_insync": max(1, copies - 1)},
         "clickhouse": {"user": "default", "database": "tidemark"},
         "stripe": {},
     }

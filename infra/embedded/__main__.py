@@ -81,6 +81,8 @@ async def _supervise(layout: Layout, report: Report) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop.set)
+    supervisor.rest(remembered.idle)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: supervisor.rest(options.load(layout).idle))
     watcher = _watcher(layout)
 
     def ready() -> None:

@@ -72,9 +72,14 @@ def cluster_id_of(meta_properties: str) -> str | None:
     return None
 
 
+def replicas(brokers: int) -> int:
+    """How many copies of a partition a cluster of so many brokers keeps; of these all but one must have a record before it is acknowledged."""
+    return min(3, brokers)
+
+
 def properties(cluster: Cluster, node: Node, extra: Mapping[str, str | int] | None = None) -> dict[str, str]:
     """The server properties of one node; `extra` overrides them."""
-    replicas = min(3, len(cluster.nodes))
+    copies = replicas(len(cluster.nodes))
     voters = ",".join(f"{each.node_id}@{HOST}:{each.controller_port}" for each in cluster.nodes)
     values: dict[str, str | int] = {
         "process.roles": "broker,controller",
@@ -89,13 +94,13 @@ def properties(cluster: Cluster, node: Node, extra: Mapping[str, str | int] | No
         "auto.create.topics.enable": "false",
         "unclean.leader.election.enable": "false",
         "message.max.bytes": MESSAGE_MAX_BYTES,
-        "default.replication.factor": replicas,
-        "min.insync.replicas": max(1, replicas - 1),
-        "offsets.topic.replication.factor": replicas,
-        "transaction.state.log.replication.factor": replicas,
-        "transaction.state.log.min.isr": max(1, replicas - 1),
-        "share.coordinator.state.topic.replication.factor": replicas,
-        "share.coordinator.state.topic.min.isr": max(1, replicas - 1),
+        "default.replication.factor": copies,
+        "min.insync.replicas": max(1, copies - 1),
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": max(1, copies - 1),
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": max(1, copies - 1),
         # Fifty partitions of each are made for hundreds of groups; four keep the first start quick.
         "offsets.topic.num.partitions": 4,
         "transaction.state.log.num.partitions": 4,

@@ -21,6 +21,7 @@ class Options:
 
     `sandbox_arguments` go to the sandbox's command line (faults by seed, calls a second). `plan` is the import path of the function
     that says which processes there are; tests put stand-ins there. `policy` changes the supervisor's patience (supervision.Policy).
+    `idle` are workers of the plan that shall not run for now.
     """
 
     config: str | None = None
@@ -28,6 +29,7 @@ class Options:
     sandbox_arguments: tuple[str, ...] = ()
     plan: str = STANDARD_PLAN
     policy: dict[str, float] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
 
 
 def load(layout: Layout) -> Options:
@@ -36,7 +38,7 @@ def load(layout: Layout) -> Options:
         found = json.loads(layout.options.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Options()
-    return replace(Options(**found), sandbox_arguments=tuple(found["sandbox_arguments"]))
+    return replace(Options(**found), sandbox_arguments=tuple(found["sandbox_arguments"]), idle=tuple(found.get("idle", ())))
 
 
 def save(layout: Layout, options: Options) -> None:

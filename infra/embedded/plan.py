@@ -140,14 +140,15 @@ def worker_environment(options: Options, bootstrap: str, clickhouse_url: str, ap
 
     An embedded stack always reports to its own sandbox: a real key in the environment is replaced, never used.
     """
+    copies = kafka.replicas(bootstrap.count(",") + 1)
     return {
         **os.environ,
         **python_environment(),
         "TIDEMARK_CONFIG": options.config or "",
         "TIDEMARK_EMBEDDED": "1",
         "TIDEMARK_KAFKA__BOOTSTRAP": bootstrap,
-        "TIDEMARK_KAFKA__REPLICATION": "1",
-        "TIDEMARK_KAFKA__MIN_INSYNC": "1",
+        "TIDEMARK_KAFKA__REPLICATION": str(copies),
+        "TIDEMARK_KAFKA__MIN_INSYNC": str(max(1, copies - 1)),
         "TIDEMARK_CLICKHOUSE__URL": clickhouse_url,
         "TIDEMARK_CLICKHOUSE__USER": "",
         "TIDEMARK_CLICKHOUSE__PASSWORD": "",

@@ -22,7 +22,7 @@ from infra.embedded.state import StackState, read_state
 from infra.embedded.supervisor import StackFailed
 from topics.errors import TidemarkError, UsageError
 
-__all__ = ["down", "kill", "read_state", "running", "stay", "up"]
+__all__ = ["down", "kill", "read_state", "rest", "running", "stay", "up"]
 
 DOWN_TIMEOUT_S = 90.0
 """Workers have 20 s to flush, servers 20 s to close; twice that on a loaded machine, then the kernel ends them."""
@@ -164,6 +164,18 @@ def kill(directory: Path, name: str, number: signal.Signals = signal.SIGKILL) ->
         raise TidemarkError(f"{name} is not running just now: it is being started again")
     _signal(pid, number)
     return pid
+
+
+def rest(directory: Path, idle: Iterable[str]) -> None:
+    """These workers of a stack shall not run until the next call, all others shall: fewer or more of them without a stop. Returns at once.
+
+    1. the wish is written down, so that the next `up` keeps it; 2. the supervisor is told. A crash between leaves the running stack as it was.
+    """
+    layout = _layout(directory)
+    options.save(layout, replace(options.load(layout), idle=tuple(sorted(idle))))
+    pid = holder(layout)
+    if pid is not None:
+        _signal(pid, signal.SIGUSR1)
 
 
 def _layout(directory: Path) -> Layout:

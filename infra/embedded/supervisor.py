@@ -58,6 +58,7 @@ class Child:
     spec: Spec
     process: subprocess.Popen[bytes] | None = None
     start_failed: bool = False
+    asking: asyncio.Task[None] | None = None
     supervised: Supervised = field(default_factory=Supervised)
     answer: Answer = field(default_factory=lambda: Answer(is_live=False, is_ready=False))
 
@@ -85,6 +86,9 @@ class Supervisor:
         self.stop = asyncio.Event()
         self.servers = [Child(spec) for spec in plan.servers]
         self.workers = [Child(spec) for spec in plan.workers]
+        self._idle: frozenset[str] = frozenset()
+        self._matching = asyncio.Lock()
+        self._is_up = False
         self._clock = supervision.Clock(time.monotonic())
         self._tasks: list[asyncio.Task[None]] = []
         self._published: StackState | None = None
@@ -113,17 +117,36 @@ class Supervisor:
         if self.plan.prepare:
             self.tell("preparing topics, schema and meters")
             await self._prepare(self.plan.prepare)
-        if self.workers:
-            self.tell(f"starting {names(self.workers)}")
-            self._begin(self.workers)
-            await self._settle(self.workers)
+        if busy := [child for child in self.workers if child.spec.name not in self._idle]:
+            self.tell(f"starting {names(busy)}")
+            self._begin(busy)
+            await self._settle(busy)
         self._publish()
+        self._is_up = True
+        await self._match_idle()
 
     def _begin(self, children: Sequence[Child]) -> None:
-        """Starts processes for the first time, and a question-asker for each."""
+        """Starts processes that nobody watches yet, or that rested, and a question-asker for each."""
         for child in children:
             self._start(child)
-            self._tasks.append(asyncio.create_task(self._ask(child)))
+            if child.asking is None:
+                child.asking = asyncio.create_task(self._ask(child))
+                self._tasks.append(child.asking)
+
+    def rest(self, idle: Iterable[str]) -> None:
+        """These workers shall not run for now, all others shall: what runs too much is told to leave, what is missing is started."""
+        self._idle = frozenset(idle)
+        if self._is_up:
+            self._tasks.append(asyncio.create_task(self._match_idle()))
+
+    async def _match_idle(self) -> None:
+        """One wish at a time, and leaving first: a worker that is wanted again is not started beside itself."""
+        async with self._matching:
+            leaving = [child for child in self.workers if child.spec.name in self._idle and child.supervised.phase is not Phase.STOPPED]
+            for child in leaving:
+                child.supervised = Supervised(restarts=child.supervised.restarts)
+            await self._end(leaving)
+            self._begin([child for child in self.workers if child.spec.name not in self._idle and child.supervised.phase is Phase.STOPPED])
 
     def _start(self, child: Child) -> None:
         """One start; a command that cannot be run counts as an end."""

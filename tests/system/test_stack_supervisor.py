@@ -62,6 +62,11 @@ def now(directory: Path) -> StackState:
     return state
 
 
+def stands(directory: Path, name: str, state: str) -> Callable[[], bool]:
+    """Whether a process is shown in that state."""
+    return lambda: now(directory).process(name).state == state
+
+
 def restarted(directory: Path, name: str, restarts: int) -> Callable[[], bool]:
     """Whether a process runs again after so many restarts."""
     return lambda: (now(directory).process(name).state, now(directory).process(name).restarts) == ("running", restarts)
@@ -114,6 +119,20 @@ def test_a_second_up_continues_where_the_first_was(directory: Path) -> None:
     stack.down(directory)
     again = stack.up(directory)
     assert [each.http for each in again.processes] == [each.http for each in first.processes]
+
+
+def test_a_worker_rests_and_comes_back(directory: Path) -> None:
+    """A worker that shall rest leaves by SIGTERM, stays away over a new `up`, and comes back when it is wanted, while the others stay."""
+    before = up(directory)
+    stack.rest(directory, ["meter-1"])
+    wait(stands(directory, "meter-1", "stopped"), "meter-1 to leave")
+    wait(lambda: len(lines(directory, "meter-1", "stops")) == 1, "meter-1 to be told")
+    assert now(directory).process("meter-0").pid == before.process("meter-0").pid
+    stack.down(directory)
+    up(directory)
+    assert now(directory).process("meter-1").pid is None
+    stack.rest(directory, [])
+    wait(restarted(directory, "meter-1", 0), "meter-1 to come back")
 
 
 @pytest.mark.parametrize("name", ["server", "meter-1"])
