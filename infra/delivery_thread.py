@@ -210,7 +210,9 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
                 return polled
             waiter = consumer._fetcher._create_fetch_waiter()
             try:
-                await asyncio.wait_for(waiter, timeout_s)
+                # Not by `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the fetch.
+                async with asyncio.timeout(timeout_s):
+                    await waiter
             except TimeoutError:
                 return polled
             return await self._take(consumer, wanted, plain)

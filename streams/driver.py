@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,12 +133,11 @@ class Meter:
                     await self._one_turn()
 
     async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), self._options.turn_ms / 1000)
-        except TimeoutError:
-            return
-        finally:
-            self._wake.clear()
+        # Not by `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the event, and turns go on for ever.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.turn_ms / 1000):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _one_turn(self) -> None:
         try:

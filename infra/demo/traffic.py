@@ -48,7 +48,8 @@ async def _send_portions(bootstrap: str, portions: deque[Sequence[Made]], partit
     """Takes portions off the front as they are acknowledged, with one producer, as long as it lives."""
     async with producer(bootstrap) as client:
         while portions:
-            await asyncio.wait_for(_send(client, portions[0], partitions), ACK_TIMEOUT_S)
+            async with asyncio.timeout(ACK_TIMEOUT_S):
+                await _send(client, portions[0], partitions)
             await moved(len(portions.popleft()))
             await asyncio.sleep(pause_s)
 
