@@ -73,6 +73,9 @@ class World:
         self.committed: int | None = None
         self.faults: list[str] = []
         self.fail_rate = 0.0
+        self.begin = 0
+        """The log's first offset: retention may have taken what is below."""
+        self.cluster_id = "test"
         self.names = customers(5)
         self.naive = Naive(NAIVE_METERS, dedup_ms=TIMING.dedup_ms, horizon_ms=TIMING.horizon_ms, future_ms=TIMING.future_ms, at_home=set(self.names))
         self._add(*meters_record(METERS, TIMING))
@@ -174,7 +177,7 @@ class Flow:
     async def beginning_offset(self, tp: TopicPartition) -> int:
         """See `topics.batch.Flow`."""
         await self.world.pause()
-        return 0
+        return self.world.begin
 
 
 class Surroundings:
@@ -190,7 +193,7 @@ class Surroundings:
 
     async def cluster_id(self) -> str:
         """See `streams.ports.LogReader`."""
-        return "test"
+        return self.world.cluster_id
 
     async def record_at(self, tp: TopicPartition, offset: int) -> RecordAt | None:
         """See `streams.ports.LogReader`."""
@@ -246,6 +249,9 @@ class Worker:
         committed = self.world.committed
         if committed is not None and starts[TP] < committed:
             self.world.faults.append(f"offset {committed} was committed, only {starts[TP]} is durable")
+        if not self.world.begin <= starts[TP] <= self.world.log.end:  # as delivery does it: not read, never reset
+            await self.meter.on_out_of_range(TP, starts[TP], self.world.begin, self.world.log.end)
+            return
         if self.flow.current == self.epochs:
             self.feeding = asyncio.ensure_future(self._feed(starts[TP], self.epochs))
 
