@@ -48,11 +48,17 @@ def assert_gone(world: World) -> None:
 
 @contextmanager
 def guarded(directory: Path) -> Iterator[None]:
-    """Even when this test run is killed, what runs in the directory is taken down: a process of its own waits for our end of a pipe."""
-    code = "import sys, pathlib; from infra.embedded import stack; sys.stdin.read(); stack.down(pathlib.Path(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(directory)]
+    """Even when this test run is killed, what runs in the directory is taken down: a process of its own waits for our end of a pipe.
+
+    It is told the directory through that pipe: named in its command line, it would itself seem to be a process of the stack.
+    """
+    code = "import sys, pathlib; from infra.embedded import stack; stack.down(pathlib.Path(sys.stdin.read().strip()))"
+    command = [sys.executable, "-c", code]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    guard = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=directory.parent, start_new_session=True)
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=directory.parent, start_new_session=True, text=True)
+    assert guard.stdin is not None
+    guard.stdin.write(f"{directory}\n")
+    guard.stdin.flush()
     try:
         yield
     finally:
