@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
-from topics.codec import VERSION, digest, encode
+from topics.codec import CONTROL_VERSION, digest, encode
 from topics.meters import METERS_TYPE, Meter, MetersRecord, Timing, meters_digest
 
 SOURCE: Final = "tidemark/apply"
@@ -58,4 +58,4 @@ def release_event(customer: str, target: str, reason: str) -> ControlEvent:
 
 def close_event(unique: str) -> ControlEvent:
     """Every open window of a partition closes now (embedded stacks only); `unique` tells two closings apart."""
-    return ControlEvent(ALL.encode(), _event(CLOSE_TYPE, ALL, {"v": VERSION, "id": unique}))
+    return ControlEvent(ALL.encode(), _event(CLOSE_TYPE, ALL, {"v": CONTROL_VERSION, "id": unique}))

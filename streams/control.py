@@ -25,7 +25,7 @@ from topics.bindings import (
     item_problems,
     items_digest,
 )
-from topics.codec import VERSION
+from topics.codec import CONTROL_VERSION
 from topics.definitions import Definition, period_edges
 from topics.event import Event
 from topics.home import home_of
@@ -53,8 +53,8 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
 
 
 def _read(data: Any, kind: type[T]) -> T | str:
-    if isinstance(data, dict) and data.get("v") != VERSION:
-        return f"record version {data.get('v')!r} is unknown to this program (it knows {VERSION})"
+    if isinstance(data, dict) and data.get("v") != CONTROL_VERSION:
+        return f"record version {data.get('v')!r} is unknown to this program (it knows {CONTROL_VERSION})"
     try:
         return msgspec.convert(_plain(data), kind, strict=True)
     except msgspec.ValidationError as error:

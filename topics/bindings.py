@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
 import msgspec
 
-from topics.codec import VERSION, digest
+from topics.codec import CONTROL_VERSION, Stored, digest
 from topics.meters import is_instant
 from topics.periods import INTERVALS, Interval, Period, period_at
 
 BINDING_TYPE: Final = "tidemark.binding"
 RELEASE_TYPE: Final = "tidemark.release"
 CLOSE_TYPE: Final = "tidemark.close"
+_SCALE = re.compile(r"\d{1,18}(\.\d{1,12})?", re.ASCII)
 _LONGEST_COUNT: Final = 3660
 """Ten years of days; Stripe takes at most three years."""
 
@@ -53,20 +55,19 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 class BindingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`data` of a `tidemark.binding` record: all items of a customer; an empty tuple unbinds."""
 
-    v: int = VERSION
+    v: int = CONTROL_VERSION
     digest: str
     replaces: str | None = None
     items: tuple[Item, ...]
 
 
-class ItemVersion(msgspec.Struct, frozen=True, kw_only=True):
+class ItemVersion(Stored, frozen=True, kw_only=True):
     """An item as the fold put it in force for a customer's meter: valid for instants ≥ `valid_from_s` until the next version.
 
     `whole` lists edges that were learned too late: a live row lay across them, so it stays whole (`straddling`) and no window is cut there.
     `item` is None where the binding ends.
     """
 
-    v: int = VERSION
     kind: str = "binding"
     customer: str
     meter: str
@@ -80,15 +81,14 @@ class ItemVersion(msgspec.Struct, frozen=True, kw_only=True):
 class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`data` of a `tidemark.release` record: an operator lets a parked cell (or window) be tried again."""
 
-    v: int = VERSION
+    v: int = CONTROL_VERSION
     target: str
     reason: str = ""
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
+class Release(Stored, frozen=True, kw_only=True):
     """A release as published: `target` is a receipt's key; its `offset` names it, so that it acts once."""
 
-    v: int = VERSION
     kind: str = "release"
     customer: str
     target: str
@@ -111,6 +111,8 @@ def item_problems(items: tuple[Item, ...]) -> list[str]:
     for item in items:
         if not item.item:
             problems.append(f"meter {item.meter!r}: the item's id is empty")
+        if not _SCALE.fullmatch(item.scale):
+            problems.append(f"meter {item.meter!r}: scale {item.scale[:40]!r} is no decimal number")
         if item.period not in INTERVALS or not 1 <= item.period_count <= _LONGEST_COUNT:
             problems.append(f"meter {item.meter!r}: period {item.period_count} {item.period} is none")
         for name in ("period_anchor_s", "starts_at_s", "valid_from_s"):

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from topics.codec import VERSION, digest
+from topics.codec import CONTROL_VERSION, Stored, digest
 from topics.windows import is_window_size
 
 METERS_TYPE: Final = "tidemark.meters"
@@ -46,10 +46,9 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     allow_negative: bool = False
 
 
-class MeterVersion(msgspec.Struct, frozen=True, kw_only=True):
+class MeterVersion(Stored, frozen=True, kw_only=True):
     """A meter as the fold put it in force: valid for instants ≥ `valid_from_s`, until its next version; `removed` ends it."""
 
-    v: int = VERSION
     kind: str = "meter"
     meter: Meter
     valid_from_s: int
@@ -58,10 +57,9 @@ class MeterVersion(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class TimingVersion(msgspec.Struct, frozen=True, kw_only=True):
+class TimingVersion(Stored, frozen=True, kw_only=True):
     """Timings in force from the record at `offset` on."""
 
-    v: int = VERSION
     kind: str = "timing"
     timing: Timing
     offset: int
@@ -71,7 +69,7 @@ class TimingVersion(msgspec.Struct, frozen=True, kw_only=True):
 class MetersRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`data` of a `tidemark.meters` record: the whole set, the digest it replaces, and from when it is wished."""
 
-    v: int = VERSION
+    v: int = CONTROL_VERSION
     digest: str
     replaces: str | None = None
     valid_from_s: int | None = None

@@ -6,12 +6,15 @@ The order of a cell's records is intent → answer → next intent …; no two i
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 
-from topics.codec import VERSION, decode, encode
+from topics.codec import VERSION, Stored, decode, encode
 from topics.errors import MalformedRecord, UnknownVersion
+from topics.quantity import BadQuantity, parse_total
+from topics.windows import parse_window_key
 
 CellState = Literal["intent", "delivered", "confirmed", "failed", "refused", "unknown", "parked"]
 """Where a cell stands.
@@ -49,7 +52,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
-class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
+class CellReceipt(Stored, frozen=True, kw_only=True):
     """One revision and attempt of a cell, and what stands at the provider meanwhile.
 
     `cell` names the cell within (provider, account): `item|second` for usage records. `revision` is a counter from 1, `windows` are what it
@@ -61,7 +64,6 @@ class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
     since then which ended without saying whether they took effect.
     """
 
-    v: int = VERSION
     kind: str = "cell"
     provider: str
     account: str
@@ -96,14 +98,13 @@ class CellReceipt(msgspec.Struct, frozen=True, kw_only=True):
     maybe: tuple[str, ...] = ()
 
 
-class WindowReceipt(msgspec.Struct, frozen=True, kw_only=True):
+class WindowReceipt(Stored, frozen=True, kw_only=True):
     """A window that has no cell: parked whole with its `reason`, until a definition gives it one (`bound`: `cell` names it).
 
     Reasons: `unbound` (no item at its start), `before_period` (it ends before its item is billed), `cell_taken` (its cell belongs to
     another customer, meter or period: a configuration error), `unsupported` (a provider or mode that this program does not deliver to).
     """
 
-    v: int = VERSION
     kind: str = "window"
     window: str
     customer: str
@@ -157,14 +158,37 @@ _window = msgspec.json.Decoder(WindowReceipt)
 _key = msgspec.json.Decoder(list[str])
 
 
+_UNITS: Final = re.compile(r"\d{1,19}", re.ASCII)
+
+
 def decode_receipt(data: bytes | None, where: str) -> Receipt:
     """A record of `usage.receipts` that is no tombstone. Raises MalformedRecord or UnknownVersion, naming `where`."""
     kind = decode(data, _kind, where).kind
-    if kind == "cell":
-        return decode(data, _cell, where)
-    if kind == "window":
-        return decode(data, _window, where)
+    if kind in {"cell", "window"}:
+        receipt: Receipt = decode(data, _cell, where) if kind == "cell" else decode(data, _window, where)
+        try:
+            _check(receipt)
+        except (MalformedRecord, BadQuantity) as error:
+            raise MalformedRecord(f"{where}: the receipt cannot be used: {error}") from None
+        return receipt
     raise UnknownVersion(f"{where}: receipt kind {kind!r} is unknown to this program (record version {VERSION}); upgrade tidemark")
+
+
+def _check(receipt: Receipt) -> None:
+    """Every number and name that is kept as text can be read."""
+    if isinstance(receipt, WindowReceipt):
+        parse_window_key(receipt.window)
+        parse_total(receipt.quantity)
+        return
+    for part in receipt.windows:
+        parse_window_key(part.window)
+        parse_total(part.quantity)
+    for quantity in (receipt.scale, receipt.quantity, *(() if receipt.standing is None else (receipt.standing.quantity,))):
+        parse_total(quantity)
+    asked = (receipt.units,) if receipt.units or receipt.state == "intent" else ()
+    for units in (*asked, *receipt.maybe, *(() if receipt.standing is None else (receipt.standing.units,))):
+        if not _UNITS.fullmatch(units):
+            raise MalformedRecord(f"{units[:40]!r} are no units")
 
 
 def decode_receipt_key(key: bytes | None, where: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from topics.codec import VERSION, decode
+from topics.codec import Stored, decode
 
 
 class Counters(msgspec.Struct, kw_only=True, gc=False):
@@ -30,10 +30,9 @@ class Counters(msgspec.Struct, kw_only=True, gc=False):
         return self.next_offset - self.base - fates
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(Stored, frozen=True, kw_only=True):
     """Why the event at (`partition`, `offset`) of `usage.events` was not counted; `first_offset` names a duplicate's first copy if known."""
 
-    v: int = VERSION
     verdict: Literal["duplicate", "rejected", "too_late", "rerouted"]
     generation: int
     partition: int
@@ -46,10 +45,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     home: int | None = None
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
+class Mark(Stored, frozen=True, kw_only=True):
     """All events of `partition` below `next_offset` have their verdict on this topic."""
 
-    v: int = VERSION
     verdict: Literal["mark"] = "mark"
     generation: int
     partition: int

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from topics.codec import VERSION, decode
+from topics.codec import Stored, decode
 from topics.errors import MalformedRecord
 from topics.instants import format_s, parse_s
-from topics.quantity import format_scaled, parse_total
+from topics.quantity import BadQuantity, format_scaled, parse_total
 from topics.windows import Window
 
 
-class WindowTotal(msgspec.Struct, frozen=True, kw_only=True):
+class WindowTotal(Stored, frozen=True, kw_only=True):
     """The corrected total of a window through one event; the body is a pure function of (window, revision).
 
     `quantity` is a decimal string, `start` and `end` RFC 3339 UTC, offsets are those of `usage.events` on `partition`,
     `hash` is 64 hex digits (`topics/content_hash.py`).
     """
 
-    v: int = VERSION
     customer: str
     meter: str
     start: str
@@ -51,11 +52,20 @@ class WindowTotal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decoder = msgspec.json.Decoder(WindowTotal)
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def decode_window_total(data: bytes | None, where: str) -> WindowTotal:
     """Raises MalformedRecord or UnknownVersion, naming `where`."""
-    return decode(data, _decoder, where)
+    total = decode(data, _decoder, where)
+    try:
+        window, _ = total.window, total.scaled
+    except (MalformedRecord, BadQuantity) as error:
+        raise MalformedRecord(f"{where}: the record cannot be used: {error}") from None
+    numbers = (total.events, total.first_offset, total.through_offset, total.generation, total.partition)
+    if window.start_s >= window.end_s or min(numbers) < 0 or not _HASH.fullmatch(total.hash):
+        raise MalformedRecord(f"{where}: the record cannot be used: its window, its offsets or its hash are none")
+    return total
 
 
 def window_total(

@@ -24,6 +24,7 @@ from topics.definitions import Definition
 from topics.errors import Halt, MalformedRecord, Unreachable
 from topics.receipt import Receipt
 from topics.window_total import decode_window_total
+from topics.windows import window_key
 
 log = logging.getLogger(__name__)
 
@@ -246,8 +247,11 @@ class PartitionDriver:
 
     def _apply(self, batch: Batch) -> None:
         now_ms = self._now_ms()
-        for offset, value, headers in zip(batch.offsets, batch.values, batch.headers, strict=True):
-            total = decode_window_total(value, f"{batch.topic} {batch.partition} offset {offset}")
+        for offset, key, value, headers in zip(batch.offsets, batch.keys, batch.values, batch.headers, strict=True):
+            where = f"{batch.topic} {batch.partition} offset {offset}"
+            total = decode_window_total(value, where)
+            if window_key(total.window).encode() != key:
+                raise MalformedRecord(f"{where}: the total lies under the key {key!r}, which is not its own")
             self._machine.total(total, offset, _closed_at_ms(headers), now_ms)
         self._machine.advance(batch.next_offset)
         self._mark()

@@ -16,9 +16,9 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from sinks.stripe.app_ports import LostOwnership
 from topics.catalog import DEFINITIONS, MIB, RECEIPTS
 from topics.codec import encode
-from topics.definitions import Definition, decode_definition
-from topics.errors import Unreachable
-from topics.receipt import Receipt, decode_receipt, decode_receipt_key
+from topics.definitions import Definition, decode_definition, definition_key
+from topics.errors import MalformedRecord, Unreachable
+from topics.receipt import Receipt, decode_receipt, decode_receipt_key, receipt_key
 
 TRANSACTION_TIMEOUT_MS: Final = 30_000
 """When the broker ends what a dead worker began: later than any commit takes, soon enough for readers of a partition that nobody takes over."""
@@ -112,7 +112,7 @@ class ReceiptLog:
         finally:
             await _stop(consumer)
         kept = [record for record in last.values() if record is not None]
-        return [decode_receipt(record.value, f"{RECEIPTS} {self._partition} offset {record.offset}") for record in kept]
+        return [_receipt(record, f"{RECEIPTS} {self._partition} offset {record.offset}") for record in kept]
 
     async def _read_definitions(self) -> list[Definition]:
         self._tail = self._consumer()
@@ -121,7 +121,11 @@ class ReceiptLog:
         return [self._definition(record) for record in records if record.value is not None]
 
     def _definition(self, record: Any) -> Definition:
-        return decode_definition(record.value, f"{DEFINITIONS} {self._partition} offset {record.offset}")
+        where = f"{DEFINITIONS} {self._partition} offset {record.offset}"
+        definition = decode_definition(record.value, where)
+        if definition_key(definition) != record.key:
+            raise MalformedRecord(f"{where}: the record lies under the key {record.key!r}, which is not its own")
+        return definition
 
     def _consumer(self) -> Any:
         return AIOKafkaConsumer(
@@ -149,6 +153,13 @@ class ReceiptLog:
 
     def _unreachable(self, error: BaseException) -> Unreachable:
         return Unreachable(f"Kafka at {self._bootstrap} does not answer ({type(error).__name__})")
+
+
+def _receipt(record: Any, where: str) -> Receipt:
+    receipt = decode_receipt(record.value, where)
+    if receipt_key(receipt) != record.key:
+        raise MalformedRecord(f"{where}: the record lies under the key {record.key!r}, which is not its own")
+    return receipt
 
 
 def _take_up(producer: Any) -> None:

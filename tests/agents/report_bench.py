@@ -13,7 +13,7 @@ from topics.catalog import WINDOWS
 from topics.codec import encode
 from topics.quantity import ONE
 from topics.window_total import WindowTotal, window_total
-from topics.windows import Window
+from topics.windows import Window, window_key
 
 
 @dataclass
@@ -96,7 +96,7 @@ def batch_of(totals: list[WindowTotal], start_offset: int, epoch: int, partition
         start_offset=start_offset,
         offsets=range(start_offset, start_offset + size),
         timestamps_ms=[0] * size,
-        keys=[None] * size,
+        keys=[window_key(total.window).encode() for total in totals],
         values=[encode(total) for total in totals],
         headers=[(("closed_at_ms", b"1700000000000"),)] * size,
         next_offset=start_offset + size,

@@ -198,7 +198,7 @@ async def test_an_unreadable_record_halts_its_partition_by_name() -> None:
     """A record of ours that cannot be read stops its partition with topic, partition and offset, and nothing after it is archived."""
     rng = random.Random(6)
     topics, store = Topics(6, build_log(6, 40)), ModelStore()
-    offset = topics.logs[WINDOWS].add(b"k", b'{"v":2}', 1)
+    offset = topics.logs[WINDOWS].add(b"k", b'{"v":99}', 1)
     topics.logs[WINDOWS].add(b"k", b"not json", 1)
     process = Process(topics, store, rng)
     await process.start()
