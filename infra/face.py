@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 from aiokafka.errors import KafkaError
 
+from infra.clock import now_ms, steady_s
 from infra.metrics import WorkerMetrics
+from infra.readiness import Limits, Memory, Now, look
 from topics.errors import TidemarkError
 
 log = logging.getLogger(__name__)
@@ -18,6 +20,9 @@ Kind = Literal["meter", "report", "archive"]
 
 REFRESH_TIMEOUT_S = 2.0
 """How long `/status` waits for the ends of the log; after that it shows the ones it knew, rather than nothing."""
+
+LOOK_S = 2.0
+"""Between two looks at whether billing is stuck, and so the most by which a metric is old. A question to one broker each time."""
 
 NO_WINDOWS: Mapping[Kind, dict[str, int]] = {
     "meter": {"open": 0, "due": 0, "reopened": 0},
@@ -51,9 +56,22 @@ class Work(Protocol):
 class WorkerFace:
     """See `infra.http.Face`. `waiting` is why nothing is done yet; None once the app runs."""
 
-    def __init__(self, kind: Kind, name: str) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        limits: Limits | None = None,
+        *,
+        steady_s: Callable[[], float] = steady_s,
+        now_ms: Callable[[], int] = now_ms,
+    ) -> None:
         self._kind = kind
         self._name = name
+        self._limits = limits or Limits()
+        self._steady_s = steady_s
+        self._now_ms = now_ms
+        self._memory = Memory()
+        self._alarms: list[str] = []
         self._work: Work | None = None
         self.waiting: str | None = "starting"
         self.metrics = WorkerMetrics(group(kind), self.snapshot)
@@ -64,7 +82,7 @@ class WorkerFace:
 
     def snapshot(self) -> dict[str, Any]:
         """The whole of `/status` as last known."""
-        head: dict[str, Any] = {"name": self._name, "kind": self._kind}
+        head: dict[str, Any] = {"name": self._name, "kind": self._kind, "alarms": self._alarms, "ready": self.unready() is None}
         if self._work is not None:
             return head | self._work.status()
         empty: dict[str, Any] = {"partitions": [], "halted": None, "progress": 0}
@@ -72,14 +90,41 @@ class WorkerFace:
 
     async def status(self) -> Mapping[str, Any]:
         """See `infra.http.Face`."""
-        if self._work is not None and self._work.halted is None:
-            try:
-                async with asyncio.timeout(REFRESH_TIMEOUT_S):
-                    await self._work.refresh()
-            except (TimeoutError, KafkaError, TidemarkError, RuntimeError) as error:
-                # RuntimeError: the consumer's loop is gone, the worker is leaving.
-                log.debug("the ends of the log are as last known: %r", error)
+        await self._refresh()
         return self.snapshot()
+
+    async def _refresh(self) -> bool:
+        """Whether the ends of the log are fresh now; if not, `/status` shows the ones it knew."""
+        if self._work is None or self._work.halted is not None:
+            return False
+        try:
+            async with asyncio.timeout(REFRESH_TIMEOUT_S):
+                await self._work.refresh()
+        except (TimeoutError, KafkaError, TidemarkError, RuntimeError) as error:
+            # RuntimeError: the consumer's loop is gone, the worker is leaving.
+            log.debug("the ends of the log are as last known: %r", error)
+            return False
+        return True
+
+    async def watch(self) -> None:
+        """Look again and again, for as long as the worker lives, so that what `/ready` and `/metrics` say is never older than `LOOK_S`."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """One look at whether billing is stuck; what begins and what ends is said once."""
+        is_asked = await self._refresh()
+        if self._work is None or self._work.halted is not None or not self._work.status()["progress"]:
+            return  # why it does nothing is said already
+        now = Now(self._steady_s(), self._now_ms() / 1000)
+        status = {"kind": self._kind, **self._work.status()}
+        before = bool(self._alarms)
+        self._memory, self._alarms = look(self._memory, status, now, self._limits, is_asked=is_asked)
+        if self._alarms and not before:
+            log.error("not ready: %s", "; ".join(self._alarms))
+        elif before and not self._alarms:
+            log.warning("ready again: nothing is stuck any more")
 
     def unready(self) -> str | None:
         """See `infra.http.Face`."""
@@ -87,7 +132,9 @@ class WorkerFace:
             return self.waiting or "starting"
         if self._work.halted is not None:
             return self._work.halted
-        return None if self._work.status()["progress"] else "joining its group and reading its state"
+        if not self._work.status()["progress"]:
+            return "joining its group and reading its state"
+        return "; ".join(self._alarms) or None
 
     def exposition(self) -> bytes:
         """See `infra.http.Face`."""

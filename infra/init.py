@@ -38,6 +38,12 @@ future = "5m"                 # how far ahead a producer's clock may be
 revision_delay = "30s"        # late events are merged this long into one corrected total
 """
 
+ALARMS: Final = """
+[alarms]                      # when a running worker's /ready says no, and why; nothing is stopped by it
+undelivered = "15m"           # the oldest due window that no provider has answered for
+standstill = "5m"             # records wait, and nothing of them is done
+"""
+
 EXAMPLE_METERS: Final = """
 [[meters]]
 slug = "api_calls"
@@ -99,7 +105,7 @@ CUSTOMERS: Final = """
 
 def example_configuration() -> str:
     """What `init` writes."""
-    return HEAD + SERVERS + TIMING + EXAMPLE_METERS + CUSTOMERS
+    return HEAD + SERVERS + TIMING + ALARMS + EXAMPLE_METERS + CUSTOMERS
 
 
 def built_in_configuration() -> str:

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from infra.readiness import done_of
+
 MetricName = Literal[
     "tidemark_events_total",  # {partition, verdict}: fates of the log's records, since the log's base
     "tidemark_conservation_residual",  # {partition}: offsets without exactly one fate; anything but 0 is an alarm
@@ -18,7 +20,8 @@ MetricName = Literal[
     "tidemark_windows",  # {state}: open, due, reopened, delivered, undelivered, parked, unbound
     "tidemark_close_to_delivered_seconds",  # histogram: from a window's closing to the provider's answer
     "tidemark_delivery_outcomes_total",  # {provider, outcome}: answers of providers
-    "tidemark_oldest_undelivered_seconds",  # age of the oldest due window that no provider has answered for
+    "tidemark_oldest_undelivered_seconds",  # age of the oldest due window that no provider has answered for (meter: not emitted); 0 where none is
+    "tidemark_ready",  # 1 where /ready says so: nothing is stuck, halted or still starting
 ]
 """Every name we export. Names are a contract (SURFACES): add freely, change one only with a decision record."""
 
@@ -44,6 +47,7 @@ class StatusCollector:
         """What prometheus_client asks of a collector."""
         status = self._snapshot()
         lines: list[Mapping[str, Any]] = status.get("partitions", [])
+        yield GaugeMetricFamily("tidemark_ready", "1 where /ready says so.", value=float(bool(status.get("ready"))))
         yield from self._lag(lines)
         if status.get("kind") == "meter":
             yield from self._counting(lines)
@@ -52,13 +56,14 @@ class StatusCollector:
             for state, number in windows.items():
                 states.add_metric([state], number)
             yield states
-        if (oldest := status.get("oldest_undelivered_s")) is not None:
-            yield GaugeMetricFamily("tidemark_oldest_undelivered_seconds", "Age of the oldest undelivered window.", value=oldest)
+        if status.get("kind") != "archive":
+            oldest_s = status.get("oldest_undelivered_s") or 0.0
+            yield GaugeMetricFamily("tidemark_oldest_undelivered_seconds", "Age of the oldest undelivered window.", value=oldest_s)
 
     def _lag(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[Metric]:
         lag = GaugeMetricFamily("tidemark_consumer_lag", "Records not yet durably processed.", labels=["group", "partition"])
         for line in lines:
-            done = line.get("durable_offset", line.get("next_offset", line.get("archived_offset")))
+            done = done_of(line)
             if done is not None and line.get("end_offset") is not None:
                 topic = f":{line['topic']}" if "topic" in line else ""
                 lag.add_metric([self._group + topic, str(line["partition"])], max(0, line["end_offset"] - done))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from infra.readiness import Limits
 from infra.settings_faults import model_faults, unknown_fault, without_faulty
 from infra.settings_rules import rule_faults
 from infra.settings_sources import Tree, merged, read_environment, read_toml, secret_faults, without_secrets
@@ -114,6 +115,17 @@ class TimingSettings(Section):
         return Timing(dedup_ms=self.dedup_ms, horizon_ms=self.horizon_ms, future_ms=self.future_ms, revision_delay_ms=self.revision_delay_ms)
 
 
+class AlarmSettings(Section):
+    """When a worker that runs calls itself not ready (`infra/readiness.py`), in milliseconds."""
+
+    undelivered_ms: AtLeastSecondMs = Field(default=900_000, alias="undelivered", examples=['"15m"'])
+    standstill_ms: AtLeastSecondMs = Field(default=300_000, alias="standstill", examples=['"5m"'])
+
+    def limits(self) -> Limits:
+        """As the decision takes them."""
+        return Limits(undelivered_s=self.undelivered_ms / 1000, standstill_s=self.standstill_ms / 1000)
+
+
 class MeterSettings(Section):
     """One `[[meters]]`. `stripe_price`: a subscription's item with this price is the item for this meter."""
 
@@ -188,6 +200,7 @@ class Settings:
     customers: tuple[CustomerSettings, ...]
     worker: WorkerSettings
     status: StatusSettings
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
     embedded: bool = False
     source: Path | None = None
 
@@ -201,6 +214,7 @@ _SECTIONS: Final[dict[str, type[Section]]] = {
     "clickhouse": ClickhouseSettings,
     "stripe": StripeSettings,
     "timing": TimingSettings,
+    "alarms": AlarmSettings,
     "worker": WorkerSettings,
     "status": StatusSettings,
 }

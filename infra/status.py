@@ -70,6 +70,11 @@ def halts(said: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{worker['name']} has halted: {worker['halted']}" for worker in said if worker.get("halted")]
 
 
+def alarms(said: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Why workers that run are not ready (`infra/readiness.py`)."""
+    return [f"{worker['name']}: {sentence}" for worker in said for sentence in worker.get("alarms", ())]
+
+
 async def ask(processes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """`/status` of every worker that answers; a dead or silent one is missing."""
     import aiohttp
@@ -95,6 +100,7 @@ async def _ask(session: Any, address: str) -> Mapping[str, Any] | None:
 
 def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: bool) -> Status:
     """The whole status JSON of SURFACES; the sandbox's key only where the sandbox is the stack's own."""
+    said = list(said)
     partitions, windows = joined(said)
     settings = target.settings
     key = target.state["stripe"]["api_key"] if target.state is not None and target.state.get("stripe") else None
@@ -105,5 +111,6 @@ def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: b
         "processes": [{name: process.get(name) for name in ("name", "pid", "state", "restarts", "http")} for process in target.processes],
         "partitions": partitions,
         "windows": windows,
+        "alarms": alarms(said),
         "settled": settled,
     }

@@ -69,7 +69,7 @@ async def work(kind: Kind, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     leaving = asyncio.ensure_future(leave_at_last(stop))
-    face = WorkerFace(kind, worker_name(kind, settings))
+    face = WorkerFace(kind, worker_name(kind, settings), settings.alarms.limits())
     async with AsyncExitStack() as ending:
         http = WorkerHttp(face, settings.worker.http)
         await http.start()
@@ -78,7 +78,11 @@ async def work(kind: Kind, settings: Settings) -> int:
         if not await unless_stopped(opened(wired.resources, settings, face, ending), stop):
             return 0
         face.attach(wired.work)
-        code = await serve(wired.app, stop)
+        watching = asyncio.ensure_future(face.watch())
+        try:
+            code = await serve(wired.app, stop)
+        finally:
+            watching.cancel()
     leaving.cancel()
     return code
 

@@ -46,6 +46,9 @@ class Closing:
         self._again: dict[int, Row] = {}
         """Rows of `late` and `ready` that were emitted before."""
         self._hot: dict[int, Row] = {}
+        self._due_ms: dict[int, int] = {}
+        """Since when each row of `ready` is due; in order of their becoming ready."""
+        self._delay_ms = 0
         self._copies: dict[int, Row] = {}
         """A ready row that changes faster than flushes make it durable, as it stood when a flush began."""
         self.close_offset = -1
@@ -111,28 +114,33 @@ class Closing:
 
     def _ripen(self, state: PartitionState, now_ms: int) -> None:
         while self._times and self._times[0] <= self.closed_until_ms:
-            self.ready |= self.waiting.pop(heapq.heappop(self._times))
-        delay_ms = state.definitions.timing.revision_delay_ms
-        self._release(_ripe(self.late, now_ms, delay_ms) + _ripe(self._since, now_ms, MERGE_AT_MOST * delay_ms))
+            close_ms = heapq.heappop(self._times)
+            rows = self.waiting.pop(close_ms)
+            self.ready |= rows
+            self._due_ms |= dict.fromkeys(rows, close_ms)
+        self._delay_ms = delay_ms = state.definitions.timing.revision_delay_ms
+        self._release(_ripe(self.late, now_ms, delay_ms) + _ripe(self._since, now_ms, MERGE_AT_MOST * delay_ms), now_ms)
         if state.clocks.close_offset > self.close_offset:
             self.close_offset = state.clocks.close_offset
-            self._close_now(self.close_offset)
+            self._close_now(self.close_offset, now_ms)
 
-    def _release(self, keys: list[int]) -> None:
+    def _release(self, keys: list[int], now_ms: int) -> None:
         """Late rows that need not wait longer."""
         for key in keys:
             if key in self.late:
                 self.ready[key] = self.late.pop(key)[0]
+                self._due_ms[key] = now_ms
                 del self._since[key]
 
-    def _close_now(self, offset: int) -> None:
+    def _close_now(self, offset: int, now_ms: int) -> None:
         """`tidemark.close`: everything that began before it is emitted as it stands."""
         for rows in self.waiting.values():
             chosen = {key: row for key, row in rows.items() if row.first_offset < offset}
             self.ready |= chosen
+            self._due_ms |= dict.fromkeys(chosen, now_ms)
             for key in chosen:
                 del rows[key]
-        self._release([key for key, (row, _) in self.late.items() if row.first_offset < offset])
+        self._release([key for key, (row, _) in self.late.items() if row.first_offset < offset], now_ms)
 
     def due(self, durable_rev: int, limit: int) -> list[tuple[Row, Row]]:
         """Rows to emit now, each with the value to emit: durable (`rev` < `durable_rev`), of a row that never rests its copy at a flush."""
@@ -158,8 +166,16 @@ class Closing:
         """A revision of the row stands on `usage.windows`; where a newer one came meanwhile it is touched again."""
         for held in (self.ready, self._again, self._copies):
             held.pop(id(row), None)
+        self._due_ms.pop(id(row), None)
         if row.pending:
             self.touched[id(row)] = row
+
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        """Since when the row that is due longest waits to be emitted; None where none is due. Rows that are still merged are not due."""
+        found = [close_ms for close_ms, rows in self.waiting.items() if rows and close_ms <= now_ms]
+        found += [next(iter(self._due_ms.values()))] if self._due_ms else []
+        found += [at_ms + self._delay_ms for _, at_ms in list(self.late.values())[:1] if at_ms + self._delay_ms <= now_ms]
+        return min(found, default=None)
 
     def counts(self, now_ms: int) -> WindowCounts:
         """Each row that has something to emit, once. Asked by every look at the status, so it walks only what changed since the last tick."""

@@ -256,5 +256,12 @@ class Meter:
             windows["open"] += counts.open
             windows["due"] += counts.due
             windows["reopened"] += counts.reopened
+        due_ms = [at_ms for held in self._held.values() if (at_ms := held.core.oldest_due_ms(now_ms)) is not None]
         lines = [{**held.core.status(), "end_offset": held.end_offset} for _, held in sorted(self._held.items())]
-        return {"partitions": lines, "windows": windows, "halted": self._halted, "progress": self._flow.progress}
+        return {
+            "partitions": lines,
+            "windows": windows,
+            "oldest_undelivered_s": max(0.0, (now_ms - min(due_ms)) / 1000) if due_ms else None,
+            "halted": self._halted,
+            "progress": self._flow.progress,
+        }

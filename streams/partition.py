@@ -153,6 +153,10 @@ class MeterPartition:
         """Rows that have something to emit."""
         return self.closing.counts(now_ms)
 
+    def oldest_due_ms(self, now_ms: int) -> int | None:
+        """Since when the row that is due longest waits to be emitted; None where none is due."""
+        return self.closing.oldest_due_ms(now_ms)
+
     def status(self) -> dict[str, Any]:
         """One line of `/status`, but for the log's end."""
         counters = self.counters

@@ -196,6 +196,8 @@ def show_status(status: dict[str, Any], still_open: list[str]) -> None:
     table(shown, [[line[name] for name in shown] for line in status["partitions"]], right=shown)
     say("")
     show_windows(status)
+    for alarm in status["alarms"]:
+        console().print("not ready:", alarm, style="red", markup=False)
     if not status["settled"]:
         for point in still_open[:12]:
             say(f"  {point}")

@@ -69,8 +69,12 @@ class Child:
         return self.process.poll() if self.process is not None else None
 
     def is_settled(self) -> bool:
-        """Whether nobody need wait for it any longer: it is ready, or it has said that it halted."""
-        return self.supervised.phase is Phase.HALTED or (self.supervised.phase is Phase.RUNNING and self.answer.is_ready)
+        """Whether nobody need wait for it any longer: it is ready, or it has said that it halted, or that its billing is stuck.
+
+        A stack whose provider is away must come up all the same; and a worker is never killed for what it says of others.
+        """
+        is_alarmed = bool((self.answer.status or {}).get("alarms"))
+        return self.supervised.phase is Phase.HALTED or (self.supervised.phase is Phase.RUNNING and (self.answer.is_ready or is_alarmed))
 
 
 class Supervisor:

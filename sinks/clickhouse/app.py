@@ -82,10 +82,18 @@ class ArchiveWorker:
         """The worker's part of `/status`, from memory."""
         lines = {lane.tp: lane.archived_offset for lane in self._lanes.values()}
         lines |= {(EVENTS, lane.partition): lane.archived_offset for lane in self._raw.lanes.values()}
+        # Raw events follow the meter's marks: whether they stand still is seen against those, not against the log's end.
+        marked = {(EVENTS, lane.partition): {"marked_offset": lane.wanted} for lane in self._raw.lanes.values()}
         return {
             "partitions": [
-                {"topic": topic, "partition": partition, "archived_offset": archived, "end_offset": self._ends.get((topic, partition), archived)}
-                for (topic, partition), archived in sorted(lines.items())
+                {
+                    "topic": tp[0],
+                    "partition": tp[1],
+                    "archived_offset": archived,
+                    "end_offset": self._ends.get(tp, archived),
+                    **marked.get(tp, {}),
+                }
+                for tp, archived in sorted(lines.items())
             ],
             "halted": self.halted,
             "waiting": self._patience.waiting or self._raw.log_patience.waiting,

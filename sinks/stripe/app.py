@@ -83,9 +83,15 @@ class ReportWorker:
             "windows": {state: sum(count[state] for count in counts) for state in STATES},
             "oldest_undelivered_s": max(0.0, (self._now_ms() - min(oldest)) / 1000) if oldest else None,
             "halted": self.halted,
-            "waiting": next((driver.waiting for driver in drivers if driver.waiting is not None), None),
+            "waiting": next((driver.waiting for driver in drivers if driver.waiting is not None), self._silence(drivers)),
             "progress": self.progress,
         }
+
+    def _silence(self, drivers: list[PartitionDriver]) -> str | None:
+        """That the provider counts as down, in one sentence."""
+        breakers = (driver.machine.breaker for driver in drivers)
+        failures = max((breaker.failures for breaker in breakers if breaker.is_open), default=0)
+        return f"{self._settings.api_base} has not answered {failures} calls in a row" if failures else None
 
     async def refresh(self) -> None:
         """Ask Kafka for the ends that `status` shows."""

@@ -18,6 +18,7 @@ from infra import logs
 from infra.face import WorkerFace
 from infra.http import WorkerHttp
 from infra.metrics import METRIC_NAMES, VERDICTS, WorkerMetrics
+from infra.readiness import Limits
 from topics.errors import UsageError
 
 LINE = {name: number for number, name in enumerate(VERDICTS)} | {
@@ -37,10 +38,14 @@ class Work:
         self.progress = 0
         self.refreshed = 0
         self.slow = False
+        self.oldest_undelivered_s = 0.0
 
     def status(self) -> dict[str, Any]:
         """See `infra.face.Work`."""
-        return {"partitions": [LINE], "windows": {"open": 2, "due": 0, "reopened": 1}, "halted": self.halted, "progress": self.progress}
+        windows = {"open": 2, "due": 0, "reopened": 1}
+        line = LINE | {"durable_offset": 30 + self.progress}
+        done = {"partitions": [line if self.progress else LINE], "windows": windows, "halted": self.halted, "progress": self.progress}
+        return done | {"oldest_undelivered_s": self.oldest_undelivered_s}
 
     async def refresh(self) -> None:
         """See `infra.face.Work`."""
@@ -70,6 +75,8 @@ async def test_the_face_of_a_worker_over_its_life() -> None:
         assert empty == {
             "name": "meter-7",
             "kind": "meter",
+            "alarms": [],
+            "ready": False,
             "partitions": [],
             "halted": None,
             "progress": 0,
@@ -81,7 +88,7 @@ async def test_the_face_of_a_worker_over_its_life() -> None:
         assert await asyncio.to_thread(get, f"{url}/ready") == (200, "ready\n")
         work.slow = True
         full = json.loads((await asyncio.to_thread(get, f"{url}/status"))[1])
-        assert full["partitions"] == [LINE]
+        assert full["partitions"] == [LINE | {"durable_offset": 35}]
         assert work.refreshed == 1
         work.halted = "the log is another one"
         assert await asyncio.to_thread(get, f"{url}/ready") == (503, "the log is another one\n")
@@ -89,6 +96,47 @@ async def test_the_face_of_a_worker_over_its_life() -> None:
         assert (await asyncio.to_thread(get, f"{url}/tables"))[0] == 404
     finally:
         await http.stop()
+
+
+async def test_a_stuck_worker_is_not_ready_and_says_so_until_it_is() -> None:
+    """Through HTTP: an outage turns /ready to 503 with its reason after the limit, /live and /metrics go on, and it comes back by itself."""
+    clock, work = [0.0], Work()
+    limits = Limits(undelivered_s=10.0, standstill_s=10.0)
+    face = WorkerFace("report", "report", limits, steady_s=lambda: clock[0], now_ms=lambda: int(clock[0] * 1000) + 1_795_000_000_000)
+    http = WorkerHttp(face, "127.0.0.1:0")
+    url = await http.start()
+    try:
+        face.attach(work)
+        work.progress = 1
+        for at_s, ready in ((0.0, 200), (9.0, 200), (12.0, 200), (23.0, 503)):
+            clock[0] = work.oldest_undelivered_s = at_s
+            work.progress += 1
+            await face.look()
+            assert (await asyncio.to_thread(get, f"{url}/ready"))[0] == ready, at_s
+        code, reason = await asyncio.to_thread(get, f"{url}/ready")
+        assert (code, "undelivered, the oldest for 23s" in reason) == (503, True)
+        assert json.loads((await asyncio.to_thread(get, f"{url}/status"))[1])["alarms"] == [reason.strip()]
+        assert (await asyncio.to_thread(get, f"{url}/live"))[0] == 200
+        assert "tidemark_ready 0.0" in (await asyncio.to_thread(get, f"{url}/metrics"))[1]
+        work.oldest_undelivered_s = 0.0
+        await face.look()
+        assert await asyncio.to_thread(get, f"{url}/ready") == (200, "ready\n")
+        assert "tidemark_ready 1.0" in (await asyncio.to_thread(get, f"{url}/metrics"))[1]
+    finally:
+        await http.stop()
+
+
+async def test_a_watched_worker_knows_the_ends_of_its_log_unasked() -> None:
+    """Nobody needs to ask for /status: the watch itself asks for the ends, so that the lag in /metrics is never that of long ago."""
+    face, work = WorkerFace("meter", "meter-0"), Work()
+    face.attach(work)
+    work.progress = 1
+    watching = asyncio.ensure_future(face.watch())
+    while not work.refreshed:
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait({watching})
+    assert watching.cancelled()
 
 
 async def test_a_worker_listens_on_loopback_only() -> None:
@@ -117,7 +165,7 @@ async def test_a_taken_port_is_one_sentence() -> None:
 def test_metrics_are_the_promised_ones() -> None:
     """Every metric of SURFACES is exported under its name with its labels, and shows the worker's own numbers."""
     oldest = {"oldest_undelivered_s": 12.5}
-    metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", **Work().status(), **oldest})
+    metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", "ready": True, **Work().status(), **oldest})
     metrics.delivered(3.0)
     metrics.outcome("stripe", "Delivered")
     text = metrics.exposition().decode()
@@ -131,6 +179,7 @@ def test_metrics_are_the_promised_ones() -> None:
         'tidemark_delivery_outcomes_total{outcome="Delivered",provider="stripe"} 1.0',
         'tidemark_close_to_delivered_seconds_bucket{le="5.0"} 1.0',
         "tidemark_oldest_undelivered_seconds 12.5",
+        "tidemark_ready 1.0",
     ):
         assert line in text, line
 
@@ -141,6 +190,14 @@ def test_an_archive_has_no_counting_metrics() -> None:
     text = WorkerMetrics("tidemark-archive", lambda: {"kind": "archive", "partitions": [line], "progress": 1}).exposition().decode()
     assert 'tidemark_consumer_lag{group="tidemark-archive:usage.windows",partition="1"} 4.0' in text
     assert "tidemark_conservation_residual" not in text
+    assert "tidemark_oldest_undelivered_seconds" not in text
+
+
+@pytest.mark.parametrize("kind", ["meter", "report"])
+def test_nothing_undelivered_is_said_as_zero(kind: str) -> None:
+    """Where no window waits the age is 0 and not absent, so that an alert tells "nothing waits" from "nobody answers"."""
+    text = WorkerMetrics(f"tidemark-{kind}", lambda: {"kind": kind, "partitions": [], "oldest_undelivered_s": None}).exposition().decode()
+    assert "tidemark_oldest_undelivered_seconds 0.0" in text
 
 
 @pytest.mark.parametrize(
