@@ -1,0 +1,197 @@
+"""What one seed decides before anything runs: who is billed how, which events are sent when and how, and which disasters strike when.
+
+A plan is data, so that a failing one can be made smaller: events and deeds can be left out without changing the others.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from tests.simulation.kernel import EPOCH_S
+from topics.bindings import Item
+from topics.home import home_of
+from topics.meters import Meter, Timing
+
+PARTITIONS: Final = 2
+NAMES: Final = ("acme", "globex", "a|b", "ünï 顧客", "initech", "c%7Cd", "umbrella", "stark")
+TIMING: Final = Timing(revision_delay_ms=1500, dedup_ms=7 * 86_400_000, horizon_ms=90_000, future_ms=20_000)
+METERS: Final = (
+    Meter(slug="calls", event_type="api.request", window_s=10, grace_ms=2000),
+    Meter(slug="eu", event_type="api.request", where={"region": "eu"}, window_s=20, grace_ms=1000),
+    Meter(slug="tokens", event_type="llm.call", value="n", window_s=30, grace_ms=2000),
+    Meter(slug="gb", event_type="store", value="size", window_s=60, grace_ms=3000),
+)
+GB_SCALE: Final = 1000
+"""Gigabytes have three places here, so that thousands of them are whole units."""
+DEEDS: Final = {
+    "kill": 9, "freeze": 5, "zombie": 4, "term": 2, "kill_all": 1, "sleep": 1, "kafka_down": 2, "kafka_lossy": 3, "kafka_slow": 2, "kafka_clock": 1,
+    "engine_down": 2, "engine_partly": 3, "stripe_faults": 4, "stripe_down": 2, "stripe_hangs": 2, "stripe_sticky": 1, "compact": 5,
+    "clock": 2, "scale": 3, "rebind": 1, "remeter": 1, "refuse": 1, "close": 1,
+}  # fmt: skip
+"""Disasters and their weights: what happens most in the field happens most here."""
+STATIC: Final = frozenset(DEEDS) - {"rebind", "remeter", "close"}
+
+
+class Deed(NamedTuple):
+    """One disaster: when (seconds), what, and its numbers."""
+
+    at_s: float
+    kind: str
+    numbers: tuple[float, ...]
+
+
+class Sent(NamedTuple):
+    """One record of a producer: when, to which partition, and whether its transaction (if it has one) is committed."""
+
+    at_s: float
+    partition: int
+    key: bytes | None
+    value: bytes
+    transaction: str = ""
+    age_s: float | None = None
+    """Where the event has a time: how long before the sending; the time is written when it is sent."""
+
+
+@dataclass(frozen=True)
+class Customer:
+    """`anchor_s`: when its billing cycle began (None: it is not billed); `edges` are those of its days that may lie among the windows."""
+
+    name: str
+    anchor_s: int | None
+    edges: tuple[int, ...] = ()
+
+    @property
+    def home(self) -> int:
+        """Its partition."""
+        return home_of(self.name.encode(), PARTITIONS)
+
+    def items(self, suffix: str = "") -> tuple[Item, ...]:
+        """One item a meter."""
+        if self.anchor_s is None:
+            return ()
+        return tuple(
+            Item(
+                meter=meter.slug,
+                item=f"si_{self.name.encode().hex()}_{meter.slug}{suffix}",
+                subscription=f"sub_{self.name}",
+                period_anchor_s=self.anchor_s,
+                period="day" if self.edges else "month",
+                scale=str(GB_SCALE) if meter.slug == "gb" else "1",
+            )
+            for meter in METERS
+        )
+
+
+@dataclass
+class Plan:
+    """Everything that a seed decides beforehand; `seed` also orders who runs when."""
+
+    seed: int
+    span_s: float
+    customers: tuple[Customer, ...]
+    sent: list[Sent]
+    deeds: list[Deed]
+    turn_ms: int = 500
+    late_bound: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def is_static(self) -> bool:
+        """Whether windows and items stay as they began, so that each can be foretold one by one; else their sums can."""
+        return all(deed.kind in STATIC for deed in self.deeds)
+
+
+def plan_of(seed: int) -> Plan:
+    """The plan of a seed."""
+    chance = random.Random(seed)
+    span_s = chance.choice((30.0, 60.0, 120.0))
+    customers = tuple(_customer(chance, name, span_s) for name in chance.sample(NAMES, chance.choice((2, 3, 5))))
+    return Plan(
+        seed=seed,
+        span_s=span_s,
+        customers=customers,
+        sent=_sent(chance, customers, span_s, chance.choice((15, 40, 80))),
+        deeds=_deeds(chance, span_s, chance.choice((2, 4, 8, 12))),
+        turn_ms=chance.choice((300, 700, 1500)),
+    )
+
+
+def _customer(chance: random.Random, name: str, span_s: float) -> Customer:
+    draw = chance.random()
+    if draw < 0.15:
+        return Customer(name, None)
+    if draw < 0.55:
+        return Customer(name, EPOCH_S - 3600)
+    first = EPOCH_S + chance.randrange(5, int(span_s))
+    return Customer(name, first - 86_400, tuple(first + day * 86_400 for day in range(4)))
+
+
+# ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _sent(chance: random.Random, customers: tuple[Customer, ...], span_s: float, count: int) -> list[Sent]:
+    sent: list[Sent] = []
+    for number in range(count):
+        at_s = chance.random() * span_s
+        draw = chance.random()
+        if sent and draw < 0.12:
+            sent.append(chance.choice(sent)._replace(at_s=at_s, partition=chance.randrange(PARTITIONS), transaction=""))
+        elif draw < 0.17:
+            sent.append(_bad(chance, chance.choice(customers), at_s))
+        else:
+            sent.append(_usage(chance, chance.choice(customers), number, at_s))
+    return sorted(sent, key=lambda one: one.at_s)
+
+
+def _usage(chance: random.Random, customer: Customer, number: int, at_s: float) -> Sent:
+    event_type, data = chance.choice(
+        (
+            ("api.request", {}),
+            ("api.request", {"region": chance.choice(("eu", "us"))}),
+            ("llm.call", {"n": chance.choice((1, 7, 1000, 10**12))}),
+            ("store", {"size": chance.choice(("0.001", "2.5", "1234567.125"))}),
+        )
+    )
+    event = {"specversion": "1.0", "id": f"e{number}", "source": chance.choice(("gw", "edge")), "type": event_type, "subject": customer.name}
+    value = json.dumps(event | {"data": data}, ensure_ascii=False).encode()
+    partition = customer.home if chance.random() < 0.8 else chance.randrange(PARTITIONS)
+    transaction = chance.choice(("", "", "", "", "", "commit", "abort"))
+    return Sent(at_s, partition, customer.name.encode(), value, transaction, _age_s(chance))
+
+
+def _age_s(chance: random.Random) -> float | None:
+    draw = chance.random()
+    if draw < 0.1:
+        return None
+    if draw < 0.75:
+        return chance.random() * 4
+    if draw < 0.9:
+        return chance.random() * 85
+    return chance.choice((200.0, -15.0, -40.0, 89.9))
+
+
+def _bad(chance: random.Random, customer: Customer, at_s: float) -> Sent:
+    value = chance.choice((b"", b"no json", b'{"specversion": "1.0"}', b'{"specversion": "1.0", "id": "x", "source": "s", "type": "t", "subject": "?"}'))
+    return Sent(at_s, chance.randrange(PARTITIONS), chance.choice((None, customer.name.encode())), value)
+
+
+def with_time(one: Sent, now_ms: int) -> bytes:
+    """The bytes as they are sent at `now_ms`: the time is put into the event's JSON."""
+    if one.age_s is None:
+        return one.value
+    event: dict[str, Any] = json.loads(one.value)
+    event["time"] = instant(now_ms - int(one.age_s * 1000))
+    return json.dumps(event, ensure_ascii=False).encode()
+
+
+def instant(ms: int) -> str:
+    """RFC 3339, UTC."""
+    return (datetime(1970, 1, 1) + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"  # noqa: DTZ001 - it is UTC
+
+
+# ── disasters ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def _deeds(chance: random.Random, span_s: float, count: int) -> list[Deed]:
+    kinds = chance.choices(list(DEEDS), weights=list(DEEDS.values()), k=count)
+    deeds = [Deed(chance.random() * span_s * 1.3, kind, tuple(chance.random() for _ in range(4))) for kind in kinds]
+    return sorted(deeds)
