@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from streams.duplicates import KEY_BYTES
 from streams.rows import Row, revision, split_revision
 from streams.state import Clocks, Identity, Retired
 from topics.content_hash import MODULUS
@@ -169,9 +170,35 @@ def decode_segment(kind: bytes, value: bytes, where: str) -> Segment:
     if zlib.crc32(body) != checksum:
         raise CorruptState(f"{where}: the changelog record's checksum is wrong; restore usage.state from a replica or a backup")
     try:
-        return _decoders[kind].decode(body)
-    except msgspec.DecodeError as error:
+        segment = _decoders[kind].decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptState(f"{where}: the changelog record cannot be read: {error}") from None
+    if not _is_possible(segment):
+        raise CorruptState(f"{where}: the changelog record holds numbers that no program of ours writes; restore usage.state from a backup")
+    return segment
+
+
+def _is_possible(segment: Segment) -> bool:
+    """False where a number could not have been written: a checksum only says that the bytes are those of the writer."""
+    if isinstance(segment, CounterRecord):
+        counters = segment.counters
+        fates = (counters.counted, counters.duplicate, counters.rejected, counters.too_late, counters.rerouted, counters.control, counters.skipped)
+        least = min(segment.generation, segment.ids, segment.definitions, counters.base, counters.postings, *fates, *segment.closed)
+        return least >= 0 and len(segment.id_key) == KEY_BYTES and len(segment.closed) == segment.generation
+    if segment.generation < 0 or segment.upto < 0:
+        return False
+    if isinstance(segment, IdSegment):
+        return segment.bucket >= 0 and len(segment.digests) % 16 == 0
+    if isinstance(segment, DefinitionSegment):
+        return True
+    return all(
+        0 <= row.generation <= segment.generation
+        and 0 <= min(row.first_offset, row.through_offset)
+        and row.start_s < row.end_s
+        and row.events > 0
+        and len(row.content_hash) == 32
+        for row in segment.rows
+    )
 
 
 def pack_row(row: Row) -> RowRecord:

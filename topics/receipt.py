@@ -195,7 +195,7 @@ def decode_receipt_key(key: bytes | None, where: str) -> list[str]:
     """`["cell", provider, account, cell]` or `["window", window_key]`. Raises MalformedRecord, naming `where`."""
     try:
         parts = _key.decode(key or b"")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedRecord(f"{where}: the key cannot be read: {error}") from None
     if (parts[:1] == ["cell"] and len(parts) == 4) or (parts[:1] == ["window"] and len(parts) == 2):
         return parts

@@ -38,7 +38,7 @@ def rejected_headers(record: Rejected) -> Headers:
 
 def read_rejected(key: bytes | None, value: bytes | None, headers: Headers, where: str) -> Rejected:
     """The rejected event of a record of `usage.rejected`. Raises MalformedRecord, naming `where`."""
-    own = dict(headers[-6:])
+    own = {name: data for name, data in headers[-6:] if data is not None}
     try:
         return Rejected(
             key=key,
