@@ -28,9 +28,8 @@ check: env  ## ruff, mypy --strict, house tests
 bench: env  ## events per second against stock Faust and a bare aiokafka loop, in the same run
 	@$(BIN)/python -m tests.benchmarks
 
-chaos: env
-	@test -d tests/chaos || { echo "make chaos: there are no long fault runs yet; make test kills every process once" >&2; exit 2; }
-	@$(BIN)/python -m tests.chaos --kills $(or $(N),100) --seed $(or $(SEED),1)
+chaos: env  ## kill N processes on real Kafka and compare every number (SEED=1, BROKERS=1 or 3, JSON=file)
+	@$(BIN)/python -m tests.chaos --kills $(or $(N),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) $(if $(JSON),--json "$(JSON)")
 
 # For maintainers: resolves pyproject.toml anew. Run on the oldest Python, whose extra backports carry a marker for the newest.
 COMPILE = .venv-pins/bin/pip-compile --quiet --upgrade --all-build-deps --allow-unsafe --generate-hashes --strip-extras \

@@ -58,9 +58,11 @@ class Connection:
     link: str
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     client: str = ""
+    is_over: bool = False
 
     def abort(self) -> None:
         """Ends both sides with a reset: nobody gets what was under way."""
+        self.is_over = True
         for writer in self.writers:
             with contextlib.suppress(OSError):
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -82,10 +84,19 @@ class Proxy:
         self.connections: set[Connection] = set()
         self.troubles: list[Trouble] = []
         self.seen = {"connections": 0, "bytes": 0, "aborted": 0}
+        self._servers: list[asyncio.Server] = []
 
     async def listen(self, link: str, port: int, target: int) -> None:
         """Opens one link."""
-        await asyncio.start_server(lambda reader, writer: self._serve(link, target, reader, writer), HOST, port)
+        self._servers.append(await asyncio.start_server(lambda reader, writer: self._serve(link, target, reader, writer), HOST, port))
+
+    async def close(self) -> None:
+        """Ends every link and connection; returns when nothing of them runs."""
+        for server in self._servers:
+            server.close()
+        self._abort(list(self.connections))
+        while self.connections:
+            await asyncio.sleep(LOOK_S)
 
     async def trouble(self, asked: dict[str, Any]) -> int:
         """Begins a trouble of `seconds`; how many connections it met at once."""
@@ -129,12 +140,13 @@ class Proxy:
             back, forth = await asyncio.open_connection(HOST, target)
             connection.writers.append(forth)
             self.connections.add(connection)
-            await asyncio.gather(self._pump(connection, reader, forth, "requests", first), self._pump(connection, back, writer, "answers"))
+            pumps = self._pump(connection, reader, forth, "requests", first), self._pump(connection, back, writer, "answers")
+            await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
-            connection.abort()
+            connection.is_over = True
         finally:
-            self.connections.discard(connection)
             connection.abort()
+            self.connections.discard(connection)
 
     async def _pump(self, connection: Connection, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: str, data: bytes = b"") -> None:
         """Carries bytes one way until one side ends; then the other is ended too, as a broker's death would."""
@@ -152,7 +164,7 @@ class Proxy:
     async def _gate(self, connection: Connection, way: str) -> None:
         """Returns when a chunk may pass."""
         held = {f"hold_{way}", "hold_both"}
-        while any(each.do in held and each.meets(connection) for each in self.troubles):
+        while not connection.is_over and any(each.do in held and each.meets(connection) for each in self.troubles):
             await asyncio.sleep(LOOK_S)
         delays_s = [each.delay_s for each in self.troubles if each.do == "slow" and each.meets(connection)]
         if delays_s:

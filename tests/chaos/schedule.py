@@ -207,4 +207,4 @@ def schedule(seed: int, brokers: int) -> Iterator[Fault]:
 
 
 def _load(chance: Random) -> Load:
-    return Load(chance.choice((60, 200, 200, 600)), librdkafka=chance.random() < 0.45, aborted=chance.random() < 0.1, bad=chance.random() < 0.1)
+    return Load(chance.choice((100, 400, 400, 1200)), librdkafka=chance.random() < 0.45, aborted=chance.random() < 0.1, bad=chance.random() < 0.1)
