@@ -19,6 +19,8 @@ COORDINATOR = "aiokafka.consumer.group_coordinator"
 SUBSCRIPTION = "aiokafka.consumer.subscription_state"
 
 OVERRIDES: dict[str, str] = {
+    # replaced by infra/kafka_io.py
+    "aiokafka.admin.client.AIOKafkaAdminClient._send_request": "1ed126f126dd917a2b23d8ca06f2bd955697f7137bcd6a0cba75efe280f9b49d",
     # replaced by delivery
     f"{APP}.App._stop_consumer": "55854a5de12c3f5296b4acf16ddfe359be0b702d0cd7686bcab541847c396077",
     f"{APP}.App._new_transport": "42db531312dd776fc3937154a32f19eeb9ad7d4ebc2722a92d081a2d271baea1",

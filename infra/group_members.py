@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError, KafkaTimeoutError, for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from infra.kafka_io import admin, unreachable
+from infra.kafka_io import ABSENT, admin, unreachable
 from topics.errors import TidemarkError
 
 UNKNOWN_MEMBER = 25
@@ -28,7 +28,7 @@ async def rejoin(bootstrap: str, group: str) -> list[str]:
             members = described.groups[0][5]
             for member_id, *_ in members:
                 await _leave(client, group, member_id, coordinator)
-        except (KafkaConnectionError, KafkaTimeoutError, GroupCoordinatorNotAvailableError) as error:
+        except (*ABSENT, GroupCoordinatorNotAvailableError) as error:
             raise unreachable(bootstrap, error) from error
     return [str(client_id) for _, client_id, *_ in members]
 

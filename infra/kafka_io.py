@@ -8,13 +8,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    OffsetOutOfRangeError,
+    RequestTimedOutError,
+)
 from aiokafka.structs import ConsumerRecord
 
 from infra.delivery_log import say_outages_once
@@ -40,6 +48,10 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 """Back-off while waiting for a broker that is starting (1.5 s) or coming back."""
 
 
+ABSENT = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
+"""What aiokafka raises where a broker is not there: its connection is refused, is not made, ends, or nothing comes over it."""
+
+
 def unreachable(bootstrap: str, error: BaseException) -> Unreachable:
     """The one sentence for a Kafka that does not answer."""
     return Unreachable(f"Kafka at {bootstrap} does not answer ({type(error).__name__}); is it running, and is the address right?")
@@ -51,7 +63,7 @@ async def _started(client: Any, bootstrap: str) -> AsyncIterator[Any]:
     say_outages_once()
     try:
         await client.start()
-    except (KafkaConnectionError, KafkaTimeoutError, OSError) as error:
+    except (*ABSENT, OSError) as error:
         await _close(client)
         raise unreachable(bootstrap, error) from error
     except BaseException:
@@ -71,10 +83,23 @@ async def _close(client: Any) -> None:
         log.debug("closing %s: %r", type(client).__name__, error)
 
 
+class _Admin(AIOKafkaAdminClient):
+    """Asks whichever broker is there: aiokafka asks one at random, and of three brokers one may be down for hours."""
+
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
+        # Only where nothing was sent: what a broker may have done already is not asked for twice.
+        known = [broker.nodeId for broker in self._client.cluster.brokers()] if node_id is None else []
+        random.shuffle(known)
+        for each in known[:-1]:
+            if await self._client.ready(each):
+                return await super()._send_request(request, each)
+        return await super()._send_request(request, known[-1] if known else node_id)
+
+
 @asynccontextmanager
 async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """aiokafka's admin client, started."""
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    client = _Admin(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
     async with _started(client, bootstrap) as started:
         yield started
 
@@ -120,7 +145,7 @@ async def _list_offsets(bootstrap: str, topic: str, partitions: Iterable[int], i
     async with consumer(bootstrap, isolation=isolation) as client:
         try:
             found = await (client.end_offsets(pairs) if end else client.beginning_offsets(pairs))
-        except (KafkaConnectionError, KafkaTimeoutError) as error:
+        except ABSENT as error:
             raise unreachable(bootstrap, error) from error
     return {tp.partition: offset for tp, offset in found.items()}
 
@@ -141,7 +166,7 @@ async def committed_offsets(bootstrap: str, group: str, topic: str, partitions: 
     async with admin(bootstrap) as client:
         try:
             found = await client.list_consumer_group_offsets(group, partitions=pairs)
-        except (KafkaConnectionError, KafkaTimeoutError) as error:
+        except ABSENT as error:
             raise unreachable(bootstrap, error) from error
     return {tp.partition: None if (meta := found.get(tp)) is None or meta.offset < 0 else meta.offset for tp in pairs}
 
@@ -153,7 +178,7 @@ def _said_plainly(bootstrap: str, place: str) -> Iterator[None]:
         yield
     except OffsetOutOfRangeError as error:
         raise LostLog(f"{place}: records were removed while they were read; read it again") from error
-    except (KafkaConnectionError, KafkaTimeoutError) as error:
+    except ABSENT as error:
         raise unreachable(bootstrap, error) from error
 
 

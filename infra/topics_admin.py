@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError, for_code
+from aiokafka.errors import for_code
 
-from infra.kafka_io import admin, unreachable
+from infra.kafka_io import ABSENT, admin, unreachable
 from infra.topics_rules import Difference, Found, altered, differences, wanted_configs
 from topics.catalog import TOPIC_NAMES, catalog
 from topics.errors import TidemarkError
@@ -80,7 +80,7 @@ async def _described(client: AIOKafkaAdminClient, kafka: KafkaSettings) -> dict[
             if description["error_code"] != _UNKNOWN_TOPIC and description["partitions"]
         }
         configs = await _configs(client, sorted(shapes))
-    except (KafkaConnectionError, KafkaTimeoutError) as error:
+    except ABSENT as error:
         raise unreachable(kafka.bootstrap, error) from error
     return {
         name: _Described(Found(len(partitions), min(len(partition["replicas"]) for partition in partitions), configs[name][0]), configs[name][1])

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import ProducerFenced
+from aiokafka.structs import BrokerMetadata
 
 from infra import kafka_io
 from infra.embedded.ports import free_port
@@ -86,3 +87,16 @@ async def test_nobody_there_is_one_sentence() -> None:
             pass
     with pytest.raises(Unreachable):
         await kafka_io.end_offsets(address, "events", [0])
+
+
+async def test_of_several_brokers_one_that_is_there_is_asked(bootstrap: str) -> None:  # noqa: F811
+    """While some brokers of a cluster are down, a question goes to one that is up, every time."""
+    topic = await make_topic(bootstrap)
+    async with kafka_io.admin(bootstrap) as client:
+        known = client._client.cluster
+        for number in (98, 99):
+            known._brokers[number] = BrokerMetadata(number, "127.0.0.1", free_port(), None)
+        for _ in range(10):
+            assert [found["topic"] for found in await client.describe_topics([topic])] == [topic]
+            for number in (98, 99):
+                known._brokers[number] = BrokerMetadata(number, "127.0.0.1", free_port(), None)
