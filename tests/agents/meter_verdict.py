@@ -29,15 +29,16 @@ def disagreements(world: World, worker: Worker) -> list[str]:
         faults.append(f"counters {counted}, truth {verdicts(world)}")
     if counters.residual:
         faults.append(f"residual {counters.residual}")
-    bodies: dict[tuple[str, str, int, int], bytes] = {}
+    bodies: dict[tuple[str, str, int, tuple[int, int]], bytes] = {}
     newest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for send in world.windows:
         total = msgspec.json.decode(send.value or b"")
         start = int((send.key or b"").decode().split("|")[2])
         row = (total["customer"], total["meter"], start)
-        if bodies.setdefault((*row, total["through_offset"]), send.value or b"") != send.value:
-            faults.append(f"{row}: revision {total['through_offset']} names two totals")
-        if row not in newest or total["through_offset"] > newest[row]["through_offset"]:
+        revision = (total["generation"], total["through_offset"])
+        if bodies.setdefault((*row, revision), send.value or b"") != send.value:
+            faults.append(f"{row}: revision {revision} names two totals")
+        if row not in newest or revision > (newest[row]["generation"], newest[row]["through_offset"]):
             newest[row] = total
     found = {row: (total["quantity"], total["events"]) for row, total in newest.items()}
     truth = {row: (str(total), world.naive.events[row]) for row, total in world.naive.sums.items()}

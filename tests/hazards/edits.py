@@ -13,7 +13,7 @@ import importlib
 import inspect
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -62,37 +62,43 @@ def source_of(where: str) -> str:
     return textwrap.dedent(inspect.getsource(function_at(where)))
 
 
-def _edited(edit: Edit) -> FunctionType:
-    source = source_of(edit.where)
-    found = source.count(edit.old)
-    assert found == 1, f"{edit.where}: the guard {edit.old!r} stands there {found} times, not once; the mutation must follow the code"
-    parsed = ast.parse(source.replace(edit.old, edit.new))
+def _edited(where: str, edits: list[Edit]) -> FunctionType:
+    source = source_of(where)
+    for edit in edits:
+        found = source.count(edit.old)
+        assert found == 1, f"{where}: the guard {edit.old!r} stands there {found} times, not once; the mutation must follow the code"
+        source = source.replace(edit.old, edit.new)
+    parsed = ast.parse(source)
     definition = parsed.body[0]
     assert isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef)
     definition.decorator_list = []
-    code = compile(parsed, f"<{edit.where} without its guard>", "exec", flags=__future__.annotations.compiler_flag)
-    namespace = dict(function_at(edit.where).__globals__)
+    # Inside a function with the same free names (`__class__` of a bare super()), so that the code fits the original's cells.
+    free = function_at(where).__code__.co_freevars
+    outer = ast.parse(f"def made({', '.join(free)}):\n    return {definition.name}")
+    assert isinstance(outer.body[0], ast.FunctionDef)
+    outer.body[0].body.insert(0, definition)
+    code = compile(ast.fix_missing_locations(outer), f"<{where} without its guard>", "exec", flags=__future__.annotations.compiler_flag)
+    namespace = dict(function_at(where).__globals__)
     exec(code, namespace)
-    made: FunctionType = namespace[definition.name]
+    made: FunctionType = namespace["made"](*free)
     return made
 
 
 @contextmanager
-def changed(change: Change) -> Iterator[None]:
-    """Apply one change, and undo it when the block ends."""
-    if isinstance(change, Value):
-        owner, name = _owner(change.where)
-        before = getattr(owner, name)
-        setattr(owner, name, change.new)
-        try:
-            yield
-        finally:
-            setattr(owner, name, before)
-        return
-    function = function_at(change.where)
-    code = function.__code__
-    function.__code__ = _edited(change).__code__
-    try:
+def changed(changes: tuple[Change, ...]) -> Iterator[None]:
+    """Apply changes, and undo them when the block ends."""
+    edits: dict[str, list[Edit]] = {}
+    with ExitStack() as undo:
+        for change in changes:
+            if isinstance(change, Edit):
+                edits.setdefault(change.where, []).append(change)
+            else:
+                owner, name = _owner(change.where)
+                undo.callback(setattr, owner, name, getattr(owner, name))
+                setattr(owner, name, change.new)
+        for where, found in edits.items():
+            function = function_at(where)
+            made = _edited(where, found)
+            undo.callback(setattr, function, "__code__", function.__code__)
+            function.__code__ = made.__code__
         yield
-    finally:
-        function.__code__ = code

@@ -54,6 +54,7 @@ class Fold:
         self.written: list[Send] = []
         self.faults: list[str] = []
         self.partition = self._recovered()
+        self.durable = self.partition.next_offset
 
     def _recovered(self) -> MeterPartition:
         if self.number == 0:
@@ -65,6 +66,7 @@ class Fold:
     def restart(self) -> None:
         """kill -9, and another worker takes the partition."""
         self.partition = self._recovered()
+        self.durable = self.partition.next_offset
 
     def apply(self, upto: int | None = None, back: int = 0) -> None:
         """Fold up to an offset in random cuts, from `back` records before the position."""
@@ -84,13 +86,15 @@ class Fold:
             for key, value in state_sends(group):
                 self.disk.append(key, value)
         if groups == 3:
-            self.partition.end_flush(flush)
+            self.durable = self.partition.end_flush(flush)
 
     def emit(self, now_ms: int, noted: bool = True) -> None:
-        """Close and emit what is due at the wall clock; not `noted`: the worker dies between the send and the note of it."""
-        end = self.log.end if self.partition.tick(now_ms, None) else None
+        """Close and emit what is due at the wall clock, as if the log ended where it was read to; not `noted`: the worker dies after the send."""
+        end = self.partition.next_offset if self.partition.tick(now_ms, None) else None
         self.partition.tick(now_ms, end)
         emissions = self.partition.due(now_ms)
+        early = [emission.rev for emission in emissions if emission.rev & ((1 << 64) - 1) >= self.durable]
+        self.faults += [f"a revision through offset {rev & ((1 << 64) - 1)} is emitted, {self.durable} is durable" for rev in early]
         self.written += [emission.send for emission in emissions]
         if noted:
             self.partition.end_emission(emissions)
@@ -98,9 +102,9 @@ class Fold:
     def finish(self, now_ms: int = 10**14) -> None:
         """Count, make durable and emit everything; the same end as any other life of this log."""
         self.apply()
-        for _ in range(4):
+        for turn in range(4):
             self.flush()
-            self.emit(now_ms)
+            self.emit(now_ms + turn * 86_400_000)  # what is merged for a while is said in a later turn
         self.flush()
 
     # ── what came of it ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 from sinks.cells import Place, cell_of
@@ -11,14 +12,15 @@ from tests.core.meterlog import NOW_MS, Log, control, customers, meters_record, 
 from tests.hazards.fold import Fold, Total, clean
 from topics.bindings import BINDING_TYPE, Item, items_digest
 from topics.instants import format_us
-from topics.meters import Meter, Timing
+from topics.meters import METERS_TYPE, Meter, Timing, meters_digest
 from topics.windows import Window, parse_window_key
 
 HOUR_S, DAY_S = 3600, 86_400
 NAMES = customers(2)
 START_S = NOW_MS // 1000
 METER = Meter(slug="calls", event_type="api.request", window_s=HOUR_S)
-Usage = tuple[str, int]
+GRIDS_S = (10, 10, 300, 1_800, HOUR_S, 6 * HOUR_S, DAY_S)
+Usage = tuple[str, int, str]
 
 
 def _bind(log: Log, rng: random.Random, customer: str, digest: str | None, now_s: int) -> str:
@@ -33,33 +35,53 @@ def _bind(log: Log, rng: random.Random, customer: str, digest: str | None, now_s
     return items_digest((item,))
 
 
+def _change(log: Log, rng: random.Random, held: tuple[Meter, Timing], now_s: int) -> tuple[Meter, Timing]:
+    """Another grid, perhaps wished from an instant long ago, and another `future`."""
+    meter = Meter(slug="calls", event_type="api.request", window_s=rng.choice(GRIDS_S))
+    timing = Timing(future_ms=rng.choice((1_000, 300_000, 3_600_000)))
+    wished_s = rng.choice((None, now_s - 100_000))
+    data = {
+        "v": 1, "digest": meters_digest(timing, (meter,)), "replaces": meters_digest(held[1], held[:1]), "valid_from_s": wished_s, "timing": timing,
+        "meters": [meter],
+    }  # fmt: skip
+    log.add(*control(METERS_TYPE, "meters", data), now_s * 1000)
+    return meter, timing
+
+
 def _story(seed: int) -> tuple[Log, list[Usage]]:
     rng, log, used = random.Random(seed), Log(), list[Usage]()
     digests: dict[str, str | None] = dict.fromkeys(NAMES)
     log.add(*meters_record((METER,), Timing()), NOW_MS - 4 * DAY_S * 1000)
-    now_s = START_S - 3 * DAY_S
+    now_s, held = START_S - 3 * DAY_S, (METER, Timing())
     for number in range(120):
         now_s += rng.choice((1, 60, 900, 5_000))
         customer = rng.choice(NAMES)
+        if rng.random() < 0.03:
+            for _ in range(rng.randrange(1, 3)):
+                held = _change(log, rng, held, now_s)
+            continue
         if rng.random() < 0.06:
             digests[customer] = _bind(log, rng, customer, digests[customer], now_s)
             continue
-        occurred_s = now_s - rng.choice((0, 0, 30, 1_800, 90_000, -280))
-        used.append((customer, occurred_s))
-        log.add(customer.encode(), usage(customer, f"e{number}", format_us(occurred_s * 10**6)), now_s * 1000)
+        occurred_s = now_s - rng.choice((0, 0, 30, 1_800, 90_000, -held[1].future_ms // 1000))
+        copy_of = rng.choice(used)[2] if used and rng.random() < 0.2 else None
+        if copy_of is None:
+            used.append((customer, occurred_s, f"e{number}"))
+        elif not any(name == copy_of and whose == customer for whose, _, name in used):
+            continue
+        log.add(customer.encode(), usage(customer, copy_of or f"e{number}", format_us(occurred_s * 10**6)), now_s * 1000)
     return log, used
 
 
 def _overlaps(windows: list[Window]) -> list[str]:
     ordered = sorted(windows, key=lambda window: (window.customer, window.start_s))
-    pairs = zip(ordered, ordered[1:], strict=False)
-    return [f"{one} and {two} overlap" for one, two in pairs if one.customer == two.customer and one.end_s > two.start_s]
+    return [f"{one} and {two} overlap" for one, two in pairwise(ordered) if one.customer == two.customer and one.end_s > two.start_s]
 
 
 def _misplaced(windows: dict[Window, Total], used: list[Usage]) -> list[str]:
     """Each event lies in exactly one window, and each window holds exactly its events."""
     held: Counter[Window] = Counter()
-    for customer, at_s in used:
+    for customer, at_s, _ in used:
         held.update(window for window in windows if window.customer == customer and window.start_s <= at_s < window.end_s)
     return [f"{window}: {windows[window].events} events, {held[window]} lie in it" for window in windows if windows[window].events != held[window]]
 

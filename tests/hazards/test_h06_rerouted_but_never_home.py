@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
 from streams.sends import Send
 from tests.agents.meter_world import Outbox, SendFailed, Worker, World
 from tests.core.meterlog import PARTITIONS, usage
-from tests.hazards.fold import clean, differences
+from tests.hazards.fold import clean
 from tests.hazards.shell import ended, lived, turns
 from topics.catalog import EVENTS, REJECTED, VERDICTS
 from topics.home import home_of
 from topics.origin import ORIGIN_OFFSET
+from topics.rejected import read_rejected
 
 
 class Rerouting(World):
@@ -36,6 +38,10 @@ class Rerouting(World):
         super().land(send)
         if send.topic == EVENTS:
             self.arrived[EVENTS].add(int(dict(send.headers)[ORIGIN_OFFSET]))
+        elif send.topic == REJECTED:
+            self.arrived[REJECTED].add(read_rejected(send.key, send.value, send.headers, REJECTED).offset)
+        elif send.topic == VERDICTS:
+            self.arrived[VERDICTS].add(json.loads(send.value or b"").get("offset", -1))
 
 
 class Independent(Outbox):
@@ -67,13 +73,17 @@ async def _life(world: Rerouting) -> list[str]:
             await worker.kill()
             worker = await begin()
     faults = await ended(world, worker)
-    rerouted = {offset for offset, verdict in world.naive.verdicts.items() if verdict == "rerouted"}
-    missing = rerouted - world.arrived[EVENTS]
-    return faults + differences("re-sent event", dict.fromkeys(rerouted - missing, "home"), dict.fromkeys(rerouted, "home"))
+    fates = {offset: verdict for offset, verdict in world.naive.verdicts.items() if verdict not in ("counted", "control")}
+    wanted = {
+        EVENTS: {offset for offset, verdict in fates.items() if verdict == "rerouted"},
+        REJECTED: {offset for offset, verdict in fates.items() if verdict not in ("rerouted", "duplicate")},
+        VERDICTS: set(fates),
+    }
+    return faults + [f"never on {topic}: {sorted(lost)[:3]}" for topic, offsets in wanted.items() if (lost := offsets - world.arrived[topic])]
 
 
 def seeded(seed: int) -> list[str]:
-    """Kills and failing topics; at the end every rerouted event has reached its home."""
+    """Kills and failing topics; at the end every rerouted event has reached its home, every rejected one and every verdict its topic."""
     world = Rerouting(random.Random(seed))
     return lived(lambda _: _life(world), world)
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from tests.agents.meter_world import TP, Worker, World
+from tests.hazards.apps import built_app
 from tests.hazards.fold import clean
 from tests.hazards.shell import ended, lived, turns, world_of
 from topics.batch import NOT_ASSIGNED
@@ -49,6 +54,27 @@ async def _life(world: World) -> list[str]:
 def seeded(seed: int) -> list[str]:
     """One deletion: exact where nothing that was to be counted is gone, a halt with the range where it is."""
     return lived(_life, world_of(seed))
+
+
+def seeded_reset(seed: int) -> list[str]:
+    """Told a start, a consumer of ours never chooses another: where the log does not hold it, it must refuse."""
+    reset = asyncio.run(_reset())
+    jumps = {"earliest": "to the log's start, over what was never counted", "latest": "to the log's end"}
+    return [f"seed {seed}: a lost offset is answered by a jump {jumps[reset]}"] if reset in jumps else []
+
+
+async def _reset() -> str:
+    app = built_app()
+    consumer = app.consumer.thread._create_worker_consumer(app.transport)
+    consumer._closed = True  # it never connected
+    reset: str = consumer._auto_offset_reset
+    return reset
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_h08_no_consumer_resets_itself() -> None:
+    """The consumer of a worker has no offset reset: an offset that the log lost is an error, never a jump."""
+    assert not clean(seeded_reset, 1)
 
 
 def test_h08_what_retention_took_uncounted_halts_with_the_range() -> None:

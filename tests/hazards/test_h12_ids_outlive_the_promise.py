@@ -23,9 +23,12 @@ def _story(rng: random.Random, dedup_ms: int) -> tuple[Log, Counter[str], Counte
     meter = Meter(slug="calls", event_type="api.request", window_s=rng.choice(WINDOWS_S))
     log.add(*meters_record((meter,), Timing(dedup_ms=dedup_ms, horizon_ms=90 * 24 * HOUR_MS)), NOW_MS)
     now_ms, ids = NOW_MS, [f"id{number}" for number in range(8)]
-    for _ in range(60):
-        now_ms += rng.choice((1, 40_000, 20 * 60_000, HOUR_MS - 1, dedup_ms // 2, max(1, dedup_ms + rng.randrange(-2 * HOUR_MS, 2 * HOUR_MS))))
-        name = rng.choice(ids)
+    for number in range(60):
+        at = rng.randrange(len(ids))
+        name = ids[at]
+        now_ms += rng.choice((1, 40_000, 20 * 60_000, HOUR_MS - 1))
+        if rng.random() < 0.5:
+            now_ms = max(now_ms, last_counted_ms.get(name, 0) + dedup_ms + rng.randrange(-2 * HOUR_MS, 2 * HOUR_MS))
         first_ms = last_counted_ms.get(name)
         # Inside the promise a copy is a duplicate; an hour beyond it an id is forgotten; between the two either is right.
         if first_ms is None or now_ms - first_ms >= dedup_ms + HOUR_MS:
@@ -34,7 +37,7 @@ def _story(rng: random.Random, dedup_ms: int) -> tuple[Log, Counter[str], Counte
             last_counted_ms[name] = now_ms
         elif now_ms - first_ms > dedup_ms:
             most[name] += 1
-            break  # what follows of this id hangs on which it was
+            ids[at] = f"more{number}"  # what would follow of this id hangs on which it was
         log.add(NAMES[0].encode(), usage(NAMES[0], name, format_us((now_ms - 5_000) * 1000)), now_ms)
         wall.here.now_ms = now_ms
     return log, must, most

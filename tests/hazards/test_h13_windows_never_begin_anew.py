@@ -15,14 +15,17 @@ NAMES = customers(3)
 METER = Meter(slug="calls", event_type="api.request", window_s=3600)
 
 
-def _story(rng: random.Random) -> Log:
-    """Usage of a few days while the horizon changes and a broker's clock jumps ahead and comes back."""
-    log, held, now_ms = Log(), Timing(horizon_ms=6 * HOUR_MS, revision_delay_ms=0), NOW_MS
+def _story(rng: random.Random) -> tuple[Log, set[int]]:
+    """Usage of a few days while the horizon changes and a broker's clock jumps ahead and comes back; and the offsets of stale changes."""
+    log, held, now_ms, stale = Log(), Timing(horizon_ms=6 * HOUR_MS, revision_delay_ms=0), NOW_MS, set[int]()
     log.add(*meters_record((METER,), held), now_ms)
     for number in range(90):
         now_ms += rng.choice((1, 600_000, HOUR_MS, 3 * HOUR_MS))
         if rng.random() < 0.06:
             timing = Timing(horizon_ms=rng.choice((HOUR_MS, 6 * HOUR_MS, 4 * DAY_MS, 60 * DAY_MS)), revision_delay_ms=0)
+            if rng.random() < 0.3 and timing != held:
+                stale.add(log.add(*meters_record((METER,), timing, "another"), now_ms))
+                continue
             log.add(*meters_record((METER,), timing, meters_digest(held, (METER,))), now_ms)
             held = timing
             continue
@@ -30,13 +33,13 @@ def _story(rng: random.Random) -> Log:
         stamp = now_ms + (36 * DAY_MS if rng.random() < 0.02 else 0)
         occurred = now_ms - rng.choice((0, 0, HOUR_MS, 5 * HOUR_MS, 7 * HOUR_MS, 30 * HOUR_MS, 5 * DAY_MS))
         log.add(name.encode(), usage(name, f"e{number}", format_us(occurred * 1000)), stamp)
-    return log
+    return log, stale
 
 
 def seeded(seed: int) -> list[str]:
     """Emission, retiring and crashes all the way; of each window a higher revision never has fewer events."""
     rng = random.Random(seed)
-    log, floor = _story(rng), -(1 << 62)
+    (log, stale), floor = _story(rng), -(1 << 62)
     faults: list[str] = []
     with small_segments():
         life = Fold(log, rng)
@@ -55,7 +58,8 @@ def seeded(seed: int) -> list[str]:
     events = sum(total.events for total in life.totals().values())
     if events != life.partition.counters.counted:
         faults.append(f"the newest revisions hold {events} events, {life.partition.counters.counted} were counted")
-    life.totals()
+    said = life.verdicts()
+    faults += [f"a change that replaces what is not in force is {said.get(offset)}" for offset in stale if said.get(offset) != "bad_control"]
     return faults + life.shrunk() + life.faults
 
 

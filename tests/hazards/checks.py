@@ -1,0 +1,58 @@
+"""All seeded checks by name: `H2`, or `H7 damage` where a row of hazards has more than one."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final, NamedTuple
+
+from tests.hazards.fold import Seeded, faults_of
+
+
+class Check(NamedTuple):
+    """A seeded check of a hazard: `module` in this folder, the function in it, and the test that runs it in the suite."""
+
+    hazard: str
+    module: str
+    function: str
+    test: str
+
+    @property
+    def seeded(self) -> Seeded:
+        """The check itself."""
+        found: Seeded = getattr(importlib.import_module(f"tests.hazards.{self.module}"), self.function)
+        return found
+
+    def faults(self, seed: int) -> list[str]:
+        """What it finds at a seed."""
+        return faults_of(self.seeded, seed)
+
+
+CHECKS: Final[dict[str, Check]] = {
+    "H1": Check("H1", "test_h01_stale_batch_after_reassignment", "seeded", "test_h01_nothing_crosses_an_assignment"),
+    "H1 delivery": Check("H1", "test_h01_delivery_epochs", "seeded", "test_h01_delivery_hands_nothing_over_an_assignment"),
+    "H2": Check("H2", "test_h02_restart_with_another_clock", "seeded", "test_h02_a_restart_with_another_clock_and_configuration_changes_nothing"),
+    "H3": Check("H3", "test_h03_down_longer_than_the_horizon", "seeded", "test_h03_a_backlog_older_than_the_horizon_counts"),
+    "H4": Check("H4", "test_h04_refused_once_counted_later", "seeded", "test_h04_what_is_refused_once_is_refused_for_ever"),
+    "H5": Check("H5", "test_h05_edges_learned_late", "seeded", "test_h05_edges_learned_late_neither_double_nor_lose_an_event"),
+    "H6": Check("H6", "test_h06_rerouted_but_never_home", "seeded", "test_h06_every_rerouted_event_reaches_its_home"),
+    "H6 outbox": Check("H6", "test_h06_unacknowledged_sends", "seeded", "test_h06_a_send_returns_when_every_copy_is_written"),
+    "H7": Check("H7", "test_h07_changelog_lost_records", "seeded", "test_h07_lost_state_is_read_again_or_halts"),
+    "H7 damage": Check("H7", "test_h07_changelog_lost_records", "seeded_damage", "test_h07_a_damaged_changelog_is_exact_or_halts"),
+    "H7 base": Check("H7", "test_h07_changelog_lost_records", "seeded_base", "test_h07_a_recovery_that_was_interrupted_is_no_base"),
+    "H8": Check("H8", "test_h08_retention_overtakes", "seeded", "test_h08_what_retention_took_uncounted_halts_with_the_range"),
+    "H8 reset": Check("H8", "test_h08_retention_overtakes", "seeded_reset", "test_h08_no_consumer_resets_itself"),
+    "H9": Check("H9", "test_h09_aborted_transactions", "seeded", "test_h09_aborted_usage_is_not_billed"),
+    "H10": Check("H10", "test_h10_another_log", "seeded", "test_h10_another_log_halts_and_counts_once_when_adopted"),
+    "H11": Check("H11", "test_h11_two_writers", "seeded", "test_h11_two_writers_of_one_changelog_lose_nothing"),
+    "H12": Check("H12", "test_h12_ids_outlive_the_promise", "seeded", "test_h12_copies_within_dedup_count_once"),
+    "H13": Check("H13", "test_h13_windows_never_begin_anew", "seeded", "test_h13_no_revision_has_fewer_events_than_the_one_before"),
+    "H14": Check("H14", "test_h14_exact_sums", "seeded", "test_h14_sums_are_those_of_fractions_whatever_the_batches"),
+    "H15": Check("H15", "test_h15_seek_back", "seeded", "test_h15_records_that_come_again_change_nothing"),
+    "H16": Check("H16", "test_h16_rerouted_late", "seeded", "test_h16_a_rerouted_event_lands_where_it_would_have"),
+    "H17": Check("H17", "test_h17_hostile_names", "seeded", "test_h17_no_two_names_share_a_key"),
+    "H18": Check("H18", "test_h18_two_meters_one_event", "seeded", "test_h18_an_event_is_accepted_whole_or_rejected_whole"),
+    "H19": Check("H19", "test_h19_last_record_is_a_marker", "seeded", "test_h19_windows_close_behind_a_trailing_marker"),
+    "H19 backlog": Check("H19", "test_h19_last_record_is_a_marker", "seeded_backlog", "test_h19_a_backlog_never_closes_a_window_early"),
+    "H20": Check("H20", "test_h20_bodies_and_hashes", "seeded", "test_h20_what_is_emitted_again_is_the_same_and_its_hash_is_a_recount"),
+}
+"""In the order of the list of hazards."""
