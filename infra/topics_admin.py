@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 VISIBLE_WITHIN_S: Final = 15.0
 """How long a change may take to reach the broker that is asked; usually it is a tenth of a second."""
+ASK_AGAIN_S: Final = (0.2, 0.5, 1.0)
+"""Pauses before a topic counts as absent: of several brokers the one that was asked may not have heard of a new topic yet."""
 _UNKNOWN_TOPIC: Final = 3
 _ALREADY_EXISTS: Final = 36
 _DYNAMIC_TOPIC_CONFIG: Final = 1
@@ -66,9 +68,12 @@ async def _settled_differences(client: AIOKafkaAdminClient, kafka: KafkaSettings
 async def partition_count(bootstrap: str, topic: str) -> int:
     """How many partitions a topic has. Raises TidemarkError where there is no such topic."""
     async with admin(bootstrap) as client:
-        for description in await client.describe_topics([topic]):
-            if description["error_code"] == 0:
-                return len(description["partitions"])
+        for pause_s in (*ASK_AGAIN_S, None):
+            for description in await client.describe_topics([topic]):
+                if description["error_code"] == 0 and description["partitions"]:
+                    return len(description["partitions"])
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
     raise TidemarkError(f"Kafka at {bootstrap} has no topic {topic}; run `tidemark topics apply`")
 
 
@@ -85,16 +90,19 @@ async def _described(client: AIOKafkaAdminClient, kafka: KafkaSettings) -> dict[
     return {
         name: _Described(Found(len(partitions), min(len(partition["replicas"]) for partition in partitions), configs[name][0]), configs[name][1])
         for name, partitions in shapes.items()
+        if name in configs
     }
 
 
 async def _configs(client: AIOKafkaAdminClient, names: list[str]) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-    """(in effect, set on the topic itself) of each topic."""
+    """(in effect, set on the topic itself) of each topic; one that the asked broker has not heard of yet is missing."""
     result: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
     if not names:
         return result
     for response in await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names]):
         for code, message, _type, name, entries in response.resources:
+            if code == _UNKNOWN_TOPIC:
+                continue
             _say_refusal(code, message, f"describing {name}")
             in_effect = {entry[0]: entry[1] or "" for entry in entries}
             result[name] = (in_effect, {entry[0]: entry[1] for entry in entries if entry[3] == _DYNAMIC_TOPIC_CONFIG})

@@ -128,13 +128,23 @@ async def ready_for(settings: Settings, face: WorkerFace) -> None:
         face.waiting = f"Kafka at {settings.kafka.bootstrap} does not answer yet"
         await wait_until_reachable(settings.kafka.bootstrap)
         try:
-            found = await topics_admin.plan(settings.kafka)
+            found = await visible(settings)
         except Unreachable:
             continue  # it went away between two questions; waiting says so once
         refuse(found)
         warn_of_risk(settings)
         face.waiting = "starting"
         return
+
+
+async def visible(settings: Settings) -> list[Difference]:
+    """What differs in the topics. One that is absent is asked for again: of several brokers, one that has just come up may not know it yet."""
+    for pause_s in topics_admin.ASK_AGAIN_S:
+        found = await topics_admin.plan(settings.kafka)
+        if all(one.change != "create" for one in found):
+            return found
+        await asyncio.sleep(pause_s)
+    return await topics_admin.plan(settings.kafka)
 
 
 def refuse(found: Iterable[Difference]) -> None:
