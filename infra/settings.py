@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from infra.readiness import Limits
 from infra.settings_faults import model_faults, unknown_fault, without_faulty
 from infra.settings_rules import rule_faults
-from infra.settings_sources import Tree, merged, read_environment, read_toml, secret_faults, without_secrets
+from infra.settings_sources import Tree, address_faults, merged, read_environment, read_toml, secret_faults, without_secrets
 from topics.durations import format_ms, parse_ms
 from topics.errors import ConfigurationFault, Fault
 from topics.instants import parse_s
@@ -232,7 +232,7 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
         path = Path(environment["TIDEMARK_CONFIG"])
     tree = read_toml(path) if path is not None else {}
     from_environment = read_environment(environment)
-    faults = secret_faults(tree)
+    faults = secret_faults(tree) + address_faults(from_environment)
     for name in _ENVIRONMENT_ONLY & tree.keys():
         faults.append(Fault(name, "this section is set by who starts the worker", f"Delete [{name}] from the file."))
         del tree[name]

@@ -31,7 +31,7 @@ def unknown_fault(place: str, name: str, known: Iterable[str]) -> Fault:
     names = sorted(known)
     meant = nearest(name, names)
     remedy = f"Did you mean {meant!r}?" if meant else f"Known here are {', '.join(names)}."
-    return Fault(place, f"{name!r} is unknown", remedy)
+    return Fault(redacted(place) or '""', redacted(f"{name!r} is unknown"), remedy)
 
 
 def model_faults(error: ValidationError, model: type[BaseModel], place: str, from_environment: frozenset[str] = frozenset()) -> list[Fault]:

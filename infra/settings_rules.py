@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from infra.settings_sources import redacted
 from topics.durations import format_ms
 from topics.errors import Fault
 from topics.home import home_of
@@ -27,7 +28,8 @@ def rule_faults(sections: dict[str, Any], lists: dict[str, tuple[Any, ...]]) -> 
     timing = sections["timing"].record() if "timing" in sections else Timing()
     faults += _meters_faults(lists["meters"], timing)
     faults += _customers_faults(lists["customers"], {meter.slug for meter in lists["meters"]})
-    return faults
+    # They quote names, and a key may have been pasted where a name belongs.
+    return [Fault(fault.place, redacted(fault.problem), redacted(fault.remedy)) for fault in faults]
 
 
 def _kafka_faults(kafka: KafkaSettings) -> list[Fault]:

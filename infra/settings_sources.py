@@ -7,14 +7,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from topics.errors import ConfigurationFault, Fault
 
 PREFIX: Final = "TIDEMARK_"
 _VARIABLE = re.compile(r"TIDEMARK_([A-Z]+)__([A-Z0-9_]+)", re.ASCII)
 SECRET_KEYS: Final = frozenset({"api_key", "secret_key", "webhook_secret", "password", "secret", "token", "sasl_password"})
-_SECRET_VALUE = re.compile(r"(?:(?:sk|rk)_(?:test|live)|whsec)_\w*|(?<=://)[^/\s@]+(?=@)", re.ASCII)
+_SECRET_VALUE = re.compile(r"(?:(?:sk|rk)_(?:test|live)|whsec)_\w*|(?<=://)[^/?#\s]+(?=@)", re.ASCII)
+_USER_IN_ADDRESS = re.compile(r"://[^/?#\s]*@", re.ASCII)
 _VARIABLE_OF: Final = {
     "api_key": "STRIPE_API_KEY",
     "secret_key": "STRIPE_API_KEY",
@@ -31,7 +31,7 @@ def read_toml(path: Path) -> Tree:
         fault = Fault(str(path), "there is no such file", "Run `tidemark init`, or name yours with --config or TIDEMARK_CONFIG.")
     except (OSError, UnicodeDecodeError) as error:
         fault = Fault(str(path), f"it cannot be read: {error}", "Make it a readable UTF-8 file.")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         fault = Fault(str(path), f"it is no TOML: {error}", "Correct the line; `tidemark init` shows the form.")
     raise ConfigurationFault([fault])
 
@@ -75,13 +75,26 @@ def secret_faults(tree: Tree) -> list[Fault]:
     for place, name, value in _leaves(tree, ""):
         if name in SECRET_KEYS:
             variable = _VARIABLE_OF.get(name) or variable_of(place.split(".", maxsplit=1)[0], name)
-            faults.append(Fault(place, "a secret does not belong into a file", f"Delete it here and set {variable} in the environment."))
-        elif isinstance(value, str) and "://" in value and "@" in urlsplit(value).netloc:
+            remedy = "Delete it here." if "[" in variable else f"Delete it here and set {variable} in the environment."
+            faults.append(Fault(place, "a secret does not belong into a file", remedy))
+        elif isinstance(value, str) and _USER_IN_ADDRESS.search(value):
             section = place.split(".", maxsplit=1)[0]
             remedy = f"Write the address without them and set {variable_of(section, 'user')} and {variable_of(section, 'password')}."
+            remedy = "Write it without them." if "[" in section else remedy
             faults.append(Fault(place, "the address holds a user or a password", remedy))
         elif isinstance(value, str) and _SECRET_VALUE.search(value):
             faults.append(Fault(place, "the value looks like a secret key", "Delete it here and set STRIPE_API_KEY in the environment."))
+    return faults
+
+
+def address_faults(from_environment: Tree) -> list[Fault]:
+    """Addresses of the environment that hold a user or a password: they would be shown wherever the address is."""
+    faults: list[Fault] = []
+    for place, name, value in _leaves(from_environment, ""):
+        if name not in SECRET_KEYS and isinstance(value, str) and _USER_IN_ADDRESS.search(value):
+            section = place.split(".", maxsplit=1)[0]
+            remedy = f"Write it without them and set {variable_of(section, 'user')} and {variable_of(section, 'password')}."
+            faults.append(Fault(variable_of(section, name), "the address holds a user or a password", remedy))
     return faults
 
 
@@ -101,7 +114,7 @@ def without_secrets(tree: Tree) -> Tree:
 def _leaves(node: object, place: str) -> Iterator[tuple[str, str, object]]:
     if isinstance(node, dict):
         for name, value in node.items():
-            inner = f"{place}.{name}" if place else str(name)
+            inner = f"{place}.{name}" if place else str(name) or '""'
             if isinstance(value, dict | list):
                 yield from _leaves(value, inner)
             else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from infra.send.outgoing import BadLine, LineIds, Outgoing, cloud_event
@@ -44,11 +44,16 @@ def _read(number: int, line: bytes, ids: LineIds, source: str) -> Outgoing | Bad
         return BadLine(number, "its client address is no UTF-8")
     method = _METHOD.match(match["request"])
     data = {
-        "bytes": 0 if match["bytes"] == b"-" else int(match["bytes"]),
+        "bytes": 0 if match["bytes"] == b"-" else _number(match["bytes"].decode()),
         "status": int(match["status"]),
         "method": method[1].decode() if method else "",
     }
     return Outgoing(number, customer, occurred_at_us, cloud_event(ids.next(line), source, EVENT_TYPE, customer, data))
+
+
+def _number(digits: str) -> int | str:
+    """As a number; as text where it is longer than any meter takes, which says so (Python reads no number of 5,000 digits)."""
+    return int(digits) if len(digits) <= 18 else digits
 
 
 def _instant_us(match: re.Match[bytes]) -> int | None:
@@ -62,5 +67,5 @@ def _instant_us(match: re.Match[bytes]) -> int | None:
         there = datetime(int(match["year"]), month, int(match["day"]), hour, minute, second, tzinfo=timezone(offset))
     except ValueError:
         return None
-    since = there.astimezone(UTC) - EPOCH
+    since = there - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000

@@ -125,9 +125,11 @@ def instant_us(text: str, zone: tzinfo) -> int | None:
         naive = datetime.fromisoformat(f"{match[1]} {match[2]}")
     except ValueError:
         return None
-    aware = naive.replace(tzinfo=zone)
-    since = aware - EPOCH
-    back = EPOCH + since
-    if back.astimezone(zone).replace(tzinfo=None) != naive:
+    since = naive.replace(tzinfo=zone) - EPOCH
+    try:
+        back = (EPOCH + since).astimezone(zone)
+    except OverflowError:  # the first and the last hours of the calendar, in a zone away from UTC
+        return None
+    if back.replace(tzinfo=None) != naive:
         return None
     return since // timedelta(microseconds=1) + int(((match[3] or "") + "000000")[:6])

@@ -8,8 +8,8 @@ from zlib import crc32
 
 import msgspec
 
-from streams.segments import RowSegment, encode_segment, pack_row
 from streams.rows import Row
+from streams.segments import RowSegment, encode_segment, pack_row
 from tests.fuzz.samples import CELL, START_S, TOTAL, VERDICTS
 from topics.codec import encode, is_sealed
 from topics.windows import Window

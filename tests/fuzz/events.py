@@ -171,11 +171,13 @@ def _headers(rng: Random) -> tuple[tuple[str, bytes], ...]:
 
 def control_bytes(rng: Random) -> bytes:
     """A control record: right, stale, absurd, or no record at all."""
-    meters = tuple(Meter(slug=slug, event_type="api.request", window_s=rng.choice((60, 10, 7, 86_400))) for slug in ("calls", "b" * rng.choice((1, 70))))
+    slugs = ("calls", "b" * rng.choice((1, 70)))
+    meters = tuple(Meter(slug=slug, event_type="api.request", window_s=rng.choice((60, 10, 7, 86_400))) for slug in slugs)
     items = (Item(meter="calls", item="si_1", period_anchor_s=NOW_MS // 1000, scale=rng.choice(("1", "0.5", "x", "1e9", "9" * 30))),)
+    named, before = meters_digest(TIMING, meters), meters_digest(TIMING, METERS)
     customer = rng.choice((*HOME, *AWAY))
     kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        (METERS_TYPE, "tidemark", {"v": 1, "digest": meters_digest(TIMING, meters), "replaces": meters_digest(TIMING, METERS), "timing": TIMING, "meters": meters}),
+        (METERS_TYPE, "tidemark", {"v": 1, "digest": named, "replaces": before, "timing": TIMING, "meters": meters}),
         (BINDING_TYPE, customer, {"v": 1, "digest": items_digest(items), "replaces": None, "items": items}),
         (RELEASE_TYPE, customer, {"v": 1, "target": '["cell","stripe","default","si_1|5"]', "reason": "r"}),
         (CLOSE_TYPE, "tidemark", {"v": 1, "id": "x"}),

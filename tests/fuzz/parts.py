@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from tests.fuzz import events, records
+from tests.fuzz import events, files, records
 from tests.fuzz.events import Case
 
 PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
@@ -17,4 +17,6 @@ PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
     "record": records.storing,
     "rejected": records.rejecting,
     "changelog": records.recovering,
+    "toml": files.configuring,
+    "files": files.sending,
 }

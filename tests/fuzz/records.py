@@ -99,10 +99,11 @@ def rejecting() -> Iterator[Case]:
 
 
 def _rejected(rng: Random) -> str:
-    headers = [(name, damaged(rng, data, 1) if rng.random() < 0.2 else data) for name, data in REJECTED_HEADERS]
+    headers: list[tuple[str, Any]] = [(name, damaged(rng, data, 1) if rng.random() < 0.2 else data) for name, data in REJECTED_HEADERS]
     if rng.random() < 0.3:
         at = rng.randrange(len(headers))
-        headers[at : at + 1] = rng.choice(([], [headers[at]] * 2, [("reason", None)], [(headers[at][0], None)]))  # type: ignore[list-item]
+        others: tuple[list[tuple[str, Any]], ...] = ([], [headers[at]] * 2, [("reason", None)], [(headers[at][0], None)])
+        headers[at : at + 1] = rng.choice(others)
     rng.shuffle(headers) if rng.random() < 0.1 else None
     try:
         decode_receipt_key(damaged(rng, rng.choice(SAMPLES).key or b""), WHERE)
@@ -154,7 +155,9 @@ def _recovered(rng: Random, whole: list[Any]) -> str:
     return "recovers"
 
 
-ODD: tuple[Any, ...] = (0, -1, 1, 2**63 - 1, 2**64 - 1, -(2**63), "", "x", b"", b"\xff" * 15, b"1" * 16, b"z" * 48, None, True, 1.5, [], [[]], {}, {"base": 0})
+ODD: tuple[Any, ...] = (
+    0, -1, 1, 2**63 - 1, 2**64 - 1, -(2**63), "", "x", b"", b"\xff" * 15, b"1" * 16, b"z" * 48, None, True, 1.5, [], [[]], {}, {"base": 0},
+)  # fmt: skip
 
 
 def _altered(rng: Random, value: Any) -> Any:

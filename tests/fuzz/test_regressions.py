@@ -1,0 +1,118 @@
+"""What the fuzzer found, once each: named, so that it stays mended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.send.access_log import read_access_log
+from infra.send.csv_rows import Columns, read_csv
+from infra.send.outgoing import BadLine, Outgoing
+from infra.settings import load_settings
+from streams.rows import Row
+from streams.segments import IDS, CounterRecord, IdSegment, RowSegment, decode_segment, encode_segment, pack_row
+from tests.fuzz.samples import REJECTED, REJECTED_HEADERS, START_S, changelog
+from topics.bindings import Item, item_problems
+from topics.errors import ConfigurationFault, CorruptState, MalformedRecord
+from topics.receipt import decode_receipt_key
+from topics.rejected import read_rejected
+from topics.windows import Window
+
+
+def test_a_receipt_key_that_is_no_utf8_is_named() -> None:
+    """A key with a byte that is no UTF-8 is a malformed record at its place."""
+    with pytest.raises(MalformedRecord, match="there: the key"):
+        decode_receipt_key(b'["window","\xc0"]', "there")
+
+
+def test_a_null_header_of_a_rejected_record_is_named() -> None:
+    """Kafka's headers may be null: a rejected record that lost one halts the archive by name."""
+    for at in range(1, 7):
+        headers: list[Any] = list(REJECTED_HEADERS)
+        headers[at] = (headers[at][0], None)
+        with pytest.raises(MalformedRecord, match="there: headers"):
+            read_rejected(REJECTED.key, REJECTED.value, tuple(headers), "there")
+
+
+def test_impossible_numbers_in_a_segment_halt_by_name() -> None:
+    """Ids that are no whole digests, rows without events or with negative offsets: halted at the segment, whatever its checksum."""
+    row = Row(Window("a", "calls", START_S, START_S + 60))
+    row.first_offset, row.rev, row.events = 0, 5, 1
+    good = pack_row(row)
+    decode_segment(b"r", encode_segment(RowSegment(0, 6, [good])), "there")
+    for name, value in (("events", 0), ("first_offset", -1), ("generation", 1), ("start_s", START_S + 60), ("content_hash", b"x")):
+        bad = pack_row(row)
+        setattr(bad, name, value)
+        with pytest.raises(CorruptState, match="there: "):
+            decode_segment(b"r", encode_segment(RowSegment(0, 6, [bad])), "there")
+    with pytest.raises(CorruptState, match="there: "):
+        decode_segment(IDS, encode_segment(IdSegment(0, 6, 1, b"x" * 17, b"key")), "there")
+    with pytest.raises(CorruptState, match="there: "):
+        decode_segment(IDS, encode_segment(IdSegment(-1, 6, 1, b"", b"key")), "there")
+
+
+def test_a_scale_that_is_no_number_is_never_in_force() -> None:
+    """An item whose scale the report could not multiply by is refused where it is proposed."""
+    for scale in ("", "x", "1e3", "-1", "NaN", "9" * 30, "\u0661"):
+        assert item_problems((Item(meter="calls", item="si_1", period_anchor_s=0, scale=scale),))
+    assert not item_problems((Item(meter="calls", item="si_1", period_anchor_s=0, scale="0.001"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[kafka]\nbootstrap = "http://[::1"\nwidow = 1', "kafka.widow"),
+        ("[kafka]\npartitions = " + "9" * 5000, "tidemark.toml"),
+        ("[kafka]\npartitions = " + "[" * 20_000, "tidemark.toml"),
+        ("[kafka]\n'' = 1", "kafka."),
+        ("'' = 1", '""'),
+    ],
+)
+def test_a_strange_file_is_faults_and_no_traceback(text: str, place: str, tmp_path: Path) -> None:
+    """Half an address, a number of 5,000 digits, a thousand brackets, a key without a name: each is a fault with its place."""
+    path = tmp_path / "tidemark.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationFault) as caught:
+        load_settings(path, {})
+    assert any(place in fault.place and fault.problem and fault.remedy for fault in caught.value.faults)
+
+
+def test_a_key_pasted_where_a_name_belongs_is_not_repeated(tmp_path: Path) -> None:
+    """A secret in a slug, a key's name, an address of the environment: refused, and in no word of what is said about it."""
+    path = tmp_path / "tidemark.toml"
+    path.write_text(
+        '[[meters]]\nslug = "http://u:canary-password@h"\nevent_type = "t"\n[[customers]]\nid = "a"\n[[customers.items]]\n'
+        'meter = "sk_test_canary"\nstripe_subscription_item = "si_1"\n[x]\nwhsec_canary = 1\n[whsec_canary]\n'
+    )
+    with pytest.raises(ConfigurationFault) as caught:
+        load_settings(path, {"TIDEMARK_CLICKHOUSE__URL": "http://u:canary-password@h:8123"})
+    assert "canary" not in str(caught.value)
+    assert "TIDEMARK_CLICKHOUSE__URL" in {fault.place for fault in caught.value.faults}
+
+
+def test_a_log_line_of_any_size_is_an_event_or_a_bad_line() -> None:
+    """Bytes of 5,000 digits go to the meter as text, which rejects them; times at the ends of the calendar end no run."""
+    lines = [
+        b'h - - [10/Oct/2026:13:55:36 +0000] "GET / HTTP/1.1" 200 ' + b"9" * 5000,
+        b'h - - [01/Jan/0001:00:00:00 +1400] "GET / HTTP/1.1" 200 1',
+        b'h - - [31/Dec/9999:23:59:59 -2359] "GET / HTTP/1.1" 200 1',
+    ]
+    found = list(read_access_log(iter(enumerate(lines, 1))))
+    assert all(isinstance(event, Outgoing) and event.bytes_at(0) for event in found)
+    rows = [b"at", b"0001-01-01 00:00:00", b"9999-12-31 23:59:59"]
+    for zone in ("Europe/Berlin", "America/New_York", "Pacific/Kiritimati"):
+        columns = Columns(event_type="t", customer="a", time="at", zone=zone)
+        assert all(isinstance(event, Outgoing | BadLine) for event in read_csv(iter(enumerate(rows, 1)), columns))
+
+
+def test_counters_of_a_generation_know_where_the_earlier_ones_ended() -> None:
+    """A counters record that forgot where an earlier generation ended halts: the extent of its prefix could not be told."""
+    for key, value, _ in changelog().records:
+        if (key or b"")[:1] == b"c":
+            record = decode_segment(b"c", value or b"", "there")
+            assert isinstance(record, CounterRecord)
+            record.generation = 1
+            with pytest.raises(CorruptState, match="there: "):
+                decode_segment(b"c", encode_segment(record), "there")
