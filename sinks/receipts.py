@@ -305,13 +305,16 @@ class Deliveries:
                 self._schedule(cell, now_ms)
 
     def _next_ready(self, now_ms: int) -> CellState | None:
-        """The next cell for a new intent. While the provider counts as down, one for each probe that failed, of an item that has none open."""
+        """The next cell for a new intent. While the provider counts as down, one for each probe that failed, of an item that has none open; and
+        always one where none is open at all, since nothing else could ever show that the provider is back."""
         if not self.breaker.is_open:
             return self._lanes.pop_ready()
-        if self._probes_to == self.breaker.failures or not self.breaker.may_call(now_ms):
+        if not self.breaker.may_call(now_ms) or (self._probes_to == self.breaker.failures and self._lanes.opened):
             return None
-        self._probes_to = self.breaker.failures
-        return self._lanes.pop_ready(most_in_lane=1)
+        cell = self._lanes.pop_ready(most_in_lane=1)
+        if cell is not None:
+            self._probes_to = self.breaker.failures
+        return cell
 
     def _compose_window(self, parked: Parked, now_ms: int) -> list[tuple[bytes, Receipt]]:
         key = parked_key(parked.key)

@@ -116,6 +116,7 @@ class Broker:
         """How far its clock is behind, now: a leader's clock may be set back."""
         self._watchers: dict[TopicPartition, list[asyncio.Future[None]]] = defaultdict(list)
         self._transactions = 0
+        self.faults: list[str] = []
 
     def now_ms(self) -> int:
         """LogAppendTime."""
@@ -189,8 +190,11 @@ class Broker:
 
     async def more(self, waiting: Sequence[tuple[TopicPartition, int]], timeout_s: float) -> None:
         """Return when one of the partitions goes beyond its position, or after a while."""
-        if any(self.logs[tp].stable > position for tp, position in waiting) or not waiting:
-            await asyncio.sleep(0.001 if waiting else timeout_s)
+        if self.is_down or not waiting:
+            await asyncio.sleep(0.5)
+            return
+        if any(self.logs[tp].stable > position for tp, position in waiting):
+            await asyncio.sleep(self.delay_s())
             return
         woken: asyncio.Future[None] = self.kernel.create_future()
         for tp, _ in waiting:

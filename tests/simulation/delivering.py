@@ -15,7 +15,7 @@ from tests.simulation.group import Group, Member
 from topics.batch import Batch, TopicPartition
 
 COMMIT_EVERY_S: Final = 1.5
-POLL_S: Final = 1.0
+POLL_S: Final = 3.0
 CUTS: Final = (1, 2, 7, 30, 500)
 
 

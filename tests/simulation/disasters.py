@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from tests.simulation.plan import VICTIMS
+
 if TYPE_CHECKING:
     from tests.simulation.workers import Worker
     from tests.simulation.world import World
@@ -23,7 +25,7 @@ FAULTS: Final = {"500": 0.2, "503": 0.2, "429": 0.15}
 
 
 def _one(world: World, draw: float) -> Worker | None:
-    names = sorted(world.workers)
+    names = sorted(name for name in world.workers if name.split("-")[0] in VICTIMS[world.plan.focus])
     return world.workers[names[int(draw * len(names))]] if names else None
 
 
@@ -139,7 +141,7 @@ def kafka_slow(world: World, numbers: Numbers) -> None:
     """Every way takes up to seconds."""
     world.say("Kafka is slow")
     world.broker.slowness_s = (0.2, 2.0, 9.0)[int(numbers[1] * 3)]
-    _for(world, 2 + numbers[0] * 20, lambda: setattr(world.broker, "slowness_s", 0.005))
+    _for(world, 2 + numbers[0] * 20, lambda: setattr(world.broker, "slowness_s", world.plan.slowness_s))
 
 
 def kafka_clock(world: World, numbers: Numbers) -> None:
@@ -211,7 +213,10 @@ def clock(world: World, numbers: Numbers) -> None:
 
 def scale(world: World, numbers: Numbers) -> None:
     """A second meter or report comes, or goes."""
-    name = "meter-1" if numbers[0] < 0.6 else "report-1"
+    kinds = [kind for kind in VICTIMS[world.plan.focus] if kind != "archive"]
+    if not kinds:
+        return
+    name = f"{kinds[int(numbers[0] * len(kinds))]}-1"
     if name not in world.wanted:
         world.wanted.add(name)
         world.start(name)

@@ -6,7 +6,7 @@ The rules are Kafka's (KIP-345 for static members): a restarted member of the sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +41,8 @@ class Group:
 
     name: str
     broker: Broker
+    promise: Callable[[Broker, TopicPartition, int, int], list[str]]
+    """What a committed offset says of the records between the one before and it; what it says wrongly is a fault."""
     generation: int = 0
     members: dict[str, Member] = field(default_factory=dict)
     committed: dict[TopicPartition, int] = field(default_factory=dict)
@@ -80,7 +82,9 @@ class Group:
         """Store offsets; False where the member is of an older generation or incarnation."""
         if self.members.get(member.name) is not member or member.generation != self.generation:
             return False
-        self.committed.update(offsets)
+        for tp, offset in offsets.items():
+            self.broker.faults += self.promise(self.broker, tp, self.committed.get(tp, 0), offset)
+            self.committed[tp] = offset
         return True
 
     def leave(self, member: Member) -> None:

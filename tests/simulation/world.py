@@ -1,15 +1,17 @@
 """One history: a plan carried out on the simulated machines, healed in the end, and held against the account of the log.
 
-    result = run(plan_of(7))        # result.faults is empty, or says what a customer would have been billed wrongly
+    result = live(plan_of(7))        # result.faults is empty, or says what a customer would have been billed wrongly
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import hashlib
 import random
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from infra.control import binding_event, close_event, meters_event, release_event
@@ -18,11 +20,12 @@ from tests.simulation.broker import Broker
 from tests.simulation.clickhouse import Engine
 from tests.simulation.disasters import DISASTERS
 from tests.simulation.group import Group
+from tests.simulation.promises import PROMISES
 from tests.simulation.kernel import Kernel
-from tests.simulation.plan import METERS, PARTITIONS, TIMING, Plan, Sent, with_time
+from tests.simulation.plan import FOCUS, METERS, PARTITIONS, TIMING, Plan, Sent, with_time
 from tests.simulation.provider import StripeSite, simulate
 from tests.simulation.workers import ArchiveProcess, MeterWorker, ReportProcess, Worker
-from topics.catalog import EVENTS, RECEIPTS
+from topics.catalog import EVENTS, RECEIPTS, WINDOWS
 from topics.meters import Meter
 from topics.receipt import CellReceipt, decode_receipt
 
@@ -180,7 +183,7 @@ class World:
         drivers = {driver.tp[1]: driver for worker in self._of(ReportProcess) for driver in worker.work._drivers.values()}
         for partition in range(PARTITIONS):
             driver = drivers.get(partition)
-            end = self.broker.logs["usage.windows", partition].stable
+            end = self.broker.logs[WINDOWS, partition].stable
             counts = driver.machine.tally.counts() if driver is not None else {}
             if driver is None or driver.machine.committable != end or counts["undelivered"]:
                 return f"report {partition}: {driver and driver.machine.committable} of {end}, {counts}"
@@ -203,8 +206,8 @@ class World:
         self.apply_meters(self.meters)
         for number in range(len(self.plan.customers)):
             self.apply_items(number, "")
-        for name in BASE:
-            self.start(name)
+        for kind in FOCUS[self.plan.focus][0]:
+            self.start(f"{kind}-0")
         watching = asyncio.ensure_future(self._every_second())
         steps: list[tuple[float, Callable[[], None]]] = [(one.at_s, lambda one=one: self.send(one)) for one in self.plan.sent]  # type: ignore[misc]
         steps += [(deed.at_s, lambda deed=deed: DISASTERS[deed.kind](self, deed.numbers)) for deed in self.plan.deeds]  # type: ignore[misc]
@@ -242,7 +245,7 @@ class World:
 
     def judge(self) -> list[str]:
         """Every fault that a user would notice."""
-        faults = [*self.faults, *(f"nobody took: {error}" for error in self.kernel.errors), *self.site.stripe.errors]
+        faults = [*self.faults, *self.broker.faults, *(f"nobody took: {error}" for error in self.kernel.errors), *self.site.stripe.errors]
         if faults:
             return faults
         ledger = verdict.ledger_of(self.broker, self.plan)
@@ -264,13 +267,13 @@ def world_of(plan: Plan) -> World:
     kernel = Kernel(random.Random(plan.seed * 2 + 1))
     kernel.executor = simulate
     broker = Broker(kernel, PARTITIONS)
-    groups = {kind: Group(kind, broker) for kind in ("meter", "report", "archive")}
+    broker.slowness_s = plan.slowness_s
+    groups = {kind: Group(kind, broker, promise) for kind, promise in PROMISES.items()}
     return World(plan, kernel, broker, StripeSite(kernel), Engine(kernel), groups)
 
 
-def run(plan: Plan) -> Result:
-    """Carry a plan out."""
-    logging.disable(logging.CRITICAL)
+def live(plan: Plan) -> Result:
+    """Carry a plan out; an error that nobody caught is a fault."""
     world = world_of(plan)
 
     async def whole() -> list[str]:
@@ -279,7 +282,18 @@ def run(plan: Plan) -> Result:
 
     try:
         faults = world.kernel.run(whole())
-    finally:
-        logging.disable(logging.NOTSET)
-    windows = sum(len(world.broker.logs["usage.windows", partition].records) for partition in range(PARTITIONS))
-    return Result(plan, faults, world.story, world.kernel.steps, windows, world.kills)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the seed that found it must be named
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        faults = [f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"]
+    windows = sum(len(world.broker.logs[WINDOWS, partition].records) for partition in range(PARTITIONS))
+    return Result(plan, faults, world.story, world.kernel.steps, windows, world.kills, written(world))
+
+
+def written(world: World) -> str:
+    """A digest of everything that was written anywhere: two runs of one seed are the same history, or something is not simulated."""
+    name = hashlib.sha256()
+    for (topic, partition), log in sorted(world.broker.logs.items()):
+        for record in log.records:
+            name.update(repr((topic, partition, record)).encode())
+    name.update(repr(sorted(world.site.stripe.cells.items())).encode())
+    return name.hexdigest()[:16]
