@@ -14,7 +14,8 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from sinks.clickhouse.migrate import MIGRATIONS_TABLE, Migration, migrations, pe
 from sinks.clickhouse.ports import ArchivedMark, Progress, Refused
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import Columns, Table
-from topics.errors import Unreachable, UsageError
+from topics.errors import TidemarkError, Unreachable, UsageError
 
 CONNECT_TIMEOUT_S: Final = 5
 """A server on the same network answers in milliseconds; longer only delays the sentence that says it is down."""
@@ -90,12 +91,19 @@ class ClickHouse:
 
     def _called(self, call: Any, *arguments: Any, **named: Any) -> Any:
         """One call, with the driver's errors turned into ours; a broken connection is made anew by the next call."""
-        try:
+        with self._errors():
             with self._lock:
                 if self._client is None:
                     self._client = self._connect(self.address.database)
                 client = self._client
             return call(client, *arguments, **named)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except TidemarkError:
+            raise
         except OperationalError as error:
             self.close()
             raise Unreachable(self._sentence("does not answer", error)) from None
@@ -104,6 +112,9 @@ class ClickHouse:
         except OSError as error:
             self.close()
             raise Unreachable(self._sentence("does not answer", error)) from None
+        except Exception as error:  # noqa: BLE001 - the driver, given an answer that was cut or is not ClickHouse's, fails with whatever comes
+            self.close()
+            raise Unreachable(self._sentence(f"answers with what cannot be read ({type(error).__name__})", error)) from None
 
     def _sentence(self, what: str, error: Exception) -> str:
         words = " ".join(str(error).split())
@@ -125,7 +136,7 @@ class ClickHouse:
         count = len(columns[0])
         if not count:
             return
-        summary = self._called(
+        written = self._called(
             lambda client: client.insert(
                 table.name,
                 columns,
@@ -133,10 +144,10 @@ class ClickHouse:
                 column_type_names=table.types,
                 column_oriented=True,
                 settings=INSERT_SETTINGS,
-            )
+            ).written_rows
         )
-        if summary.written_rows != count:
-            raise Refused(f"ClickHouse wrote {summary.written_rows} of {count} rows into {table.name}; the batch is sent again")
+        if written != count:
+            raise Refused(f"ClickHouse wrote {written} of {count} rows into {table.name}; the batch is sent again")
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a query; String columns as exact bytes."""
@@ -154,8 +165,9 @@ class ClickHouse:
         statement = sql.strip().rstrip(";").strip()
         if not statement.lower().startswith(_READING_WORDS):
             raise UsageError("only queries that read can be asked here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
-        data = self._called(lambda client: client.raw_query(statement, parameters=dict(parameters or {}), settings=JSON_SETTINGS, fmt="JSONEachRow"))
-        return [json.loads(line) for line in data.decode("utf-8", "replace").splitlines() if line]
+        named: dict[str, Any] = {"parameters": dict(parameters or {}), "settings": JSON_SETTINGS, "fmt": "JSONEachRow"}
+        found: list[dict[str, Any]] = self._called(lambda client: _objects(client.raw_query(statement, **named)))
+        return found
 
     def applied(self) -> dict[int, tuple[str, str]]:
         """Migrations that were applied: number → (name, checksum)."""
@@ -181,16 +193,16 @@ class ClickHouse:
         return done
 
     def _create_database(self) -> None:
-        try:
-            client = self._connect(None)
-        except OperationalError as error:
-            raise Unreachable(self._sentence("does not answer", error)) from None
-        try:
+        with self._errors(), closing(self._connect(None)) as client:
             client.command(f"CREATE DATABASE IF NOT EXISTS `{self.address.database}`")
-        except ClickHouseError as error:
-            raise Refused(self._sentence("refused", error)) from None
-        finally:
-            client.close()
+
+
+def _objects(data: bytes) -> list[dict[str, Any]]:
+    """Lines of JSON; \\n alone ends one, since text may hold other ends of lines. Raises ValueError where one is no object."""
+    found = [json.loads(line.decode("utf-8", "replace")) for line in data.split(b"\n") if line]
+    if not all(isinstance(row, dict) for row in found):
+        raise ValueError("a row is no JSON object")
+    return found
 
 
 class ClickHouseStore:

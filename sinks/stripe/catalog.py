@@ -113,7 +113,7 @@ def setup(
     prices = {slug: price or _price(access, slug, made) for slug, price in meters.items()}
     if not prices or not customers:
         return made
-    known = {row["metadata"][CUSTOMER]: row["id"] for row in access.pages("/v1/customers") if row.get("metadata", {}).get(CUSTOMER)}
+    known = {row["metadata"][CUSTOMER]: row["id"] for row in access.pages("/v1/customers") if _metadata(row).get(CUSTOMER)}
     missing = [customer for customer in customers if customer not in known]
     known |= dict(zip(missing, _each(missing, lambda customer: _customer(access, customer, made)), strict=True))
     subscriptions: dict[str, list[_Subscription]] = {}
@@ -130,7 +130,7 @@ def setup(
 
 def _price(access: Access, slug: str, made: list[Made]) -> str:
     for row in access.pages("/v1/prices", active="true"):
-        if row.get("metadata", {}).get(METER) == slug:
+        if _metadata(row).get(METER) == slug:
             return str(row["id"])
     product = access.post("/v1/products", name=f"Tidemark {slug}", metadata={METER: slug})
     made.append(Made("product", product["id"], slug))
@@ -196,7 +196,7 @@ def facts_of(access: Access, item: str) -> Facts:
     problem = _problem(found)
     if problem is not None:
         raise TidemarkError(problem)
-    subscription = _subscription(access.get(f"/v1/subscriptions/{row['subscription']}"))
+    subscription = _subscription(access.get(f"/v1/subscriptions/{row.get('subscription')}"))
     return _facts(subscription, found)
 
 
@@ -205,7 +205,7 @@ def sync(access: Access, prices: Mapping[str, str], meters: Iterable[str]) -> Sy
 
     A price of no meter of ours is no problem. Two items of one customer for one meter are: neither is taken.
     """
-    names = {row["id"]: row.get("metadata", {}).get(CUSTOMER) or row["id"] for row in access.pages("/v1/customers")}
+    names = {row["id"]: _metadata(row).get(CUSTOMER) or row["id"] for row in access.pages("/v1/customers")}
     known, problems = set(meters), list[str]()
     found: dict[str, dict[str, list[Item]]] = {}
     for subscription in (_subscription(row) for row in access.pages("/v1/subscriptions")):
@@ -263,6 +263,10 @@ def _problem(item: _Item) -> str | None:
     if recurring.aggregate_usage != "sum":
         return f"price {item.price.id} of item {item.id} has aggregate_usage={recurring.aggregate_usage}: only sum adds windows up"
     return None
+
+
+def _metadata(row: Mapping[str, Any]) -> dict[str, str]:
+    return _convert(row.get("metadata") or {}, dict[str, str], f"the metadata of {row.get('id')}")
 
 
 def _subscription(row: Mapping[str, Any]) -> _Subscription:

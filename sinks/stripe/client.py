@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import msgspec
 import stripe
 
 from sinks.outcomes import Answer, RetryAfter
@@ -17,9 +18,25 @@ from sinks.stripe.request import API_VERSION, body_parameters, summaries_path
 from sinks.stripe.transport import TIMEOUT_S, Connections, NotSent, TooLateToSend
 from topics.errors import TidemarkError, Unreachable, UsageError
 
+_UNREADABLE: Final = (AttributeError, TypeError, ValueError, LookupError)
+"""What Stripe's library raises over JSON that is not shaped as Stripe's."""
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
 PAGE: Final = 100
 """Stripe's largest page; its default is 10, and an hourly month has 744 rows."""
+
+
+class _Period(msgspec.Struct):
+    start: int | None = None
+    end: int | None = None
+
+
+class _SummaryRow(msgspec.Struct):
+    total_usage: int
+    period: _Period = msgspec.field(default_factory=_Period)
+
+
+def _summary_row(row: dict[str, Any]) -> _SummaryRow:
+    return msgspec.convert(row, _SummaryRow)
 
 
 class StripeRefusal(TidemarkError):
@@ -56,11 +73,18 @@ class StripeAccess:
 
     def report(self, path: str, body: str, idempotency_key: str, may_send: Callable[[], bool]) -> Answer:
         """Post an intent's exact request, if `may_send()` is still true when the connection stands."""
+        parameters = body_parameters(body)
         try:
             with self._connections.guarded(may_send):
-                reply = self._client.raw_request("post", path, **body_parameters(body), idempotency_key=idempotency_key)
+                reply = self._client.raw_request("post", path, **parameters, idempotency_key=idempotency_key)
         except stripe.StripeError as error:
             return self._answer_of(error)
+        except _UNREADABLE:
+            # Stripe's library reads errors as objects, and fails on a proxy's {"error": "Bad Gateway"}. What came is known all the same.
+            answered = self._connections.last_answer
+            if answered is None:
+                raise
+            return Answer(answered[1], self._text(answered[0]), _lower(answered[2]))
         return Answer(reply.code, self._text(reply.body), _lower(reply.headers))
 
     def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
@@ -68,33 +92,45 @@ class StripeAccess:
         found: list[Summary] = []
         try:
             for row in self.pages(summaries_path(item)):
-                period = row.get("period") or {}
-                if period.get("start") is None or period.get("end") is None:
-                    continue
-                found.append(Summary(int(period["start"]), int(period["end"]), int(row["total_usage"])))
-                if found[-1].start_s < back_to_s:
+                summary = self._summary(row)
+                found += [] if summary is None else [summary]
+                if summary is not None and summary.start_s < back_to_s:
                     break
-        except (TidemarkError, KeyError, ValueError) as error:
+        except TidemarkError as error:
             if isinstance(error, StripeRefusal) and error.code == "resource_missing":
                 return []
             return RetryAfter(reason="no_read_back", sentence=str(error), down=True)
         return found
+
+    def _summary(self, row: dict[str, Any]) -> Summary | None:
+        """A row of the totals; None for the period that is to come, which has no edges yet. A total is never guessed at: Unreachable."""
+        try:
+            found = _summary_row(row)
+        except msgspec.ValidationError:
+            raise self._not_stripe() from None
+        start_s, end_s = found.period.start, found.period.end
+        return None if start_s is None or end_s is None else Summary(start_s, end_s, found.total_usage)
 
     def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """GET; the decoded object. Raises Unreachable or StripeRefusal."""
         return self._plain("get", path, parameters)
 
     def post(self, path: str, idempotency_key: str | None = None, **parameters: Any) -> dict[str, Any]:
-        """POST; the decoded object. Raises Unreachable or StripeRefusal."""
+        """POST; the decoded object, which has an id. Raises Unreachable or StripeRefusal."""
         options = {} if idempotency_key is None else {"idempotency_key": idempotency_key}
-        return self._plain("post", path, {**parameters, **options})
+        made = self._plain("post", path, {**parameters, **options})
+        if not isinstance(made.get("id"), str):
+            raise self._not_stripe()
+        return made
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """All rows of a list, page by page. Raises Unreachable or StripeRefusal."""
+        """All rows of a list, page by page; each is an object with an id. Raises Unreachable or StripeRefusal."""
         after: dict[str, Any] = {}
         while True:
             page = self.get(path, limit=PAGE, **parameters, **after)
-            rows: list[dict[str, Any]] = page.get("data", [])
+            rows = page.get("data", [])
+            if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+                raise self._not_stripe()
             yield from rows
             if not page.get("has_more") or not rows:
                 return
@@ -110,9 +146,15 @@ class StripeAccess:
         except stripe.StripeError as error:
             if error.http_status is None:
                 raise Unreachable(f"Stripe at {self.api_base} does not answer: {error.user_message}") from None
-            raise StripeRefusal(error.http_status, error.code or "", self._text(error.user_message)) from None
-        data: dict[str, Any] = reply.data
-        return data
+            raise StripeRefusal(error.http_status, str(error.code or ""), self._text(error.user_message)) from None
+        except _UNREADABLE:
+            raise self._not_stripe() from None
+        if not isinstance(reply.data, dict):
+            raise self._not_stripe()
+        return reply.data
+
+    def _not_stripe(self) -> Unreachable:
+        return Unreachable(f"{self.api_base} answers, but not as Stripe documents it: is this its address, or does something stand in between?")
 
     def _answer_of(self, error: stripe.StripeError) -> Answer:
         if error.http_status is None:

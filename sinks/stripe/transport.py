@@ -66,6 +66,7 @@ class Connections(stripe.HTTPClient):
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
     ) -> tuple[str, int, Any]:
         """One request, one answer. Raises NoAnswer; NotSent and TooLateToSend where nothing was sent. Never tries again."""
+        self._guards.last = None
         parts = urlsplit(url)
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         connection = self._connected()
@@ -84,7 +85,13 @@ class Connections(stripe.HTTPClient):
             connection.close()
         else:
             self._give_back(connection)
+        self._guards.last = (body, answer.status, answer.headers)
         return body, answer.status, answer.headers
+
+    @property
+    def last_answer(self) -> tuple[str, int, Any] | None:
+        """Body, status and headers that came for this thread's newest request; None where none did."""
+        return getattr(self._guards, "last", None)
 
     def close(self) -> None:
         """Close what is idle."""

@@ -85,8 +85,9 @@ def toml_text(rng: Random) -> str:
             case 4:
                 del lines[at]
             case 5:
-                lines.insert(at, rng.choice(("[kafka]", "[[kafka]]", "[meters]", "[worker]", "[x]", "[[customers.items]]",
-                "[customers.items]", "#\x00", "=")))
+                lines.insert(
+                    at, rng.choice(("[kafka]", "[[kafka]]", "[meters]", "[worker]", "[x]", "[[customers.items]]", "[customers.items]", "#\x00", "="))
+                )
             case _:
                 lines[at] = damaged(rng, lines[at].encode(), 1).decode(errors=rng.choice(("replace", "ignore")))
     return "\n".join(lines)
@@ -105,8 +106,9 @@ def _configured(rng: Random, path: Path) -> str:
     path.write_bytes(damaged(rng, data, 2) if rng.random() < 0.1 else data)
     environment = {"STRIPE_API_KEY": CANARIES[0], "TIDEMARK_CLICKHOUSE__PASSWORD": CANARIES[2]} if rng.random() < 0.5 else {}
     for _ in range(rng.choice((0, 0, 1, 3))):
-        name = rng.choice(("KAFKA__PARTITIONS", "TIMING__DEDUP", "WORKER__HTTP", "STATUS__WORKERS", "METERS__X", "KAFKA__WIDOW", "X__Y",
-        "CLICKHOUSE__URL"))
+        name = rng.choice(
+            ("KAFKA__PARTITIONS", "TIMING__DEDUP", "WORKER__HTTP", "STATUS__WORKERS", "METERS__X", "KAFKA__WIDOW", "X__Y", "CLICKHOUSE__URL")
+        )
         environment[f"TIDEMARK_{name}"] = rng.choice(VALUES).strip('"')
     try:
         settings = load_settings(path, environment)
@@ -187,8 +189,9 @@ def csv_bytes(rng: Random) -> bytes:
         b"0000-01-01 00:00", b"2026-02-30 00:00", b"2026-11-21 00:00:00.123456789", b"", b"2011-12-30 12:00", b"9999999999999",
     )  # fmt: skip
     rows = [
-        b",".join((rng.choice((b"acme", b'"a,b"', b"", b"\xc3\xa9")), rng.choice((b"1", b"-1", b"1.5", b"9" * 30, b"x")),
-        rng.choice(times), b"%d" % number))
+        b",".join(
+            (rng.choice((b"acme", b'"a,b"', b"", b"\xc3\xa9")), rng.choice((b"1", b"-1", b"1.5", b"9" * 30, b"x")), rng.choice(times), b"%d" % number)
+        )
         for number in range(rng.randrange(6))
     ]
     data = b"\n".join([b",".join(header), *rows])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from tests.fuzz import events, files, records
+from tests.fuzz import answers, events, files, records
 from tests.fuzz.events import Case
 
 PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
@@ -19,4 +19,7 @@ PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
     "changelog": records.recovering,
     "toml": files.configuring,
     "files": files.sending,
+    "outcome": answers.deciding,
+    "stripe": answers.reporting,
+    "clickhouse": answers.archiving,
 }

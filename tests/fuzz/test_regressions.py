@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,11 +13,17 @@ from infra.send.access_log import read_access_log
 from infra.send.csv_rows import Columns, read_csv
 from infra.send.outgoing import BadLine, Outgoing
 from infra.settings import load_settings
+from sinks.clickhouse.client import Address, ClickHouse, _objects
+from sinks.clickhouse.ports import Refused as NotWritten
+from sinks.clickhouse.tables import MARK
+from sinks.outcomes import Refused, RetryAfter, Wanted, outcome_of
+from sinks.stripe.client import StripeAccess
 from streams.rows import Row
 from streams.segments import IDS, CounterRecord, IdSegment, RowSegment, decode_segment, encode_segment, pack_row
+from tests.fuzz.liar import lying, reply
 from tests.fuzz.samples import REJECTED, REJECTED_HEADERS, START_S, changelog
 from topics.bindings import Item, item_problems
-from topics.errors import ConfigurationFault, CorruptState, MalformedRecord
+from topics.errors import ConfigurationFault, CorruptState, MalformedRecord, TidemarkError, Unreachable
 from topics.receipt import decode_receipt_key
 from topics.rejected import read_rejected
 from topics.windows import Window
@@ -116,3 +124,54 @@ def test_counters_of_a_generation_know_where_the_earlier_ones_ended() -> None:
             record.generation = 1
             with pytest.raises(CorruptState, match="there: "):
                 decode_segment(b"c", encode_segment(record), "there")
+
+
+@pytest.mark.parametrize("error", ['"Bad Gateway"', "[]", "null", "5", '["x"]', "{}"])
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500, 502])
+def test_an_error_of_a_proxy_is_an_outcome(status: int, error: str) -> None:
+    """Stripe's own library fails on `{"error": "Bad Gateway"}`; the report reads the status and goes on, and setup says what is wrong."""
+    with lying() as liar:
+        liar.answering = lambda _: reply(f'{{"error":{error}}}'.encode(), status)
+        access = StripeAccess(liar.url, "sk_test_x", timeout_s=2.0)
+        answer = access.report("/v1/subscription_items/si_1/usage_records", "quantity=1&timestamp=2&action=set", "tm1_x", lambda: True)
+        assert answer.status == status
+        assert isinstance(outcome_of(answer, Wanted("si_1", 2, 1)), RetryAfter | Refused)
+        assert isinstance(access.summaries("si_1", 0), RetryAfter)
+        with pytest.raises(TidemarkError):
+            access.get("/v1/customers")
+        access.close()
+
+
+@pytest.mark.parametrize(
+    "page", [b"[]", b"null", b'{"data":5}', b'{"data":[1]}', b'{"data":[{}],"has_more":true}', b'{"data":[{"id":"s","total_usage":"1"}]}']
+)
+def test_a_read_back_of_another_shape_is_no_total(page: bytes) -> None:
+    """A total is concluded from documented rows alone: anything else is asked again, and never read as zero."""
+    with lying() as liar:
+        liar.answering = lambda _: reply(page)
+        access = StripeAccess(liar.url, "sk_test_x", timeout_s=2.0)
+        assert isinstance(access.summaries("si_1", 0), RetryAfter)
+        access.close()
+
+
+def test_a_query_may_hold_any_end_of_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A customer whose name holds U+0085 or U+2028 does not break the lines of an answer, and a cut answer is one sentence."""
+    rows = [{"customer": "a\u0085b\u2028c"}, {"customer": "d"}]
+    assert _objects("\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()) == rows
+    client = ClickHouse(Address(url="http://127.0.0.1:9"))
+    monkeypatch.setattr(client, "_connect", lambda _: Mock(raw_query=lambda *_, **__: b'{"a":1}\n{"a'))
+    with pytest.raises(Unreachable, match="cannot be read"):
+        client.read("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "answer", [reply(b"x", 500), reply(b"\xff\x01" * 9), reply(b"", 200, X_ClickHouse_Summary="[]"), b"", b"HTTP/1.1 200 X\r\n\r\n"]
+)
+def test_a_server_that_is_no_clickhouse_is_one_sentence(answer: bytes) -> None:
+    """Whatever stands at the archive's address: each call ends as `Unreachable` or `Refused`, from the first connection on."""
+    with lying() as liar:
+        liar.answering = lambda _: answer
+        client = ClickHouse(Address(url=liar.url))
+        for call in (client.migrate, lambda: client.rows("SELECT 1"), lambda: client.command("SELECT 1"), lambda: client.insert(MARK, [[1]])):
+            with pytest.raises((Unreachable, NotWritten)):
+                call()
