@@ -1,0 +1,1 @@
+"""`tidemark audit`: every number of the product counted again by other means, and compared."""
