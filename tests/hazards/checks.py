@@ -54,5 +54,15 @@ CHECKS: Final[dict[str, Check]] = {
     "H19": Check("H19", "test_h19_last_record_is_a_marker", "seeded", "test_h19_windows_close_behind_a_trailing_marker"),
     "H19 backlog": Check("H19", "test_h19_last_record_is_a_marker", "seeded_backlog", "test_h19_a_backlog_never_closes_a_window_early"),
     "H20": Check("H20", "test_h20_bodies_and_hashes", "seeded", "test_h20_what_is_emitted_again_is_the_same_and_its_hash_is_a_recount"),
+    "H22": Check("H22", "test_h22_late_request", "seeded", "test_h22_a_request_that_lands_late_changes_nothing"),
+    "H22 storm": Check("H22", "test_h22_late_request", "seeded_storm", "test_h22_storms_of_hanging_requests_end_exact"),
+    "H22 socket": Check("H22", "test_h22_clock_at_the_socket", "seeded", "test_h22_nothing_is_sent_a_minute_after_its_intent"),
+    "H22 doubt": Check("H22", "test_h22_doubt_after_a_day", "seeded", "test_h22_a_day_without_answers_ends_exact"),
+    "H23": Check("H23", "test_h23_crash_at_every_await", "seeded", "test_h23_a_crash_at_any_await_loses_nothing"),
+    "H23 log": Check("H23", "test_h23_receipts_of_a_paused_worker", "seeded", "test_h23_a_paused_worker_writes_no_receipt"),
+    "H24": Check("H24", "test_h24_same_key_other_bytes", "seeded", "test_h24_a_saved_failure_is_passed_by_a_new_attempt"),
+    "H27": Check("H27", "test_h27_two_report_workers", "seeded", "test_h27_two_workers_deliver_one_customer_once"),
+    "H27 places": Check("H27", "test_h27_two_report_workers", "seeded_places", "test_h27_all_of_a_customer_lies_on_its_home"),
+    "H30": Check("H30", "test_h30_same_second", "seeded", "test_h30_cells_that_share_a_second_hold_the_sum"),
 }
 """In the order of the list of hazards."""

@@ -5,7 +5,6 @@ is ever silently about nothing. The function object stays the same and only its 
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast

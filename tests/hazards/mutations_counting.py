@@ -47,7 +47,8 @@ LAW_0: Final = (
     ),
     without(
         "log-now-goes-back", "0", "the log's now is the greatest LogAppendTime so far",
-        f"{STEP}:_read_stretch", "if batch.timestamps_ms[at] > state.clocks.now_ms:", "if batch.timestamps_ms[at] != state.clocks.now_ms:", "H2", "H15",
+        f"{STEP}:_read_stretch", "if batch.timestamps_ms[at] > state.clocks.now_ms:", "if batch.timestamps_ms[at] != state.clocks.now_ms:",
+        "H2", "H15",
     ),
     without(
         "ids-of-a-stretch-in-one-bucket", "0", "a stretch ends where the hour of the log's now turns, so buckets do not hang on the cut of batches",

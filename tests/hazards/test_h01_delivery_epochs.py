@@ -37,7 +37,8 @@ def seeded(seed: int) -> list[str]:
             batch = rng.choice(fetched)
             may = phase == "open" and batch.epoch == epoch and batch.start_offset == position
             if (holdings.admits(batch) and holdings.follows(batch)) is not may:
-                faults.append(f"a batch of epoch {batch.epoch} from {batch.start_offset} is {'refused' if may else 'handed over'} in {epoch}, {phase}")
+                done = "refused" if may else "handed over"
+                faults.append(f"a batch of epoch {batch.epoch} from {batch.start_offset} is {done} in {epoch}, {phase}")
             elif may:
                 holdings.advance(batch)
                 position = batch.next_offset

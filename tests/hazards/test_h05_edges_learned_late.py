@@ -35,10 +35,26 @@ def _bind(log: Log, rng: random.Random, customer: str, digest: str | None, now_s
     return items_digest((item,))
 
 
-def _change(log: Log, rng: random.Random, held: tuple[Meter, Timing], now_s: int) -> tuple[Meter, Timing]:
+def _squeeze(log: Log, rng: random.Random, held: tuple[Meter, Timing], now_s: int, used: list[Usage]) -> tuple[Meter, Timing]:
+    """An event far ahead counts, then `future` is lowered, then the grid changes: its window must not be cut by the new one."""
+    held = _change(log, rng, held, now_s, future_ms=7_200_000)
+    ahead_s = now_s + rng.randrange(1_800, 7_200)
+    for at_s, stamp_s in ((ahead_s, now_s), (ahead_s + 1, ahead_s)):
+        name = f"s{log.end}"
+        used.append((NAMES[0], at_s, name))
+        log.add(NAMES[0].encode(), usage(NAMES[0], name, format_us(at_s * 10**6)), stamp_s * 1000)
+        if at_s == ahead_s:
+            held = _change(log, rng, held, now_s, future_ms=1_000, grid_s=held[0].window_s)
+            held = _change(log, rng, held, now_s, future_ms=1_000, grid_s=10)
+    return held
+
+
+def _change(
+    log: Log, rng: random.Random, held: tuple[Meter, Timing], now_s: int, *, future_ms: int | None = None, grid_s: int | None = None
+) -> tuple[Meter, Timing]:
     """Another grid, perhaps wished from an instant long ago, and another `future`."""
-    meter = Meter(slug="calls", event_type="api.request", window_s=rng.choice(GRIDS_S))
-    timing = Timing(future_ms=rng.choice((1_000, 300_000, 3_600_000)))
+    meter = Meter(slug="calls", event_type="api.request", window_s=grid_s or rng.choice(GRIDS_S))
+    timing = Timing(future_ms=future_ms or rng.choice((1_000, 300_000, 3_600_000)))
     wished_s = rng.choice((None, now_s - 100_000))
     data = {
         "v": 1, "digest": meters_digest(timing, (meter,)), "replaces": meters_digest(held[1], held[:1]), "valid_from_s": wished_s, "timing": timing,
@@ -57,8 +73,10 @@ def _story(seed: int) -> tuple[Log, list[Usage]]:
         now_s += rng.choice((1, 60, 900, 5_000))
         customer = rng.choice(NAMES)
         if rng.random() < 0.03:
-            for _ in range(rng.randrange(1, 3)):
-                held = _change(log, rng, held, now_s)
+            held = _change(log, rng, held, now_s)
+            continue
+        if rng.random() < 0.03:
+            held = _squeeze(log, rng, held, now_s, used)
             continue
         if rng.random() < 0.06:
             digests[customer] = _bind(log, rng, customer, digests[customer], now_s)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import Any
 
-from pytest import MonkeyPatch
+import pytest
 
 from infra import outbox as outbox_module
 from infra.outbox import KafkaOutbox, NotAcknowledged
@@ -63,14 +63,15 @@ async def _life(rng: random.Random) -> list[str]:
         made.append(Producer(rng, refuses, **settings))
         return made[-1]
 
-    with MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox_module, "AIOKafkaProducer", make)
         outbox = KafkaOutbox("127.0.0.1:1", "hazards")
         await outbox.start()
     sends = [Send(rng.choice(("usage.state", "usage.verdicts")), rng.randrange(2), None, b"%d" % number) for number in range(rng.randrange(1, 20))]
     producer = made[0]
     copies, again = producer.settings.get("acks"), producer.settings.get("enable_idempotence")
-    faults = [] if (copies, again) == ("all", True) else [f"acks {copies!r}, idempotent {again!r}: a fail-over loses or doubles what was acknowledged"]
+    safe = (copies, again) == ("all", True)
+    faults = [] if safe else [f"acks {copies!r}, idempotent {again!r}: a fail-over loses or doubles what was acknowledged"]
     try:
         await outbox.send_all(sends)
     except NotAcknowledged:

@@ -57,9 +57,8 @@ class Broker:
         self._batch([(b"\0\0" + (b"\0\1" if commit else b"\0\0"), b"\0" * 6)], producer, CONTROL_BIT)
 
     def _batch(self, records: list[tuple[bytes | None, bytes]], producer: int, bits: int) -> None:
-        builder = DefaultRecordBatchBuilder(
-            magic=2, compression_type=0, is_transactional=int(producer >= 0), producer_id=producer, producer_epoch=0, base_sequence=0, batch_size=1 << 20
-        )
+        whose = {"is_transactional": int(producer >= 0), "producer_id": producer, "producer_epoch": 0, "base_sequence": 0}
+        builder = DefaultRecordBatchBuilder(magic=2, compression_type=0, batch_size=1 << 20, **whose)
         for number, (key, value) in enumerate(records):
             builder.append(offset=number, timestamp=NOW_MS + self.end + number, key=key, value=value, headers=[])
         built = bytearray(builder.build())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 
-from pytest import MonkeyPatch
+import pytest
 
 from streams import step as step_module
 from tests.core.meterlog import batch_of, usage
@@ -58,7 +58,7 @@ def _torn(life: Fold) -> list[str]:
         faults.append(f"delivery left offset {at} out, and nobody says so")
     except CorruptState:
         life.restart()
-    with MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step_module, "_add", lambda *_: 1 / 0)
         with suppress(ZeroDivisionError):
             life.apply()
