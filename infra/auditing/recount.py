@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from infra.auditing.claims import Revision, Total
@@ -129,6 +129,12 @@ class Recount:
             origin = origin_of(record.headers, record.timestamp_ms)
             if origin.partition is not None and origin.offset is not None:
                 self.origins.add((origin.partition, origin.offset))
+
+    def homes_awaited(self, recounts: Mapping[int, Recount]) -> set[int]:
+        """The homes among `recounts` on which a copy of this partition's re-routed events was not seen yet."""
+        return {
+            home for offset, home in self.sent_home.items() if home in recounts and (self.partition, offset) not in recounts[home].origins
+        }
 
     def _turn(self, now_ms: int) -> None:
         """The log's now; final, ahead and dead are what follow from it under the timings in force, and never go back."""

@@ -58,15 +58,25 @@ async def audit(settings: Settings, order: Order) -> list[PartitionAudit]:
     count = await topics_admin.partition_count(bootstrap, EVENTS)
     chosen = chosen_partitions(order, count)
     runs = [PartitionRun(KafkaSource(bootstrap, partition), partition, count, order) for partition in chosen]
+    await audit_all(runs)
+    return [run.result for run in runs]
+
+
+async def audit_all(runs: Sequence[PartitionRun]) -> None:
+    """One partition after the other, and then what they have to say about each other."""
     for run in runs:
         await run.audit()
     recounts = {run.partition: run.recount for run in runs if run.recount is not None and run.is_recounted}
+    # A home's log may have been read before another partition's point was taken; all copies stand in it by now.
+    awaited = {home for recount in recounts.values() for home in recount.homes_awaited(recounts)}
+    for run in runs:
+        if run.partition in awaited:
+            await run.read_on()
     looked = compare.check_rerouted(recounts, {run.partition: run.result.findings for run in runs})
     for run in runs:
         run.result.checked.rerouted, away = looked.get(run.partition, (0, 0))
         if away:
             run.result.cannot(f"whether {away} re-routed events arrived: their homes were not counted in this audit")
-    return [run.result for run in runs]
 
 
 async def extent(settings: Settings, order: Order) -> int:
@@ -98,6 +108,7 @@ class PartitionRun:
         self.recount: Recount | None = None
         self.is_recounted = False
         self._source = source
+        self._read_to = 0
         self._partitions = partitions
         self._order = order
         self._findings = self.result.findings
@@ -124,6 +135,13 @@ class PartitionRun:
         topic = await self._read_claims(state)
         await self._recount(state, bounds, reach)
         await self._compare(state, topic)
+
+    async def read_on(self) -> None:
+        """Look for re-routed copies in what has come to the log since it was read."""
+        if self.recount is not None:
+            async with aclosing(self._source.log(self._read_to)) as records:
+                async for record in records:
+                    self.recount.note_origin(record)
 
     # ── what is claimed ──────────────────────────────────────────────────────────────────────────────────────────────
     async def _archive_reach(self, state: PartitionState) -> dict[int, Reach]:
@@ -230,6 +248,7 @@ class PartitionRun:
         check = None if self._archive is None or to is None else ArchiveCheck(self._archive, self.result, begin, to)
         async with aclosing(self._source.log(begin)) as records:
             async for record in records:
+                self._read_to = record.offset + 1
                 if record.offset >= point:
                     recount.note_origin(record)
                     continue

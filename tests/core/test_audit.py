@@ -12,7 +12,7 @@ import pytest
 from infra.auditing import compare
 from infra.auditing.findings import IDS, KEPT_A_KIND, Finding, Findings, PartitionAudit
 from infra.auditing.recount import LogRecord, NoMeters, Recount
-from infra.auditing.run import Order, chosen_partitions
+from infra.auditing.run import Order, PartitionRun, audit_all, chosen_partitions
 from infra.auditing.show import document, is_clean
 from streams.segments import COUNTERS, ROWS, CounterRecord, RowSegment, decode_segment, encode_segment
 from tests.core.audit_world import AuditWorld, busy_log
@@ -330,6 +330,41 @@ def test_a_re_routed_event_that_never_arrived_is_named() -> None:
     assert looked == {0: (1, 1), 1: (0, 0)}
     assert [(finding.kind, finding.offset) for finding in found[0].kept] == [("rerouted", lost)]
     assert unknown not in {finding.offset for finding in found[0].kept}
+
+
+class Counted(PartitionRun):
+    """A partition whose log was counted up to some record when the rest of it came."""
+
+    def __init__(self, partition: int, log: Log, upto: int) -> None:
+        super().__init__(AuditWorld(1, log), partition, PARTITIONS, Order())
+        self._upto = upto
+
+    async def audit(self) -> None:
+        """Count the first records."""
+        early = Log()
+        early.records = self.source.events.records[: self._upto]
+        self.recount, self.is_recounted = recount_of(self.partition, early), True
+
+    @property
+    def source(self) -> AuditWorld:
+        """The whole log."""
+        assert isinstance(self._source, AuditWorld)
+        return self._source
+
+
+async def test_a_copy_that_came_after_its_home_was_read_is_no_loss() -> None:
+    """Partitions are read one after the other while events keep coming: a copy that arrived meanwhile is looked for again, and found."""
+    customer = next(name for name in (f"c{n}" for n in range(99)) if home_of(name.encode(), PARTITIONS) == 1)
+    log, home_log = Log(), Log()
+    for each in (log, home_log):
+        each.add(*meters_record(METERS, TIMING), NOW_MS)
+    away = log.add(customer.encode(), usage(customer, "a", None), NOW_MS)
+    origin = (("tidemark-origin-partition", b"0"), ("tidemark-origin-offset", b"%d" % away), ("tidemark-received-at", b"%d" % NOW_MS))
+    home_log.add(customer.encode(), usage(customer, "a", None), NOW_MS, origin)
+    runs = [Counted(0, log, 2), Counted(1, home_log, 1)]
+    await audit_all(runs)
+    assert [run.result.findings.kept for run in runs] == [[], []]
+    assert [run.result.checked.rerouted for run in runs] == [1, 0]
 
 
 def test_a_partition_without_meters_is_not_counted() -> None:
