@@ -188,12 +188,12 @@ def _is_possible(segment: Segment) -> bool:
     if segment.generation < 0 or segment.upto < 0:
         return False
     if isinstance(segment, IdSegment):
-        return segment.bucket >= 0 and len(segment.digests) % 16 == 0
+        return 0 <= segment.bucket < 1 << 31 and len(segment.digests) % 16 == 0
     if isinstance(segment, DefinitionSegment):
         return True
     return all(
         0 <= row.generation <= segment.generation
-        and 0 <= min(row.first_offset, row.through_offset)
+        and min(row.first_offset, row.through_offset) >= 0
         and row.start_s < row.end_s
         and row.events > 0
         and len(row.content_hash) == 32

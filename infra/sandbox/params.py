@@ -121,7 +121,7 @@ class Boolean:
 
     def read(self, raw: Raw, name: str) -> bool:
         """The truth value."""
-        if raw not in {"true", "false"}:
+        if not isinstance(raw, str) or raw not in {"true", "false"}:
             raise errors.wrong_shape(name, "true or false")
         return raw == "true"
 
@@ -175,7 +175,7 @@ class Array:
 
     def read(self, raw: Raw, name: str) -> list[Any]:
         """The values in index order."""
-        if isinstance(raw, str) or not all(index.isdecimal() for index in raw):
+        if isinstance(raw, str) or not all(index.isdecimal() and len(index) < 10 for index in raw):
             raise errors.wrong_shape(name, "an array")
         if len(raw) > self.longest:
             raise errors.wrong_shape(name, f"an array of at most {self.longest} entries")

@@ -7,6 +7,7 @@ import time
 
 from aiohttp import web
 
+from infra.sandbox import errors
 from infra.sandbox.calls import Calls
 from infra.sandbox.control import Control
 from infra.sandbox.engine import Admitted, Answer, Engine, Request
@@ -22,11 +23,16 @@ class Face:
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answers one HTTP request."""
-        path, _, query = http.raw_path.partition("?")
+        path, _, query = _latin(http.raw_path).partition("?")
         if path == "/healthz":
             return web.Response(body=b'{"status":"ok"}', content_type="application/json")
-        headers = {name.lower(): value for name, value in http.headers.items()}
-        request = Request(http.method, path, query, headers, await http.read(), time.monotonic())
+        headers = {_latin(name).lower(): _latin(value) for name, value in http.headers.items()}
+        try:
+            body = await http.read()
+        except web.RequestPayloadError:
+            refusal = errors.bad_form("the body is not encoded as its headers say")
+            return web.Response(status=refusal.status, body=refusal.body(), content_type="application/json")
+        request = Request(http.method, path, query, headers, body, time.monotonic())
         if path.startswith("/_sandbox/"):
             status, body = self._control.answer(request)
             return web.Response(status=status, body=body, content_type="application/json")
@@ -53,6 +59,11 @@ class Face:
         elif admitted.fault == "hold":
             _abort(http)
             await asyncio.sleep(self._engine.knobs.hold_ms / 1000)
+
+
+def _latin(text: str) -> str:
+    """Bytes that are no UTF-8 as the letters that HTTP once gave them, instead of surrogates that nothing can write."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _abort(http: web.BaseRequest) -> None:

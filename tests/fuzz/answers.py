@@ -31,7 +31,7 @@ RECORD: Final[dict[str, Any]] = {
 ERROR: Final[dict[str, Any]] = {"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such item", "param": "id"}}
 SUMMARIES: Final[dict[str, Any]] = {
     "object": "list", "has_more": False, "url": "/x",
-    "data": [{"id": f"sis_{n}", "object": "usage_record_summary", "total_usage": n, "period": {"start": n * 10, "end": n * 10 + 10}} for n in (3, 2, 1)],
+    "data": [{"id": f"sis_{n}", "total_usage": n, "period": {"start": n * 10, "end": n * 10 + 10}} for n in (3, 2, 1)],
 }  # fmt: skip
 PRICE: Final = {"id": "price_1", "recurring": {"interval": "month", "interval_count": 1, "usage_type": "metered", "aggregate_usage": "sum"}}
 SUBSCRIPTIONS: Final[dict[str, Any]] = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from tests.fuzz import answers, events, files, records
+from tests.fuzz import answers, events, files, records, sandboxed
 from tests.fuzz.events import Case
 
 PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
@@ -22,4 +22,6 @@ PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
     "outcome": answers.deciding,
     "stripe": answers.reporting,
     "clickhouse": answers.archiving,
+    "sandbox": sandboxed.engaging,
+    "front": sandboxed.fronting,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from infra.sandbox import form
+from infra.sandbox.errors import ApiError
+from infra.sandbox.params import Array, Boolean, Param, String, validate
+from infra.sandbox.testing import sandbox_server
 from infra.send.access_log import read_access_log
 from infra.send.csv_rows import Columns, read_csv
 from infra.send.outgoing import BadLine, Outgoing
@@ -175,3 +180,22 @@ def test_a_server_that_is_no_clickhouse_is_one_sentence(answer: bytes) -> None:
         for call in (client.migrate, lambda: client.rows("SELECT 1"), lambda: client.command("SELECT 1"), lambda: client.insert(MARK, [[1]])):
             with pytest.raises((Unreachable, NotWritten)):
                 call()
+
+
+def test_parameters_of_another_shape_are_refused_as_stripe_does() -> None:
+    """A truth value that is an object and an index of 5,000 digits are 400, not the sandbox's own failure."""
+    for spec, text in (({"active": Param(Boolean())}, "active[a]=true"), ({"ids": Param(Array(String()))}, f"ids[{'9' * 5000}]=x")):
+        with pytest.raises(ApiError) as caught:
+            validate(spec, form.decode(text))
+        assert caught.value.status == 400
+
+
+async def test_headers_and_bodies_that_lie_are_refused_by_the_sandbox(tmp_path: Path) -> None:
+    """A key that is no UTF-8 is 401 or taken as a name, and a body that is not gzip although it says so is 400."""
+    async with sandbox_server(tmp_path) as sandbox:
+        host, port = sandbox.url.removeprefix("http://").split(":")
+        for head, status in ((b"Content-Encoding: gzip", b"400"), (b"Authorization: Bearer sk_\xec", b"401"), (b"Idempotency-Key: \xec", b"401")):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"POST /v1/customers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + head + b"\r\nContent-Length: 6\r\n\r\nname=x")
+            assert (await reader.read())[9:12] == status
+            writer.close()
