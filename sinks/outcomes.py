@@ -181,7 +181,7 @@ def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
 def _accepted(body: str, wanted: Wanted, replayed: bool, seen: dict[str, Any]) -> Outcome:
     try:
         record = _record.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         # A body cut on its way: the same key fetches the whole answer.
         return RetryAfter(**seen, reason="unreadable", sentence="the answer was cut or is no usage record")
     got = Wanted(record.subscription_item, record.timestamp, record.quantity)
@@ -193,7 +193,7 @@ def _accepted(body: str, wanted: Wanted, replayed: bool, seen: dict[str, Any]) -
 def _error_of(body: str) -> _Error:
     try:
         return _error.decode(body).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return _Error(message=body[:200])
 
 

@@ -18,7 +18,7 @@ from sinks.stripe.request import API_VERSION, body_parameters, summaries_path
 from sinks.stripe.transport import TIMEOUT_S, Connections, NotSent, TooLateToSend
 from topics.errors import TidemarkError, Unreachable, UsageError
 
-_UNREADABLE: Final = (AttributeError, TypeError, ValueError, LookupError)
+_UNREADABLE: Final = (AttributeError, TypeError, ValueError, LookupError, RecursionError)
 """What Stripe's library raises over JSON that is not shaped as Stripe's."""
 LIVE_KEYS: Final = ("sk_live_", "rk_live_")
 PAGE: Final = 100

@@ -86,7 +86,8 @@ def _own_reading(value: bytes) -> dict[str, Any] | str:
     if depth(value) > MAX_DEPTH:
         return "not_json"
     try:
-        json.dumps(document, ensure_ascii=False).encode()
+        # As pairs, so that a member which a later one of the same name replaces is looked at too.
+        json.dumps(json.loads(text, object_pairs_hook=list, parse_int=str), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return "either"
     if not isinstance(document, dict) or type(document.get("specversion")) is not str or document["specversion"] != "1.0":

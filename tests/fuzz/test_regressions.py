@@ -131,7 +131,7 @@ def test_counters_of_a_generation_know_where_the_earlier_ones_ended() -> None:
                 decode_segment(b"c", encode_segment(record), "there")
 
 
-@pytest.mark.parametrize("error", ['"Bad Gateway"', "[]", "null", "5", '["x"]', "{}"])
+@pytest.mark.parametrize("error", ['"Bad Gateway"', "[]", "null", "5", '["x"]', "{}", "[" * 20_000, "[" * 20_000 + "]" * 20_000])
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 429, 500, 502])
 def test_an_error_of_a_proxy_is_an_outcome(status: int, error: str) -> None:
     """Stripe's own library fails on `{"error": "Bad Gateway"}`; the report reads the status and goes on, and setup says what is wrong."""
