@@ -29,12 +29,13 @@ class Reader(Protocol):
 
 
 class Reach(NamedTuple):
-    """How far one generation of a partition is archived: its base, its mark, its raw events."""
+    """How far one generation of a partition is archived: its base, its mark, its raw events; and how many offsets held no record, by the mark."""
 
     generation: int
     base: int
     marked: int
     archived: int
+    skipped: int
 
     @property
     def whole_to(self) -> int:

@@ -199,6 +199,8 @@ class PartitionRun:
                 recount.begin_generation(generation, reach[generation].base)
                 await self._take_copy(recount, generation, reach[generation].base, state.closed[generation])
                 recount.reach(state.closed[generation])
+                if recount.counters.skipped != reach[generation].skipped:
+                    self._findings.add(_copy_is_short(self.partition, generation, reach[generation].skipped, recount.counters.skipped))
             recount.begin_generation(state.generation, state.counters.base)
             await self._take_log(recount, state, bounds)
         except NoMeters as error:
@@ -221,9 +223,9 @@ class PartitionRun:
                 return f"{what} is not there or was left out"
             if held.whole_to < end:
                 return f"{what} ends at {held.whole_to}"
-            base = held.base if base < 0 else base
+            base, skipped = (held.base, held.skipped) if base < 0 else (base, state.counters.skipped)
             first = await asyncio.to_thread(self._archive.first_record, generation, base, end) if end > base else base
-            if end > base and (first is None or first - base > state.counters.skipped):
+            if end > base and (first is None or first - base > skipped):
                 return f"{what} begins at {first if first is not None else end}: the totals of earlier events cannot be added up again"
         return None
 
@@ -300,6 +302,19 @@ class PartitionRun:
         self.result.checked.definitions = compare.check_definitions(
             recount.put_in_force, topic, below=below, exactly=state.generation == 0, partition=self.partition, findings=self._findings
         )
+
+
+def _copy_is_short(partition: int, generation: int, marked: int, found: int) -> Finding:
+    return Finding(
+        kind="raw",
+        partition=partition,
+        what=f"offsets without a record in generation {generation}",
+        one="ClickHouse (raw_events)",
+        one_says=str(found),
+        other="ClickHouse (mark_log)",
+        other_says=str(marked),
+        cause="rows of raw_events were deleted or added, and Kafka does not have this log any more: what follows may differ for that reason",
+    )
 
 
 def _unrecoverable(partition: int, sentence: str) -> Finding:

@@ -10,12 +10,16 @@ from infra.auditing import run
 from infra.auditing.findings import Finding, PartitionAudit
 from infra.embedded.testing import engine_server
 from sinks.clickhouse.client import ClickHouse
-from sinks.clickhouse.tables import PROGRESS, columns_of
+from sinks.clickhouse.in_force import InForce
+from sinks.clickhouse.rows import RawRecord, RawRows
+from sinks.clickhouse.tables import PROGRESS, RAW, columns_of
 from tests.contract.archive_engine import archive_at, write_raw, write_topic
 from tests.core.audit_world import AuditWorld, busy_log
 from tests.core.meterlog import NOW_MS
 from tests.core.test_audit import numbers, with_quantity
+from tests.core.test_fold import build_log
 from topics.catalog import DEFINITIONS, EVENTS, REJECTED, VERDICTS, WINDOWS
+from topics.definitions import decode_definition
 from topics.windows import Window
 
 TABLES = ("raw_events", "verdict_log", "window_log")
@@ -191,6 +195,36 @@ async def test_where_neither_has_the_beginning_nothing_is_claimed(engine_url: st
     assert found == []
     assert (audit.checked.log_records, audit.recounted) == (0, {})
     assert any("the totals of earlier events cannot be added up again" in sentence for sentence in audit.unchecked)
+
+
+async def test_an_adopted_log_is_counted_through_all_its_generations(engine_url: str) -> None:
+    """After an adoption the first generation is counted from ClickHouse's copy and the second from Kafka, through the same windows."""
+    clickhouse, world = archived(engine_url, "adopted", 20)
+    first, before = world.events, world.meter.counters.postings
+    world.adopt(build_log(21))
+    for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS):
+        write_topic(clickhouse, topic, world.logs[topic].records)
+    in_force = InForce(at_once=True)
+    for record in world.logs[DEFINITIONS].records:
+        in_force.add(decode_definition(record.value or b"", "test"))
+    raw = [RawRecord(r.offset, r.timestamp_ms, r.key, r.value, r.headers) for r in world.events.records]
+    clickhouse.insert(RAW, RawRows(0, 1, in_force).columns(raw))
+    ends = [(topic, 0, 0, world.logs[topic].end) for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS)]
+    clickhouse.insert(PROGRESS, columns_of([*ends, (EVENTS, 0, 1, world.meter.durable_offset)], PROGRESS))
+    found, audit = await audited(clickhouse, world)
+    assert found == []
+    assert (audit.generation, audit.recounted) == (1, audit.table)
+    assert audit.checked.copy_records == len(first.records)
+    assert audit.checked.log_records == len(first.records) + len(world.events.records)
+    assert audit.table["postings"] > before
+    gone = first.records[-1].offset
+    changed(clickhouse, "raw_events", f"DELETE WHERE generation = 0 AND kafka_offset = {gone}")
+    found, _ = await audited(clickhouse, world)
+    assert [finding.what for finding in found if finding.kind == "raw"] == ["offsets without a record in generation 0"]
+    changed(clickhouse, "raw_events", "DELETE WHERE generation = 0 AND kafka_offset < 50")
+    found, audit = await audited(clickhouse, world)
+    assert (found, audit.recounted) == ([], {})
+    assert any("generation 0" in sentence for sentence in audit.unchecked)
 
 
 async def test_a_topic_that_retention_emptied_is_stood_for_by_the_archive(engine_url: str) -> None:

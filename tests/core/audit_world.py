@@ -12,6 +12,7 @@ from infra.auditing.recount import LogRecord
 from infra.auditing.run import Order, PartitionRun
 from infra.auditing.sources import Bounds, Kept
 from infra.control import binding_event, close_event, meters_event, release_event
+from streams.adopt import adopt
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, Stored, fresh
 from tests.core.test_fold import HOME, METERS, TIMING, build_log
 from topics.batch import Headers
@@ -91,6 +92,16 @@ class AuditWorld:
             if rng.random() < 0.2:
                 self.emit(self.meter.log_now_ms + rng.choice((0, 7_200_000)))
         self.flush()
+
+    def adopt(self, events: Log) -> None:
+        """The log is another one from here on: a new generation of the same state counts it from its start."""
+        record = adopt(self.meter.state, self.meter.changelog, begin=0, cluster_id="another")
+        self.logs[STATE].add(record.key, record.value, NOW_MS)
+        disk = Disk()
+        disk.records = [(stored.key, stored.value, stored.offset) for stored in self.logs[STATE].records]
+        self.meter, self.events = fresh(disk, self.rng), events
+        self.go_on()
+        self.emit()
 
     def flush(self) -> None:
         """One flush, acknowledged."""
