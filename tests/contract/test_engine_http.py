@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -239,3 +240,19 @@ def test_what_was_answered_survives_the_end_of_the_engine(tmp_path: Path, how: s
         assert process.end(running.process, patience_s=20) == (0 if how is signal.SIGTERM else -9)
     with engine_server(tmp_path) as again, clickhouse_connect.get_client(host=again.host, port=again.port) as client:
         assert client.command("SELECT count() FROM d.t") == 1000
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits another process")
+def test_a_full_disk_refuses_an_insert_and_spoils_nothing(tmp_path: Path) -> None:
+    """While no file may grow, an INSERT is refused with the engine's own number for it; what was there stays readable, and later rows go in."""
+    with engine_server(tmp_path) as running, clickhouse_connect.get_client(host=running.host, port=running.port) as client:
+        client.command("CREATE TABLE t (id UInt64) ENGINE = MergeTree ORDER BY id")
+        client.insert("t", [[1]], column_names=["id"])
+        unlimited = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (0, unlimited[1]))
+        with pytest.raises(DatabaseError, match="NOT_ENOUGH_SPACE"):
+            client.insert("t", [[2]], column_names=["id"])
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        assert client.command("SELECT sum(id) FROM t") == 1
+        client.insert("t", [[4]], column_names=["id"])
+        assert client.command("SELECT sum(id) FROM t") == 5

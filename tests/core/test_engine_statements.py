@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from infra.embedded.engine import codec, forms, sql
 from infra.embedded.engine.request import BadRequest, Request, error_code, understand
 from infra.embedded.engine.server import read_statement
+from infra.embedded.engine.session import shortage
 
 
 def read(statement: str, method: str = "POST", **arguments: str) -> Request:
@@ -150,3 +151,13 @@ def test_forms_carry_statements_and_refuse_files() -> None:
     assert forms.fields("multipart/form-data; boundary=B", part + b"--B--\r\n") == [("query", "SELECT\r\n1")]
     with pytest.raises(BadRequest, match="External data"):
         forms.fields("multipart/form-data; boundary=B", part.replace(b'"query"', b'"f"; filename="f"') + b"--B--\r\n")
+
+
+def test_an_insert_leaves_room_on_the_disk() -> None:
+    """An INSERT is refused, in the engine's words, where less than 64 MiB and room for its part would be left, and only there."""
+    enough = 64 * 1024 * 1024 + 2 * 1000
+    assert shortage(1000, enough) is None
+    refused = shortage(1000, enough - 1)
+    assert refused is not None
+    assert refused.startswith("Code: 243.")
+    assert "NOT_ENOUGH_SPACE" in refused

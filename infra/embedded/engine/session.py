@@ -22,6 +22,32 @@ STREAMABLE = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JS
 """Formats without a head or foot: the engine's blocks, one after the other, are a valid answer. Others are answered whole."""
 
 
+KEEP_FREE_BYTES = 64 * 1024 * 1024
+"""An INSERT is refused where less would be free. chDB 4.4 looks at no answer of write(2): what it writes to a full disk becomes a part of empty
+files that it has said yes to, and a merge likewise, so the disk must never be quite full. Merges of our sizes need a few MiB at a time."""
+
+
+def shortage(data_bytes: int, free_bytes: int) -> str | None:
+    """Why an INSERT of so many bytes is refused, as the engine itself says it; None where there is room. A part is rarely larger than its data."""
+    needed = KEEP_FREE_BYTES + 2 * data_bytes
+    return None if free_bytes >= needed else f"{full_text('the disk is nearly full')}: {free_bytes} bytes are free, {needed} are needed"
+
+
+def full_text(why: str) -> str:
+    """The engine's sentence for a full disk."""
+    return f"Code: 243. DB::Exception: Cannot reserve space for the inserted data, {why}. (NOT_ENOUGH_SPACE)"
+
+
+def write_all(file: Any, data: bytes) -> None:
+    """Writes to an unbuffered file; a disk that takes no more is the engine's own error, so that a client knows to try later."""
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        raise RuntimeError(full_text(error.strerror or "it cannot be written")) from error
+
+
 class EngineBusy(TidemarkError):
     """The engine's directory is open in another process, or cannot be opened at all."""
 
@@ -106,11 +132,13 @@ class Engine:
         a constraint, a full disk), and a client would take it for done.
         """
         parsed = request.insert or sql.Insert(b"", "", 0)
-        with tempfile.NamedTemporaryFile(dir=self._incoming) as file:
-            file.write(request.data_start)
+        with tempfile.NamedTemporaryFile(dir=self._incoming, buffering=0) as file:
+            write_all(file, request.data_start)
             for piece in data:
-                file.write(piece)
-            file.flush()
+                write_all(file, piece)
+            refused = shortage(file.tell(), shutil.disk_usage(self._incoming).free)
+            if refused is not None:
+                raise RuntimeError(refused)
             where = file.name.replace("\\", "\\\\").replace("'", "\\'")
             statement = f"{request.statement.decode()} FROM INFILE '{where}' COMPRESSION 'none' FORMAT {parsed.format_name}"
             done = handle.query(statement, "TabSeparated")
