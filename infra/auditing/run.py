@@ -28,8 +28,8 @@ from infra.auditing.views import ArchiveCheck
 from infra.kafka_io import begin_offsets, end_offsets
 from infra.settings import Settings
 from streams.state import PartitionState
-from topics.catalog import EVENTS, WINDOWS
-from topics.errors import CorruptState, LostLog, MalformedRecord, UnknownVersion, UsageError
+from topics.catalog import EVENTS, VERDICTS, WINDOWS
+from topics.errors import CorruptState, LostLog, MalformedRecord, UsageError
 from topics.home import home_of
 
 ARCHIVE_WAIT_S: Final = 15.0
@@ -120,7 +120,7 @@ class PartitionRun:
         self._order.tell(f"partition {self.partition}: reading the table")
         try:
             state = await table_state(self._source, self.partition, self._partitions)
-        except (CorruptState, UnknownVersion) as error:
+        except (CorruptState, MalformedRecord) as error:
             self._findings.add(_unrecoverable(self.partition, str(error)))
             self.result.cannot("nothing else: without the table there is no point of the log to count up to")
             return
@@ -246,10 +246,11 @@ class PartitionRun:
             await self._take_copy(recount, state.generation, base, begin)
             recount.reach(begin)
             self.result.cannot(f"offsets {base} to {begin - 1} against Kafka: retention has removed them; ClickHouse's copy was counted instead")
-        to = self.result.archived_to
-        check = None if self._archive is None or to is None else ArchiveCheck(self._archive, self.result, begin, to)
+        check = await self._archive_check(state, begin)
         async with aclosing(self._source.log(begin)) as records:
             async for record in records:
+                if not self._read_to and record.offset > begin:
+                    await self._must_still_begin_at(begin)
                 self._read_to = record.offset + 1
                 if record.offset >= point:
                     recount.note_origin(record)
@@ -263,6 +264,27 @@ class PartitionRun:
         recount.reach(point)
         if check is not None:
             await asyncio.to_thread(check.catch_up, recount, point)
+
+    async def _must_still_begin_at(self, begin: int) -> None:
+        """The first record lies higher than it might: a hole, or retention between two questions. Later it cannot hide: the reader says so."""
+        now = (await self._source.bounds(EVENTS)).begin
+        if now > begin:
+            raise LostLog(f"retention removed offsets {begin} to {now - 1} just before they were read; audit again")
+
+    async def _archive_check(self, state: PartitionState, begin: int) -> ArchiveCheck | None:
+        """The comparison with ClickHouse from `begin` on, or from where an archive begins that was made when the first verdicts were gone."""
+        to, base = self.result.archived_to, state.counters.base
+        if self._archive is None or to is None:
+            return None
+        first = await asyncio.to_thread(self._archive.first_record, state.generation, base, to) if to > base else base
+        first = to if first is None else first
+        if first - base <= state.counters.skipped or (await self._source.bounds(VERDICTS)).begin == 0:
+            return ArchiveCheck(self._archive, self.result, begin, to)
+        self.result.cannot(
+            f"offsets {base} to {first - 1} in ClickHouse, nor what its views add up to: the archive begins at {first}, as the verdicts of "
+            "earlier events had left their topic when it was made"
+        )
+        return ArchiveCheck(self._archive, self.result, max(begin, first), to, has_all=False)
 
     def _count_step(self) -> None:
         self.result.checked.log_records += 1

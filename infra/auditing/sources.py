@@ -114,7 +114,6 @@ class Emitted(NamedTuple):
 
 async def emitted(source: Source, partition: int, partitions: int, findings: Findings) -> Emitted:
     """The totals on usage.windows; a record that is none, or lies on the wrong partition or under another key, is a finding."""
-    begin = (await source.bounds(WINDOWS)).begin
     found: list[Claim] = []
     for record in await source.kept(WINDOWS):
         try:
@@ -127,7 +126,8 @@ async def emitted(source: Source, partition: int, partitions: int, findings: Fin
             findings.add(_strange(partition, record.offset, total.customer, wrong))
         claimed = Total(scaled, total.events, total.first_offset, total.hash)
         found.append(Claim(TOPIC, Revision(window, total.generation, total.through_offset), claimed, record.offset))
-    return Emitted(found, begin)
+    # Asked after reading: what retention removed meanwhile was read, or lies below this.
+    return Emitted(found, (await source.bounds(WINDOWS)).begin)
 
 
 def _misplaced(total: WindowTotal, key: bytes | None, partition: int, partitions: int) -> str | None:

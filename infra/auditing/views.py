@@ -21,14 +21,15 @@ SHOWN: Final = ("counted", "duplicate", "rejected", "too_late", "rerouted", "con
 
 
 class ArchiveCheck:
-    """The comparison of one partition's offsets [start, end) of the present generation."""
+    """The comparison of one partition's offsets [start, end) of the present generation; `has_all` False: earlier ones were never archived."""
 
-    def __init__(self, archive: PartitionArchive, result: PartitionAudit, start: int, end: int) -> None:
+    def __init__(self, archive: PartitionArchive, result: PartitionAudit, start: int, end: int, *, has_all: bool = True) -> None:
         self._archive = archive
         self._result = result
         self._from = start
         self._end = end
-        self._is_summed = False
+        self._start = start
+        self._is_summed = not has_all
         self._records: dict[int, Said] = {}
         self._verdicts: dict[int, Said] = {}
 
@@ -41,7 +42,7 @@ class ArchiveCheck:
 
     def note(self, record: LogRecord, fate: Fate) -> None:
         """A record of the log and what became of it."""
-        if record.offset < self._end:
+        if self._start <= record.offset < self._end:
             key = record.key or b""
             self._records[record.offset] = Said(key, digest_of(record))
             if fate.verdict not in NOBODY:

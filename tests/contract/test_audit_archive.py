@@ -197,6 +197,22 @@ async def test_where_neither_has_the_beginning_nothing_is_claimed(engine_url: st
     assert any("the totals of earlier events cannot be added up again" in sentence for sentence in audit.unchecked)
 
 
+async def test_an_archive_that_began_late_is_compared_from_its_beginning_on(engine_url: str) -> None:
+    """An archive that was made after the first verdicts had left their topic is no difference; were they still there, it would be one."""
+    clickhouse, world = archived(engine_url, "late", 22)
+    first = world.events.records[60].offset
+    for table in ("raw_events", "verdict_log"):
+        changed(clickhouse, table, f"DELETE WHERE kafka_offset < {first}")
+    world.begins[VERDICTS] = 1
+    found, audit = await audited(clickhouse, world)
+    assert found == []
+    assert audit.checked.raw_rows == len(world.events.records) - 60
+    assert any(f"the archive begins at {first}" in sentence for sentence in audit.unchecked)
+    world.begins[VERDICTS] = 0
+    found, _ = await audited(clickhouse, world)
+    assert sum(finding.kind == "raw" for finding in found) == 60
+
+
 async def test_an_adopted_log_is_counted_through_all_its_generations(engine_url: str) -> None:
     """After an adoption the first generation is counted from ClickHouse's copy and the second from Kafka, through the same windows."""
     clickhouse, world = archived(engine_url, "adopted", 20)

@@ -11,6 +11,7 @@ import pytest
 
 from infra.auditing import compare
 from infra.auditing.findings import IDS, Finding, PartitionAudit
+from infra.auditing.sources import Bounds
 from streams.segments import COUNTERS, ROWS, CounterRecord, RowSegment, decode_segment, encode_segment
 from tests.core.audit_world import AuditWorld, busy_log
 from tests.core.meterlog import NOW_MS, Stored
@@ -245,6 +246,26 @@ async def test_a_record_that_left_the_log_is_seen_in_every_number_it_was_part_of
     assert "skipped" in said
     assert said & {"counted", "duplicate"}
     assert row.window in {finding.window for finding in found}
+
+
+async def test_retention_between_two_questions_is_no_difference() -> None:
+    """Where the log's beginning is removed after it was asked for and before it is read, nothing is claimed, and the sentence says: again."""
+    world = finished(9)
+
+    class Moving(AuditWorld):
+        """Its log loses ten offsets after the first question."""
+
+        async def bounds(self, topic: str) -> Bounds:
+            """See `Source.bounds`."""
+            found = await super().bounds(topic)
+            if topic == EVENTS:
+                self.begins[EVENTS] = 10
+            return found
+
+    world.__class__ = Moving
+    found = await world.audited()
+    assert numbers(found) == []
+    assert any("audit again" in sentence for sentence in found.unchecked)
 
 
 async def test_a_truncated_log_claims_nothing_but_holds_the_sources_together() -> None:
