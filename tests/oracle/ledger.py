@@ -122,7 +122,8 @@ class Ledger:
         return Verdict("control", "", event["subject"], event["id"])
 
     def _postings(self, record: Stored, event: dict[str, Any]) -> list[tuple[Span, Fraction, int]] | str:
-        received_ms = record.header_number("tidemark-received-at") or record.timestamp_ms
+        # A claim to have been received after it was appended is not believed: a leader's clock may have been set back, or a producer lies.
+        received_ms = min(record.header_number("tidemark-received-at") or record.timestamp_ms, record.timestamp_ms)
         at_us = received_ms * 1000 if event.get("time") is None else instant_us(event["time"])
         if at_us is None:
             return "bad_time"

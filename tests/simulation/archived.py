@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from tests.oracle.ledger import Ledger, Span
 from tests.simulation.broker import Broker
-from tests.simulation.clickhouse import Engine
+from tests.simulation.clickhouse import Engine, Row
 from tests.simulation.plan import PARTITIONS
 from topics.catalog import EVENTS
 from topics.window_total import WindowTotal
@@ -22,7 +22,7 @@ def archive(engine: Engine, broker: Broker, ledger: Ledger, latest: dict[Span, W
 def _raw(engine: Engine, broker: Broker) -> list[str]:
     """Byte for byte the log (law 19)."""
     found = {
-        (row["kafka_partition"], row["kafka_offset"]): (None if row["key_is_null"] else row["customer"], None if row["value_is_null"] else row["value"])
+        (row["kafka_partition"], row["kafka_offset"]): (_or_none(row, "customer", "key_is_null"), _or_none(row, "value", "value_is_null"))
         for row in engine.final("raw_events").values()
     }
     wanted = {
@@ -30,13 +30,15 @@ def _raw(engine: Engine, broker: Broker) -> list[str]:
         for partition in range(PARTITIONS)
         for record in broker.logs[EVENTS, partition].committed(0)
     }
-    return [f"raw event {where}: {found.get(where)}, not {wanted.get(where)}" for where in sorted(wanted.keys() | found.keys()) if found.get(where) != wanted.get(where)]
+    places = sorted(wanted.keys() | found.keys())
+    return [f"raw event {where}: {found.get(where)}, not {wanted.get(where)}" for where in places if found.get(where) != wanted.get(where)]
 
 
 def _verdicts(engine: Engine, ledger: Ledger) -> list[str]:
     found = {(row["kafka_partition"], row["kafka_offset"]): _text(row["verdict"]) for row in engine.final("verdict_log").values()}
     wanted = {where: verdict.verdict for where, verdict in ledger.verdicts.items() if verdict.verdict not in {"counted", "control"}}
-    return [f"verdict {where}: {found.get(where)}, not {wanted.get(where)}" for where in sorted(wanted.keys() | found.keys()) if found.get(where) != wanted.get(where)]
+    places = sorted(wanted.keys() | found.keys())
+    return [f"verdict {where}: {found.get(where)}, not {wanted.get(where)}" for where in places if found.get(where) != wanted.get(where)]
 
 
 def _sums(engine: Engine, ledger: Ledger) -> list[str]:
@@ -48,7 +50,9 @@ def _sums(engine: Engine, ledger: Ledger) -> list[str]:
             for meter, quantity in zip(row["meters"], row["quantities"], strict=True):
                 sums[_text(row["customer"]), _text(meter)] += Fraction(Decimal(quantity))
     keys = sums.keys() | ledger.sums.keys()
-    return [f"{key}: the archive's events sum to {sums.get(key)}, not {ledger.sums.get(key)}" for key in sorted(keys) if sums.get(key) != ledger.sums.get(key)]
+    places = sorted(keys)
+    wanted = ledger.sums
+    return [f"{key}: the archive's events sum to {sums.get(key)}, not {wanted.get(key)}" for key in places if sums.get(key) != wanted.get(key)]
 
 
 def _windows(engine: Engine, latest: dict[Span, WindowTotal]) -> list[str]:
@@ -56,8 +60,13 @@ def _windows(engine: Engine, latest: dict[Span, WindowTotal]) -> list[str]:
     for row in engine.final("window_log").values():
         key = (_text(row["customer"]), _text(row["meter"]), _second(row["window_start"]), _second(row["window_end"]))
         found[key] = max(found.get(key, (-1, -1)), (row["generation"], row["through_offset"]))
-    wanted = {tuple(span): total.revision for span, total in latest.items()}
-    return [f"archived window {key}: revision {found.get(key)}, not {wanted.get(key)}" for key in sorted(wanted.keys() | found.keys()) if found.get(key) != wanted.get(key)]
+    wanted = {(span.customer, span.meter, span.start_s, span.end_s): total.revision for span, total in latest.items()}
+    places = sorted(wanted.keys() | found.keys())
+    return [f"archived window {key}: revision {found.get(key)}, not {wanted.get(key)}" for key in places if found.get(key) != wanted.get(key)]
+
+
+def _or_none(row: Row, column: str, is_null: str) -> bytes | None:
+    return None if row[is_null] else row[column]
 
 
 def _text(value: bytes | str) -> str:
@@ -65,4 +74,4 @@ def _text(value: bytes | str) -> str:
 
 
 def _second(value: object) -> int:
-    return int(value.timestamp()) if hasattr(value, "timestamp") else int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value.timestamp()) if hasattr(value, "timestamp") else int(value)  # type: ignore[call-overload]

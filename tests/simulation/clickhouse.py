@@ -97,7 +97,8 @@ class SimulatedStore:
 
     async def progress(self, topic: str, partition: int) -> Progress | None:
         """See `ports.Store`."""
-        rows = await self._ask(lambda: [row for row in self.engine.tables[PROGRESS.name] if (row["topic"], row["kafka_partition"]) == (topic, partition)])
+        rows = await self._ask(lambda: self._of(PROGRESS, partition))
+        rows = [row for row in rows if row["topic"] == topic]
         return max((Progress(row["generation"], row["next_offset"]) for row in rows), default=None)
 
     async def present(self, table: Table, partition: int, from_offset: int) -> set[int]:
@@ -112,7 +113,7 @@ class SimulatedStore:
 
     async def mark(self, partition: int) -> ArchivedMark | None:
         """See `ports.Store`."""
-        rows = await self._ask(lambda: [row for row in self.engine.tables[MARK.name] if row["kafka_partition"] == partition])
+        rows = await self._ask(lambda: self._of(MARK, partition))
         return max((ArchivedMark(row["generation"], row["next_offset"], row["base"]) for row in rows), default=None)
 
     async def definitions(self, partition: int) -> list[bytes]:
@@ -126,7 +127,11 @@ class SimulatedStore:
         if not rows:
             return None
         row = max(rows, key=lambda row: int(row["kafka_offset"]))
-        return RawRecord(row["kafka_offset"], row["log_time"], None if row["key_is_null"] else row["customer"], None if row["value_is_null"] else row["value"], ())
+        key, value = None if row["key_is_null"] else row["customer"], None if row["value_is_null"] else row["value"]
+        return RawRecord(row["kafka_offset"], row["log_time"], key, value, ())
+
+    def _of(self, table: Table, partition: int) -> list[Row]:
+        return [row for row in self.engine.tables[table.name] if row["kafka_partition"] == partition]
 
     def _raw(self, partition: int, generation: int) -> list[Row]:
         return [row for row in self.engine.tables[RAW.name] if (row["kafka_partition"], row["generation"]) == (partition, generation)]

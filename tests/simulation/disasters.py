@@ -19,6 +19,8 @@ FREEZES_S: Final = (0.5, 3.0, 9.0, 40.0)
 """Below and above a session, and long enough for a successor to have done everything."""
 SLEEPS_S: Final = (90.0, 3600.0, 26 * 3600.0)
 """A machine that sleeps: beyond the horizon; beyond Stripe's memory of keys."""
+A_DAY_LATER: Final = 0.12
+"""How many of the replaced workers come back only after a day."""
 WIRE_S: Final = 700.0
 """By then every request that was on the wire has landed."""
 FAULTS: Final = {"500": 0.2, "503": 0.2, "429": 0.15}
@@ -73,8 +75,14 @@ def zombie(world: World, numbers: Numbers) -> None:
         if world.workers.get(worker.name) is worker:
             del world.workers[worker.name]
             world.kernel.outside(1.0, lambda: world.start(worker.name))
-        _for(world, FREEZES_S[int(numbers[2] * len(FREEZES_S))], go_on)
-        _for(world, 60.0, lambda: world.kernel.kill(worker.process))
+        after_s = FREEZES_S[int(numbers[2] * len(FREEZES_S))]
+        if numbers[3] < A_DAY_LATER:
+            # It thaws when Stripe has forgotten every key that it knows.
+            _for(world, 60.0, lambda: sleep(world, (0.99,)))
+            after_s = 60.0 + SLEEPS_S[-1] + 1.0
+            world.heal_after_s = max(world.heal_after_s, world.kernel.now_s + after_s + 30.0)
+        _for(world, after_s, go_on)
+        _for(world, after_s + 60.0, lambda: world.kernel.kill(worker.process))
 
     def go_on() -> None:
         world.say(f"the frozen {worker.name} goes on beside its successor")
@@ -105,7 +113,7 @@ def kill_all(world: World, numbers: Numbers) -> None:
 
 def sleep(world: World, numbers: Numbers) -> None:
     """Every worker stands still, Stripe and the clock do not: a suspended machine."""
-    if world.kernel.now_s < world.resting_until_s:
+    if world.kernel.now_s < world.resting_until_s or world.is_healed:
         return
     seconds = SLEEPS_S[int(numbers[0] * len(SLEEPS_S))]
     world.say(f"all workers sleep for {seconds:.0f} s")
@@ -162,14 +170,22 @@ def engine_partly(world: World, numbers: Numbers) -> None:
     """Inserts are cut off, answers lost."""
     world.say("ClickHouse cuts inserts off")
     world.engine.partly, world.engine.lost = numbers[1] * 0.5, numbers[2] * 0.5
-    _for(world, 5 + numbers[0] * 40, lambda: (setattr(world.engine, "partly", 0.0), setattr(world.engine, "lost", 0.0))[0])
+
+    def back() -> None:
+        world.engine.partly = world.engine.lost = 0.0
+
+    _for(world, 5 + numbers[0] * 40, back)
 
 
 def stripe_faults(world: World, numbers: Numbers) -> None:
     """Errors of every kind, answers lost."""
     world.say("Stripe answers errors")
     world.site.stripe.faults, world.site.lost = dict(FAULTS), numbers[1] * 0.5
-    _for(world, 5 + numbers[0] * 60, lambda: (world.site.stripe.faults.clear(), setattr(world.site, "lost", 0.0))[1])
+
+    def back() -> None:
+        world.site.stripe.faults, world.site.lost = {}, 0.0
+
+    _for(world, 5 + numbers[0] * 60, back)
 
 
 def stripe_down(world: World, numbers: Numbers) -> None:

@@ -31,7 +31,7 @@ class Member:
     moved: asyncio.Event
     generation: int = -1
     partitions: frozenset[int] = frozenset()
-    joined: asyncio.Future[frozenset[int]] | None = None
+    joined: asyncio.Future[frozenset[int] | None] | None = None
     silent_since_s: float | None = None
 
 
@@ -51,9 +51,12 @@ class Group:
     # ── what members ask (each is a request of its process) ─────────────────────────────────────────────────────
     async def join(self, member: Member) -> frozenset[int]:
         """The partitions of the next generation, once everybody let go; at once for a restarted static member."""
-        return await self._join(member)
+        while True:
+            partitions = await self._join(member)
+            if partitions is not None:
+                return partitions
 
-    async def _join(self, member: Member) -> frozenset[int]:
+    async def _join(self, member: Member) -> frozenset[int] | None:
         await asyncio.sleep(self.broker.delay_s())
         while self.broker.is_down:
             await asyncio.sleep(0.5)
@@ -64,7 +67,7 @@ class Group:
         if before is not None and before is not member:
             self._fence(before)
         self.members[member.name] = member
-        joined: asyncio.Future[frozenset[int]] = self.broker.kernel.create_future()
+        joined: asyncio.Future[frozenset[int] | None] = self.broker.kernel.create_future()
         member.joined = joined
         member.moved.clear()
         self._move()
@@ -108,8 +111,12 @@ class Group:
         self._maybe_assign()
 
     def _fence(self, member: Member) -> None:
-        """It hears of it some time after it can hear at all."""
+        """It hears of it some time after it can hear at all; one that was joining joins again."""
         member.generation = -1
+        joined, member.joined = member.joined, None
+        if joined is not None and not joined.done():
+            joined.set_result(None)
+            return
         self._say(member)
 
     def _say(self, member: Member) -> None:

@@ -13,7 +13,6 @@ import random
 from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 Answer = TypeVar("Answer")
@@ -86,6 +85,7 @@ class Kernel(asyncio.AbstractEventLoop):
         self.world = Process("world")
         self.processes = [self.world]
         self.errors: list[str] = []
+        self.last_words: list[str] = []
         self.steps = 0
         self.closed = False
         self.executor: Callable[[Callable[..., Any], tuple[Any, ...]], Coroutine[Any, Any, Any] | None] = lambda _fn, _args: None
@@ -141,7 +141,7 @@ class Kernel(asyncio.AbstractEventLoop):
         """A future of this loop."""
         return asyncio.Future(loop=self)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None) -> asyncio.Task[Any]:  # type: ignore[override]
+    def create_task(self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None) -> asyncio.Task[Any]:
         """A task of the process that makes it. It is kept: a dead process must not run even what a garbage collection would run."""
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -202,7 +202,7 @@ class Kernel(asyncio.AbstractEventLoop):
         before = events._get_running_loop()
         events._set_running_loop(self)
         try:
-            task = self.create_task(main)
+            task: asyncio.Task[Answer] = self.create_task(main)
             while not task.done():
                 self._turn()
             return task.result()
@@ -249,7 +249,12 @@ class Kernel(asyncio.AbstractEventLoop):
         for task in self._tasks:
             coro = task.get_coro()
             if not task.done() and coro is not None:
-                with suppress(BaseException):
-                    coro.close()
+                self._close(coro)
         self._tasks.clear()
         self._timers.clear()
+
+    def _close(self, coro: Any) -> None:
+        try:
+            coro.close()
+        except BaseException as error:  # noqa: BLE001 - what a dead process's `finally` says is heard by nobody
+            self.last_words.append(repr(error))

@@ -190,7 +190,8 @@ def _age_s(chance: random.Random) -> float | None:
 
 
 def _bad(chance: random.Random, customer: Customer, at_s: float) -> Sent:
-    value = chance.choice((b"", b"no json", b'{"specversion": "1.0"}', b'{"specversion": "1.0", "id": "x", "source": "s", "type": "t", "subject": "?"}'))
+    alien = b'{"specversion": "1.0", "id": "x", "source": "s", "type": "t", "subject": "?"}'
+    value = chance.choice((b"", b"no json", b'{"specversion": "1.0"}', alien))
     return Sent(at_s, chance.randrange(PARTITIONS), chance.choice((None, customer.name.encode())), value)
 
 
@@ -211,5 +212,9 @@ def instant(ms: int) -> str:
 # ── disasters ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def _deeds(chance: random.Random, weights: dict[str, int], span_s: float, count: int) -> list[Deed]:
     kinds = chance.choices(list(weights), weights=list(weights.values()), k=count)
-    deeds = [Deed(chance.random() * span_s * 1.3, kind, tuple(chance.random() for _ in range(4))) for kind in kinds]
+    deeds: list[Deed] = []
+    for kind in kinds:
+        # Half of them strike while another is being recovered from: that is where guards are needed.
+        at_s = deeds[-1].at_s + chance.random() * 4 if deeds and chance.random() < 0.5 else chance.random() * span_s * 1.2
+        deeds.append(Deed(at_s, kind, tuple(chance.random() for _ in range(4))))
     return sorted(deeds)

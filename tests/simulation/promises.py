@@ -44,7 +44,8 @@ def report(broker: Broker, tp: TopicPartition, before: int, offset: int) -> list
         for window, revision in parts:
             held[window] = max(held.get(window, (-1, -1)), revision)
     totals = [decode_window_total(record.value, "windows") for record in broker.logs[tp].committed(before, offset)]
-    return [f"{total.window} {total.revision} is committed, and in no receipt" for total in totals if held.get(window_key(total.window), (-1, -1)) < total.revision]
+    lost = [total for total in totals if held.get(window_key(total.window), (-1, -1)) < total.revision]
+    return [f"{total.window} {total.revision} is committed, and in no receipt" for total in lost]
 
 
 def archive(_broker: Broker, _tp: TopicPartition, _before: int, _offset: int) -> list[str]:

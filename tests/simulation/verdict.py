@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from tests.oracle.hashes import window_hash
@@ -58,7 +59,7 @@ def emitted(broker: Broker) -> tuple[dict[Span, WindowTotal], list[str]]:
                 latest[span] = total
     for span, totals in revisions.items():
         ordered = sorted(totals, key=lambda total: total.revision)
-        if any(after.events < before.events for before, after in zip(ordered, ordered[1:], strict=False)):
+        if any(after.events < before.events for before, after in pairwise(ordered)):
             faults.append(f"{span}: a later revision has fewer events")
     return latest, faults
 
@@ -117,7 +118,7 @@ def overlaps(spans: Iterable[Span]) -> list[str]:
     ordered = sorted(spans)
     return [
         f"{one} and {other} overlap"
-        for one, other in zip(ordered, ordered[1:], strict=False)
+        for one, other in pairwise(ordered)
         if (one.customer, one.meter) == (other.customer, other.meter) and other.start_s < one.end_s
     ]
 
@@ -159,13 +160,15 @@ def provider(plan: Plan, ledger: Ledger, latest: dict[Span, WindowTotal], standi
     if plan.is_static:
         wanted = {(item, second): units for item, seconds in cells(ledger.totals, bound).units.items() for second, units in seconds.items() if units}
         found = {cell: units for cell, units in standing.items() if units}
-        return [f"cell {cell}: {found.get(cell)} at Stripe, not {wanted.get(cell)}" for cell in sorted(wanted.keys() | found.keys()) if wanted.get(cell) != found.get(cell)]
+        cells_ = sorted(wanted.keys() | found.keys())
+        return [f"cell {cell}: {found.get(cell)} at Stripe, not {wanted.get(cell)}" for cell in cells_ if wanted.get(cell) != found.get(cell)]
     sums: Counter[str] = Counter()
     for (item, _), units in standing.items():
         sums["_".join(item.split("_")[:3])] += units
     truth: dict[str, Fraction] = defaultdict(Fraction)
-    for span in latest:
+    for span, total in latest.items():
         if (span.customer, span.meter) in bound:
             each = bound[span.customer, span.meter]
-            truth[each.item] += Fraction(latest[span].scaled, 10**12) * each.scale
-    return [f"item {item}: {sums[item]} units at Stripe, not {truth[item]}" for item in sorted(sums.keys() | truth.keys()) if sums[item] != truth[item]]
+            truth[each.item] += Fraction(total.scaled, 10**12) * each.scale
+    items = sorted(sums.keys() | truth.keys())
+    return [f"item {item}: {sums[item]} units at Stripe, not {truth[item]}" for item in items if sums[item] != truth[item]]

@@ -20,9 +20,9 @@ from tests.simulation.broker import Broker
 from tests.simulation.clickhouse import Engine
 from tests.simulation.disasters import DISASTERS
 from tests.simulation.group import Group
-from tests.simulation.promises import PROMISES
 from tests.simulation.kernel import Kernel
 from tests.simulation.plan import FOCUS, METERS, PARTITIONS, TIMING, Plan, Sent, with_time
+from tests.simulation.promises import PROMISES
 from tests.simulation.provider import StripeSite, simulate
 from tests.simulation.workers import ArchiveProcess, MeterWorker, ReportProcess, Worker
 from topics.catalog import EVENTS, RECEIPTS, WINDOWS
@@ -78,7 +78,7 @@ class World:
         """A worker's process begins, unless it runs or is not wanted any more."""
         if name in self.workers or name not in self.wanted:
             return
-        kind = name.split("-")[0]
+        kind = name.split("-", maxsplit=1)[0]
         group = self.groups[kind]
         if kind == "meter":
             self.workers[name] = MeterWorker(name, group, self.died, self.plan.turn_ms)
@@ -190,7 +190,8 @@ class World:
         return None
 
     def _unarchived(self) -> str | None:
-        lines = {(line["topic"], line["partition"]): line["archived_offset"] for worker in self._of(ArchiveProcess) for line in worker.work.status()["partitions"]}
+        shown = [line for worker in self._of(ArchiveProcess) for line in worker.work.status()["partitions"]]
+        lines = {(line["topic"], line["partition"]): line["archived_offset"] for line in shown}
         for topic in (*ArchiveProcess.topics, EVENTS):
             for partition in range(PARTITIONS):
                 if lines.get((topic, partition), -1) < (end := self.broker.logs[topic, partition].stable):
@@ -215,7 +216,7 @@ class World:
             await asyncio.sleep(max(0.0, at_s - self.kernel.now_s))
             step()
         await asyncio.sleep(self.kernel.chance.random() * 5)
-        while self.kernel.now_s < self.resting_until_s:
+        while self.kernel.now_s < max(self.resting_until_s, self.heal_after_s):
             await asyncio.sleep(1.0)
         self.heal()
         await self._settled()
@@ -223,6 +224,8 @@ class World:
 
     resting_until_s: float = 0.0
     """Until when the machine sleeps."""
+    heal_after_s: float = 0.0
+    """Something is still to come."""
 
     async def _settled(self) -> None:
         until_s = self.kernel.now_s + PATIENCE_S
@@ -264,7 +267,7 @@ class World:
 
 def world_of(plan: Plan) -> World:
     """Machines at rest."""
-    kernel = Kernel(random.Random(plan.seed * 2 + 1))
+    kernel = Kernel(random.Random(plan.seed * 2 + 1))  # type: ignore[abstract]
     kernel.executor = simulate
     broker = Broker(kernel, PARTITIONS)
     broker.slowness_s = plan.slowness_s
