@@ -125,7 +125,7 @@ def check_archived(claims: Claims, *, archived_to: int, begin: int, offsets: Map
     """
     for revision in sorted(claims.names[TOPIC] - claims.names[ARCHIVE], key=lambda one: one.order):
         if offsets[revision] < archived_to:
-            cause = "a row was removed from window_log, or an insert was lost: drop the row of `progress` for usage.windows and restart the archive"
+            cause = "a row was removed from window_log by other hands, or an insert was lost"
             findings.add(_in_one(partition, revision, TOPIC, ARCHIVE, cause))
     for revision in sorted(claims.names[ARCHIVE] - claims.names[TOPIC], key=lambda one: one.order):
         if offsets[revision] >= begin:

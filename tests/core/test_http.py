@@ -9,16 +9,19 @@ import re
 import socket
 import urllib.error
 import urllib.request
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import psutil
 import pytest
 
 from infra import logs
+from infra.auditing.findings import Kind as FindingKind
 from infra.face import WorkerFace
 from infra.http import WorkerHttp
 from infra.metrics import METRIC_NAMES, VERDICTS, WorkerMetrics
 from infra.readiness import Limits
+from infra.settings import AlarmSettings
 from topics.errors import UsageError
 
 LINE = {name: number for number, name in enumerate(VERDICTS)} | {
@@ -191,6 +194,13 @@ def test_an_archive_has_no_counting_metrics() -> None:
     assert 'tidemark_consumer_lag{group="tidemark-archive:usage.windows",partition="1"} 4.0' in text
     assert "tidemark_conservation_residual" not in text
     assert "tidemark_oldest_undelivered_seconds" not in text
+
+
+def test_every_metric_and_every_finding_is_explained() -> None:
+    """`infra/docs/operating.md` explains each metric that is exported, each key of [alarms], and each kind of finding of the audit."""
+    text = (Path(__file__).resolve().parents[2] / "infra/docs/operating.md").read_text(encoding="utf-8")
+    alarms = [field.alias for field in AlarmSettings.model_fields.values()]
+    assert [name for name in (*METRIC_NAMES, *get_args(FindingKind), *alarms) if f"`{name}`" not in text and f"\n{name} =" not in text] == []
 
 
 @pytest.mark.parametrize("kind", ["meter", "report"])
