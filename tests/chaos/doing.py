@@ -12,8 +12,11 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+import clickhouse_connect
 import psutil
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from infra.embedded import process, stack
 from tests.chaos.plan import WORKERS
@@ -38,6 +41,7 @@ class Tally:
     killed: Counter[str] = field(default_factory=Counter)
     terminated: Counter[str] = field(default_factory=Counter)
     frozen: Counter[str] = field(default_factory=Counter)
+    filled: Counter[str] = field(default_factory=Counter)
     connections: int = 0
 
     @property
@@ -154,7 +158,7 @@ class Doing:
             if found is not None:
                 found.suspend()
                 self.tally.frozen[name] += 1
-                self._later(fault.seconds, lambda each=found: thaw(each))  # type: ignore[misc]  # bound now, not when it is called
+                self._later(fault.seconds, partial(thaw, found))
 
     def _scale(self, fault: Fault) -> None:
         leaving = {each.name for each in self.world.state.processes if each.pid is not None and each.name in WORKERS} - set(fault.names)
@@ -196,15 +200,32 @@ class Doing:
     def _disk_full(self, fault: Fault) -> None:
         """No file of the process may grow: each write beyond what stands fails with EFBIG, in the very place where a full disk fails it.
 
-        The limit goes with the process; one that ends of it comes back to a disk that has room again.
+        The limit goes with the process; one that ends of it comes back to a disk that has room again. The engine does not merge meanwhile:
+        it looks at no answer of write(2), which makes its merge an empty part; what we send it is refused before (infra/embedded/engine).
         """
         for name in fault.names:
             found = self._find(name)
-            if found is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    hard = resource.prlimit(found.pid, resource.RLIMIT_FSIZE)[1]
-                    resource.prlimit(found.pid, resource.RLIMIT_FSIZE, (0, hard))
-                    self._later(fault.seconds, lambda each=found, most=hard: make_room(each, most))  # type: ignore[misc]  # bound now
+            if found is None or (name == "clickhouse" and not self._merges("STOP")):
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                hard = resource.prlimit(found.pid, resource.RLIMIT_FSIZE)[1]
+                resource.prlimit(found.pid, resource.RLIMIT_FSIZE, (0, hard))
+                self._later(fault.seconds, partial(self._make_room, name, found, hard))
+                self.tally.filled[name] += 1
+
+    def _make_room(self, name: str, full: psutil.Process, hard: int) -> None:
+        make_room(full, hard)
+        if name == "clickhouse":
+            self._merges("START")
+
+    def _merges(self, word: str) -> bool:
+        """Whether the engine heard that it shall not merge, or shall again; one that was killed merges again by itself."""
+        try:
+            with clickhouse_connect.get_client(dsn=self.world.state.clickhouse_url, send_receive_timeout=5, connect_timeout=2) as client:
+                client.command(f"SYSTEM {word} MERGES")
+        except (ClickHouseError, OSError):
+            return False
+        return True
 
 
 def thaw(frozen: psutil.Process) -> None:
