@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 
 from infra.clock import now_ms, steady_s
 from infra.metrics import WorkerMetrics
@@ -74,7 +74,7 @@ class WorkerFace:
         self._alarms: list[str] = []
         self._work: Work | None = None
         self.waiting: str | None = "starting"
-        self.metrics = WorkerMetrics(group(kind), self.snapshot)
+        self.metrics = WorkerMetrics(group(kind), self.snapshot, delivers=kind == "report")
 
     def attach(self, work: Work) -> None:
         """From now on show this."""
@@ -100,8 +100,8 @@ class WorkerFace:
         try:
             async with asyncio.timeout(REFRESH_TIMEOUT_S):
                 await self._work.refresh()
-        except (TimeoutError, KafkaError, TidemarkError, RuntimeError) as error:
-            # RuntimeError: the consumer's loop is gone, the worker is leaving.
+        except (TimeoutError, KafkaError, TidemarkError, ConsumerStoppedError, RuntimeError) as error:
+            # The last two: the consumer or its loop is gone, the worker is leaving.
             log.debug("the ends of the log are as last known: %r", error)
             return False
         return True
@@ -109,7 +109,10 @@ class WorkerFace:
     async def watch(self) -> None:
         """Look again and again, for as long as the worker lives, so that what `/ready` and `/metrics` say is never older than `LOOK_S`."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # what only watches must neither end the billing nor stop watching; it is said each time
+                log.exception("looking whether billing is stuck failed")
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:

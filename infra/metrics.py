@@ -63,7 +63,7 @@ class StatusCollector:
     def _lag(self, lines: Iterable[Mapping[str, Any]]) -> Iterable[Metric]:
         lag = GaugeMetricFamily("tidemark_consumer_lag", "Records not yet durably processed.", labels=["group", "partition"])
         for line in lines:
-            done = done_of(line)
+            done = line.get("covered_offset", done_of(line))
             if done is not None and line.get("end_offset") is not None:
                 topic = f":{line['topic']}" if "topic" in line else ""
                 lag.add_metric([self._group + topic, str(line["partition"])], max(0, line["end_offset"] - done))
@@ -84,16 +84,20 @@ class StatusCollector:
 class WorkerMetrics:
     """The registry of one worker: an own one, so that two workers in one test process do not meet."""
 
-    def __init__(self, group: str, snapshot: Snapshot) -> None:
+    def __init__(self, group: str, snapshot: Snapshot, *, delivers: bool = False) -> None:
+        """`delivers`: this worker speaks to providers; another one exports no empty histogram that could hide the real one."""
         self.registry = CollectorRegistry()
         self.registry.register(StatusCollector(group, snapshot))
         self._close_to_delivered = Histogram(
             "tidemark_close_to_delivered_seconds",
             "From a window's closing to the provider's answer.",
             buckets=CLOSE_TO_DELIVERED_BUCKETS_S,
-            registry=self.registry,
+            registry=None,
         )
-        self._outcomes = Counter("tidemark_delivery_outcomes_total", "Answers of providers.", ["provider", "outcome"], registry=self.registry)
+        self._outcomes = Counter("tidemark_delivery_outcomes_total", "Answers of providers.", ["provider", "outcome"], registry=None)
+        if delivers:
+            self.registry.register(self._close_to_delivered)
+            self.registry.register(self._outcomes)
 
     def delivered(self, seconds_since_close: float) -> None:
         """A window that closed so long ago has its provider's answer."""

@@ -75,10 +75,15 @@ class ReportWorker:
         drivers = [driver for _, driver in sorted(self._drivers.items())]
         counts = [driver.machine.tally.counts() for driver in drivers]
         oldest = [at for driver in drivers if (at := driver.machine.tally.oldest_ms()) is not None]
-        positions = {driver.tp: driver.machine.coverage.next_offset for driver in drivers}
         return {
             "partitions": [
-                {"partition": tp[1], "next_offset": position, "end_offset": self._ends.get(tp, position)} for tp, position in positions.items()
+                {
+                    "partition": driver.tp[1],
+                    "next_offset": (position := driver.machine.coverage.next_offset),
+                    "covered_offset": driver.machine.committable,
+                    "end_offset": self._ends.get(driver.tp, position),
+                }
+                for driver in drivers
             ],
             "windows": {state: sum(count[state] for count in counts) for state in STATES},
             "oldest_undelivered_s": max(0.0, (self._now_ms() - min(oldest)) / 1000) if oldest else None,

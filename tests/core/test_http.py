@@ -168,7 +168,7 @@ async def test_a_taken_port_is_one_sentence() -> None:
 def test_metrics_are_the_promised_ones() -> None:
     """Every metric of SURFACES is exported under its name with its labels, and shows the worker's own numbers."""
     oldest = {"oldest_undelivered_s": 12.5}
-    metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", "ready": True, **Work().status(), **oldest})
+    metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", "ready": True, **Work().status(), **oldest}, delivers=True)
     metrics.delivered(3.0)
     metrics.outcome("stripe", "Delivered")
     text = metrics.exposition().decode()
@@ -194,6 +194,33 @@ def test_an_archive_has_no_counting_metrics() -> None:
     assert 'tidemark_consumer_lag{group="tidemark-archive:usage.windows",partition="1"} 4.0' in text
     assert "tidemark_conservation_residual" not in text
     assert "tidemark_oldest_undelivered_seconds" not in text
+    assert "tidemark_close_to_delivered_seconds" not in text
+
+
+def test_a_reports_lag_is_what_its_receipts_do_not_hold() -> None:
+    """Totals that the report has read but holds no receipt for yet are lag: a crash would read them again."""
+    line = {"partition": 1, "next_offset": 9, "covered_offset": 5, "end_offset": 9}
+    text = WorkerMetrics("tidemark-report", lambda: {"kind": "report", "partitions": [line]}).exposition().decode()
+    assert 'tidemark_consumer_lag{group="tidemark-report",partition="1"} 4.0' in text
+
+
+async def test_a_failing_look_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a look raises is said, and the watch goes on; only the end of the worker ends it."""
+    face, work = WorkerFace("meter", "meter-0"), Work()
+    work.progress = 1
+    work.refresh = failing  # type: ignore[method-assign]
+    face.attach(work)
+    watching = asyncio.ensure_future(face.watch())
+    while "looking whether billing is stuck failed" not in caplog.text:
+        await asyncio.sleep(0)
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.wait({watching})
+
+
+async def failing() -> None:
+    """A question that fails in a way that nobody foresaw."""
+    raise ZeroDivisionError
 
 
 def test_every_metric_and_every_finding_is_explained() -> None:
