@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException, Producer
 from tests.chaos.schedule import Fault, Load
 from tests.system import wire
 from tests.system.conftest import ANCHORED, LOOKED_UP, NAMED
-from tests.system.traffic import Message, bad_inputs, event, usage
+from tests.system.traffic import Message, bad_inputs, event, rfc3339, usage
 from tests.system.wire import Acked
 from tests.system.world import PARTITIONS
 
@@ -44,12 +44,23 @@ def messages_of(seed: int, fault: Fault) -> tuple[list[Message], list[Message]]:
     chance = Random(f"load/{seed}/{fault.number}")
     prefix = f"f{fault.number}-{chance.getrandbits(32):x}"
     kept = list(usage(chance, prefix, CUSTOMERS, fault.load.events, time.time()))
+    kept += pings(chance, prefix, fault.load.events // 10)
     if fault.load.bad:
         kept += bad_inputs(f"{prefix}-bad", chance.choice((NAMED, LOOKED_UP)), time.time(), PARTITIONS)
-        chance.shuffle(kept)
+    chance.shuffle(kept)
     if not fault.load.aborted:
         return kept, []
     return kept, [Message(NAMED.encode(), event(NAMED, f"{prefix}-dropped-{number}", "api.request")) for number in range(40)]
+
+
+def pings(chance: Random, prefix: str, count: int) -> list[Message]:
+    """Events of this moment for windows of ten seconds: these close by their time alone while faults go on."""
+    now_s = time.time()
+    found = []
+    for at in range(count):
+        name, back_s = chance.choice(CUSTOMERS), chance.uniform(0, 20)
+        found.append(Message(name.encode(), event(name, f"{prefix}-ping-{at}", "ping", None, rfc3339(now_s - back_s))))
+    return found
 
 
 class Producers:
