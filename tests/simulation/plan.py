@@ -103,6 +103,8 @@ class Plan:
     sent: list[Sent]
     deeds: list[Deed]
     focus: str = "whole"
+    recreates: bool = False
+    """Whether a partition's topic is recreated in the end."""
     turn_ms: int = 500
     slowness_s: float = 0.005
     """One way to the broker takes up to this long while nothing is wrong."""
@@ -127,6 +129,7 @@ def plan_of(seed: int) -> Plan:
         sent=_sent(chance, customers, _moments(chance, deeds, span_s), chance.choice((15, 40, 80))),
         deeds=deeds,
         focus=focus,
+        recreates=chance.random() < 0.06 and all(deed.kind not in CHANGES for deed in deeds),
         turn_ms=chance.choice((300, 700, 1500)),
         slowness_s=chance.choice((0.005, 0.05, 0.4)),
     )

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from infra.control import binding_event, close_event, meters_event, release_event
 from tests.simulation import archived, verdict
@@ -24,6 +24,7 @@ from tests.simulation.kernel import Kernel
 from tests.simulation.plan import FOCUS, METERS, PARTITIONS, TIMING, Plan, Sent, with_time
 from tests.simulation.promises import PROMISES
 from tests.simulation.provider import StripeSite, simulate
+from tests.simulation.recreated import recreated
 from tests.simulation.workers import ArchiveProcess, MeterWorker, ReportProcess, Worker
 from topics.catalog import EVENTS, RECEIPTS, WINDOWS
 from topics.meters import Meter
@@ -209,7 +210,7 @@ class World:
             self.apply_items(number, "")
         for kind in FOCUS[self.plan.focus][0]:
             self.start(f"{kind}-0")
-        watching = asyncio.ensure_future(self._every_second())
+        self.watching = asyncio.ensure_future(self._every_second())
         steps: list[tuple[float, Callable[[], None]]] = [(one.at_s, lambda one=one: self.send(one)) for one in self.plan.sent]  # type: ignore[misc]
         steps += [(deed.at_s, lambda deed=deed: DISASTERS[deed.kind](self, deed.numbers)) for deed in self.plan.deeds]  # type: ignore[misc]
         for at_s, step in sorted(steps, key=lambda each: each[0]):
@@ -219,15 +220,16 @@ class World:
         while self.kernel.now_s < max(self.resting_until_s, self.heal_after_s):
             await asyncio.sleep(1.0)
         self.heal()
-        await self._settled()
-        watching.cancel()
+        await self.settled()
 
     resting_until_s: float = 0.0
     """Until when the machine sleeps."""
+    watching: asyncio.Task[None] | None = None
     heal_after_s: float = 0.0
     """Something is still to come."""
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
+        """Wait until nothing is open; a halt, or no end, is a fault."""
         until_s = self.kernel.now_s + PATIENCE_S
         released = False
         while (open_ := self.unsettled()) is not None or not released:
@@ -246,6 +248,10 @@ class World:
             for group in self.groups.values():
                 group.look()
 
+    def counters(self) -> dict[int, dict[str, Any]]:
+        """What each partition's meter says of itself."""
+        return {partition: one.core.status() for worker in self._of(MeterWorker) for partition, one in worker.work.held.items()}
+
     def judge(self) -> list[str]:
         """Every fault that a user would notice."""
         faults = [*self.faults, *self.broker.faults, *(f"nobody took: {error}" for error in self.kernel.errors), *self.site.stripe.errors]
@@ -253,10 +259,9 @@ class World:
             return faults
         ledger = verdict.ledger_of(self.broker, self.plan)
         latest, wrong = verdict.emitted(self.broker)
-        counters = {partition: one.core.status() for worker in self._of(MeterWorker) for partition, one in worker.work.held.items()}
         return [
             *wrong,
-            *verdict.counting(ledger, counters),
+            *verdict.counting(ledger, self.counters()),
             *verdict.totals(ledger, latest, is_static=self.plan.is_static),
             *verdict.rejected(ledger, self.broker),
             *verdict.rerouted(ledger, self.broker),
@@ -281,7 +286,8 @@ def live(plan: Plan) -> Result:
 
     async def whole() -> list[str]:
         await world.live()
-        return world.judge()
+        faults = world.judge()
+        return await recreated(world) if plan.recreates and not faults else faults
 
     try:
         faults = world.kernel.run(whole())
