@@ -1,17 +1,21 @@
-"""The audit's other findings: ids that came twice, re-routed events that never arrived; what an order means, and what its document says."""
+"""The audit's other findings: ids that came twice, re-routed events that never arrived, defects of the meter; what an order means, what is said."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from infra.auditing import compare
 from infra.auditing.findings import KEPT_A_KIND, Finding, Findings
 from infra.auditing.recount import LogRecord, NoMeters, Recount
 from infra.auditing.run import Order, PartitionRun, audit_all, chosen_partitions
-from infra.auditing.show import document, is_clean
+from infra.auditing.show import document, is_clean, show
+from streams import columns, step
 from tests.core.audit_world import AuditWorld
 from tests.core.meterlog import NOW_MS, PARTITIONS, Log, customers, meters_record, usage
-from tests.core.test_audit import finished
+from tests.core.test_audit import finished, numbers
 from tests.core.test_fold import HOME, METERS, TIMING
 from topics.errors import UsageError
 from topics.home import home_of
@@ -154,3 +158,59 @@ async def test_the_document_says_what_was_checked_and_what_was_not() -> None:
     assert said["partitions"][0]["found"]["raw"] == KEPT_A_KIND + 5
     assert len([one for one in said["differences"] if one["kind"] == "raw"]) == KEPT_A_KIND
     assert said["differences"][-1]["numbers"] == {"a": "1", "b": "2"}
+
+
+async def test_a_person_reads_what_was_found_and_what_was_not_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed are the point of each partition, every finding up to the limit in one line, the gaps, and one last word that claims no more."""
+    audit = await finished(3).audited()
+    audit.findings.kept.clear()
+    audit.findings.counts.clear()
+    show([audit], 10)
+    text = capsys.readouterr().out
+    assert f"clean of what could be checked: {audit.checked.log_records} records and {audit.checked.windows} windows" in text
+    assert "ClickHouse: it was left out" in text
+    for offset in range(12):
+        audit.findings.add(
+            Finding(kind="raw", partition=0, what="the record", one="a", one_says="1", other="b", other_says="2", cause="why", offset=offset)
+        )
+    show([audit], 10)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("  raw: partition 0, offset") for line in lines) == 10
+    assert any(line.strip().startswith("… 2 more") for line in lines)
+    assert lines[-1] == "12 findings"
+    audit.checked.windows = 0
+    audit.findings.counts.clear()
+    show([audit], 10)
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing was counted yet, so there is nothing to compare"
+
+
+def one_more(original: Any) -> Any:
+    """The fast path's postings, each with 10⁻¹² more."""
+
+    def postings(plan: Any, event: Any, instant_us: int, state: Any) -> Any:
+        found = original(plan, event, instant_us, state)
+        return found and [(meter, scaled + 1) for meter, scaled in found]
+
+    return postings
+
+
+DEFECTS: dict[str, tuple[Any, str, Any]] = {
+    "quantities": (columns.Plan, "postings", one_more(columns.Plan.postings)),
+    "duplicates": (step, "first_of_each", lambda digests: np.ones(len(digests), bool)),
+    "clock": (step, "dead_before", lambda now_ms, dedup_ms: (now_ms + 1_000_000_000) // 3_600_000),
+    "hash": (step, "_i64", lambda moment: (moment // 1000).to_bytes(8, "little", signed=True)),
+}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+async def test_a_defect_of_the_meters_own_code_is_found(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recount shares no hot path: a meter that adds, forgets, dates or hashes wrongly, and is at one with itself, differs from it."""
+    found: set[str] = set()
+    for seed in range(12):
+        with monkeypatch.context() as patch:
+            patch.setattr(*DEFECTS[defect])
+            world = finished(seed)
+        found |= {finding.kind for finding in numbers(await world.audited())}
+        if found:
+            break
+    assert found & {"row", "revision", "counters"}
