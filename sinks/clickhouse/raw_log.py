@@ -47,6 +47,7 @@ class KafkaRawLog:
             if self._consumer is None:
                 consumer = AIOKafkaConsumer(
                     bootstrap_servers=self._bootstrap,
+                    client_id="tidemark-archive",
                     group_id=None,
                     isolation_level="read_committed",
                     auto_offset_reset="none",

@@ -54,6 +54,7 @@ class ReceiptLog:
             # 1. Fence the one before: a crash after it leaves the partition without a writer until somebody opens it.
             self._producer = AIOKafkaProducer(
                 bootstrap_servers=self._bootstrap,
+                client_id=f"tidemark-report-{self._partition}",  # what brokers write in their logs and limit by
                 transactional_id=f"tidemark-report-{self._partition}",
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -130,6 +131,7 @@ class ReceiptLog:
     def _consumer(self) -> Any:
         return AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
+            client_id=f"tidemark-report-{self._partition}",
             group_id=None,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
