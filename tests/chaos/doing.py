@@ -30,6 +30,9 @@ APPEAR_S = 4.0
 GONE_S = 60.0
 """After the supervisor's death the kernel ends everything at once; a minute means that something outlived it."""
 
+KILLED_S = 0.5
+"""How much longer than its victim an answer is held."""
+
 HOLDS = {"hold answers": "hold_answers", "hold requests": "hold_requests", "hold both": "hold_both"}
 
 
@@ -61,6 +64,7 @@ class Doing:
         self._does: dict[str, Callable[[Fault], None]] = {
             "kill": self._kill,
             "kill again": self._kill_again,
+            "kill waiting": self._kill_waiting,
             "kill workers": self._kill,
             "kill everything": self._everything,
             "terminate": self._terminate,
@@ -132,6 +136,12 @@ class Doing:
             self.pause(gap_s)
             self._kill(fault)
 
+    def _kill_waiting(self, fault: Fault) -> None:
+        """What the worker sends arrives, what Kafka answers does not: it dies at an await, between one acknowledged write and the next."""
+        self._trouble(fault, "hold_answers", cut_after=True)
+        self.pause(fault.seconds)
+        self._kill(fault)
+
     def _terminate(self, fault: Fault) -> None:
         self._strike(fault.names, signal.SIGTERM, self.tally.terminated)
 
@@ -167,9 +177,11 @@ class Doing:
 
     def _trouble(self, fault: Fault, do: str, *, cut_after: bool = False) -> None:
         (name,) = fault.names
-        whose = {"who": name} if name in WORKERS else {"link": name}
-        asked = {"do": do, "seconds": fault.seconds, "share": fault.share, "seed": fault.number, "delay_s": fault.delay_s, "cut_after": cut_after}
-        self.tally.connections += self._proxy("trouble", asked | whose).get("met", 0)
+        # A report's receipts and an archive's raw log are written and read under the name of their group.
+        whose = {"who": f"{name},tidemark-{name.partition('-')[0]}"} if name in WORKERS else {"link": name}
+        seconds = fault.seconds + (KILLED_S if fault.kind == "kill waiting" else 0.0)
+        how = {"share": fault.share, "seed": fault.number, "delay_s": fault.delay_s, "cut_after": cut_after}
+        self.tally.connections += self._proxy("trouble", {"do": do, "seconds": seconds, **how, **whose}).get("met", 0)
 
     def _cut(self, fault: Fault) -> None:
         self._trouble(fault, "cut")

@@ -30,7 +30,7 @@ class Trouble:
     """What is done to connections until `until_s` (the loop's clock).
 
     `cut` ends those that stand, `refuse` also every new one; `slow` delays each chunk by `delay_s`; `hold_…` lets nothing through in these
-    directions, as a network does that lost its way back. `link` and `who` (the beginning of a client id) say whose, empty: everybody's;
+    directions, as a network does that lost its way back. `link` and `who` (how client ids begin, by commas) say whose, empty: everybody's;
     `share` of them by `seed`. `cut_after`: what was held never arrives, its connection ends; otherwise it arrives late.
     """
 
@@ -45,7 +45,7 @@ class Trouble:
 
     def meets(self, connection: Connection) -> bool:
         """Whether a connection is among those that it is about."""
-        if not connection.link.startswith(self.link) or not connection.client.startswith(self.who):
+        if not connection.link.startswith(self.link) or not connection.client.startswith(tuple(self.who.split(","))):
             return False
         return self.share >= 1.0 or Random(f"{self.seed}/{connection.number}").random() < self.share
 

@@ -52,6 +52,7 @@ class Fault:
 SENTENCES = {
     "kill": "SIGKILL {names}",
     "kill again": "SIGKILL {names}, and again while it comes back",
+    "kill waiting": "SIGKILL {names} {seconds:.1f} s after the last answer from Kafka that it gets",
     "kill workers": "SIGKILL all workers at once",
     "kill everything": "SIGKILL everything at once, supervisor and brokers too",
     "terminate": "SIGTERM {names}",
@@ -98,6 +99,10 @@ def _kill(draw: Draw) -> dict[str, object]:
 def _kill_again(draw: Draw) -> dict[str, object]:
     gaps_s = tuple(round(draw.chance.uniform(0.3, 3.0), 2) for _ in range(draw.chance.randint(1, 3)))
     return {"names": _some(draw, (*draw.workers, *draw.brokers, "clickhouse"), 2), "gaps_s": gaps_s}
+
+
+def _kill_waiting(draw: Draw) -> dict[str, object]:
+    return {"names": (draw.chance.choice(draw.workers),), "seconds": draw.chance.choice((0.1, 0.4, 1.0, 2.5))}
 
 
 def _all_workers(draw: Draw) -> dict[str, object]:
@@ -168,6 +173,7 @@ def _disk_full(draw: Draw) -> dict[str, object]:
 KINDS: dict[str, tuple[int, Callable[[Draw], dict[str, object]]]] = {
     "kill": (30, _kill),
     "kill again": (11, _kill_again),
+    "kill waiting": (14, _kill_waiting),
     "kill workers": (7, _all_workers),
     "kill everything": (4, _everything),
     "terminate": (10, _terminate),
