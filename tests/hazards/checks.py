@@ -9,12 +9,16 @@ from tests.hazards.fold import Seeded, faults_of
 
 
 class Check(NamedTuple):
-    """A seeded check of a hazard: `module` in this folder, the function in it, and the test that runs it in the suite."""
+    """A seeded check of a hazard: `module` in this folder, the function in it, and the test that runs it in the suite.
+
+    `share` of the seeds that a table is asked for: those that need a real engine cost half a second each.
+    """
 
     hazard: str
     module: str
     function: str
     test: str
+    share: float = 1.0
 
     @property
     def seeded(self) -> Seeded:
@@ -43,6 +47,7 @@ CHECKS: Final[dict[str, Check]] = {
     "H8 reset": Check("H8", "test_h08_retention_overtakes", "seeded_reset", "test_h08_no_consumer_resets_itself"),
     "H9": Check("H9", "test_h09_aborted_transactions", "seeded", "test_h09_aborted_usage_is_not_billed"),
     "H10": Check("H10", "test_h10_another_log", "seeded", "test_h10_another_log_halts_and_counts_once_when_adopted"),
+    "H10 archive": Check("H10", "test_h10_archive_of_another_log", "seeded", "test_h10_the_archive_goes_on_only_in_its_own_log"),
     "H11": Check("H11", "test_h11_two_writers", "seeded", "test_h11_two_writers_of_one_changelog_lose_nothing"),
     "H12": Check("H12", "test_h12_ids_outlive_the_promise", "seeded", "test_h12_copies_within_dedup_count_once"),
     "H13": Check("H13", "test_h13_windows_never_begin_anew", "seeded", "test_h13_no_revision_has_fewer_events_than_the_one_before"),
@@ -64,5 +69,17 @@ CHECKS: Final[dict[str, Check]] = {
     "H27": Check("H27", "test_h27_two_report_workers", "seeded", "test_h27_two_workers_deliver_one_customer_once"),
     "H27 places": Check("H27", "test_h27_two_report_workers", "seeded_places", "test_h27_all_of_a_customer_lies_on_its_home"),
     "H30": Check("H30", "test_h30_same_second", "seeded", "test_h30_cells_that_share_a_second_hold_the_sum"),
+    "H33": Check("H33", "test_h33_doubled_records", "seeded", "test_h33_a_kill_at_any_insert_loses_and_doubles_nothing"),
+    "H33 views": Check("H33", "test_h33_doubled_records", "seeded_views", "test_h33_views_of_doubled_records_are_the_model", 0.1),
+    "H33 resume": Check("H33", "test_h33_doubled_records", "seeded_resume", "test_h33_rows_without_progress_are_found_and_skipped"),
+    "H33 postings": Check("H33", "test_h33_doubled_records", "seeded_postings", "test_h33_raw_postings_are_the_meters"),
+    "H33 rows": Check("H33", "test_h33_doubled_records", "seeded_rows", "test_h33_an_insert_is_believed_by_its_rows"),
+    "H34": Check("H34", "test_h34_nothing_past_the_mark", "seeded", "test_h34_a_mark_is_written_after_all_verdicts_below_it"),
+    "H34 views": Check("H34", "test_h34_nothing_past_the_mark", "seeded_views", "test_h34_views_show_nothing_past_the_mark", 0.1),
+    "H34 retention": Check("H34", "test_h34_nothing_past_the_mark", "seeded_retention", "test_h34_events_whose_verdicts_are_gone_are_not_shown"),
+    "H35": Check("H35", "test_h35_wide_enough", "seeded", "test_h35_offsets_and_revisions_are_64_bits_wide", 0.1),
+    "H36": Check("H36", "test_h36_loopback_only", "seeded", "test_h36_workers_listen_on_loopback_only"),
+    "H37": Check("H37", "test_h37_suspended_worker", "seeded", "test_h37_a_worker_that_gets_nothing_done_is_killed_and_started_again"),
+    "H37 waiting": Check("H37", "test_h37_suspended_worker", "seeded_waiting", "test_h37_a_consumer_that_waits_for_room_is_alive"),
 }
 """In the order of the list of hazards."""

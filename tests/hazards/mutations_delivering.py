@@ -79,7 +79,7 @@ LAW_13: Final = (
     ),
     without(
         "older-total-wins", "13", "a cell holds the highest revision of each window, whatever comes later",
-        f"{RECEIPTS}:Deliveries._want", "if known is None or part.revision > known.revision:", "if True:", "H22 storm", "H23",
+        f"{RECEIPTS}:Deliveries._want", "if known is None or part.revision > known.revision:", "if True:", "H23",
     ),
     without(
         "replayed-total-wins", "13", "a revision that the receipts already hold, or a higher one, changes nothing",

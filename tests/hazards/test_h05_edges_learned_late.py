@@ -23,9 +23,9 @@ GRIDS_S = (10, 10, 300, 1_800, HOUR_S, 6 * HOUR_S, DAY_S)
 Usage = tuple[str, int, str]
 
 
-def _bind(log: Log, rng: random.Random, customer: str, digest: str | None, now_s: int) -> str:
-    """A binding whose edge lies up to three days back or a little ahead, at no round second."""
-    edge_s = now_s - rng.choice((0, 120, 7_200, rng.randrange(3 * DAY_S), -600)) + rng.randrange(-1800, 1800)
+def _bind(log: Log, rng: random.Random, customer: str, digest: str | None, now_s: int, at_s: int | None = None) -> str:
+    """A binding whose edge lies up to three days back or a little ahead, at no round second; or at `at_s`."""
+    edge_s = at_s or now_s - rng.choice((0, 120, 7_200, rng.randrange(3 * DAY_S), -600)) + rng.randrange(-1800, 1800)
     item = Item(
         meter="calls", item=f"si_{customer}_{log.end}", period_anchor_s=edge_s, period=rng.choice(("day", "month")),
         starts_at_s=START_S - 400 * DAY_S, valid_from_s=rng.choice((None, edge_s)),
@@ -33,6 +33,12 @@ def _bind(log: Log, rng: random.Random, customer: str, digest: str | None, now_s
     data = {"v": 1, "digest": items_digest((item,)), "replaces": digest, "items": [item]}
     log.add(*control(BINDING_TYPE, customer, data, customer.encode()), now_s * 1000)
     return items_digest((item,))
+
+
+def _only_a_copy(log: Log, customer: str, now_s: int, used: list[Usage]) -> None:
+    """A copy asks for the present window, and does not count in it."""
+    name = next(name for whose, _, name in used if whose == customer)
+    log.add(customer.encode(), usage(customer, name, format_us(now_s * 10**6)), now_s * 1000)
 
 
 def _squeeze(log: Log, rng: random.Random, held: tuple[Meter, Timing], now_s: int, used: list[Usage]) -> tuple[Meter, Timing]:
@@ -77,6 +83,13 @@ def _story(seed: int) -> tuple[Log, list[Usage]]:
             continue
         if rng.random() < 0.03:
             held = _squeeze(log, rng, held, now_s, used)
+            continue
+        if rng.random() < 0.03 and any(whose == customer for whose, _, _ in used):
+            _only_a_copy(log, customer, now_s, used)
+            digests[customer] = _bind(log, rng, customer, digests[customer], now_s, at_s=now_s + held[1].future_ms // 1000 + 60)
+            now_s += held[1].future_ms // 1000 + 61
+            used.append((customer, now_s, f"e{number}"))
+            log.add(customer.encode(), usage(customer, f"e{number}", format_us(now_s * 10**6)), now_s * 1000)
             continue
         if rng.random() < 0.06:
             digests[customer] = _bind(log, rng, customer, digests[customer], now_s)

@@ -29,6 +29,8 @@ class Rerouting(World):
         """As always, and events of customers who are at home elsewhere."""
         for _ in range(count):
             super().produce(self.rng.randrange(3))
+            if self.rng.random() < 0.2:
+                self._add(self.rng.choice(self.names).encode(), b"no json")
             if self.rng.random() < 0.5:
                 name = self.rng.choice(self.away)
                 self._add(name.encode(), usage(name, f"r{self.log.end}", None))

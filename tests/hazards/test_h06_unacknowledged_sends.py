@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from infra import outbox as outbox_module
 from infra.outbox import KafkaOutbox, NotAcknowledged
@@ -40,14 +41,14 @@ class Producer:
         for _ in range(self.rng.randrange(12)):
             await asyncio.sleep(0)
         if self.rng.random() < self.refuses:
-            raise outbox_module.KafkaError("refused")
+            raise KafkaError("refused")
         self.acknowledged += count
 
 
 class Batch(list[Any]):
     """Takes three records."""
 
-    def append(self, key: Any = None, value: Any = None, **_more: Any) -> Any:  # type: ignore[override]
+    def append(self, key: Any = None, value: Any = None, **_more: Any) -> Any:
         """None where it is full."""
         if len(self) >= 3:
             return None

@@ -58,9 +58,9 @@ def _downstream(totals: dict[str, Any]) -> list[str]:
     faults = []
     with localcontext(Context(prec=6)):
         for total in totals.values():
-            scaled = total.quantity * ONE
-            kept = decimal76(int(scaled)), decimal38(int(scaled) % 10**30)
-            if (Fraction(kept[0]), Fraction(kept[1]) * ONE) != (total.quantity, int(scaled) % 10**30):
+            scaled = int(total.quantity * ONE)
+            kept = Fraction(decimal76(scaled)), Fraction(decimal38(scaled % 10**30)) * ONE
+            if kept != (total.quantity, Fraction(scaled % 10**30)):
                 faults.append(f"the archive keeps {kept[0]} of {total.quantity}")
         quantities = [str(Decimal(int(total.quantity * ONE)).as_integer_ratio()[0]) for total in totals.values()]
     whole = sum(int(quantity) for quantity in quantities)

@@ -7,12 +7,14 @@ import random
 from tests.core.meterlog import NOW_MS, PARTITIONS, Log, customers, meters_record, usage
 from tests.hazards.fold import Fold, clean, differences
 from tests.oracle.hashes import java_partition
+from topics.batch import Headers
 from topics.catalog import EVENTS
 from topics.instants import format_us
 from topics.meters import Meter, Timing
 
 HOUR_MS = 3_600_000
 NAMES = customers(4)
+Arrival = tuple[int, bytes, bytes, Headers]
 METERS = (
     Meter(slug="calls", event_type="api.request", window_s=60),
     Meter(slug="bytes", event_type="api.request", value="n", where={"big": True}, window_s=3600),
@@ -25,11 +27,11 @@ def _log() -> Log:
     return log
 
 
-def _home(records: list[tuple[int, bytes, bytes, tuple[tuple[str, bytes], ...]]], rng: random.Random) -> Fold:
+def _home(records: list[Arrival], rng: random.Random) -> Fold:
     """The home partition over records (arrival, key, value, headers)."""
     log = _log()
     for stamp, key, value, headers in sorted(records, key=lambda record: record[0]):
-        log.add(key, value, stamp, headers)
+        log.add(key, value, stamp, tuple(headers))
     life = Fold(log, rng)
     life.finish()
     return life
@@ -38,7 +40,7 @@ def _home(records: list[tuple[int, bytes, bytes, tuple[tuple[str, bytes], ...]]]
 def seeded(seed: int) -> list[str]:
     """Half of the events go to partition 1 and come home up to four hours later, in any order, some twice; the other life gets them at once."""
     rng, wrong = random.Random(seed), _log()
-    direct, at_home = [], []
+    direct, at_home = list[Arrival](), list[Arrival]()
     for number in range(40):
         name, stamp = rng.choice(NAMES), NOW_MS + number * 97_000
         time = None if rng.random() < 0.6 else format_us((stamp - rng.randrange(HOUR_MS)) * 1000)
@@ -56,7 +58,7 @@ def seeded(seed: int) -> list[str]:
     sends = [send for send in away.written if send.topic == EVENTS]
     homes = {send.key: java_partition(send.key or b"", PARTITIONS) for send in sends}
     faults = [f"{send.key!r} is sent to {send.partition}, home is {homes[send.key]}" for send in sends if send.partition != homes[send.key]]
-    moved = [(NOW_MS + HOUR_MS + rng.randrange(3 * HOUR_MS), send.key or b"", send.value or b"", send.headers) for send in sends]
+    moved: list[Arrival] = [(NOW_MS + HOUR_MS + rng.randrange(3 * HOUR_MS), send.key or b"", send.value or b"", send.headers) for send in sends]
     found, wanted = _home([*at_home, *moved], rng), _home(direct, rng)
     here, there = found.totals(), wanted.totals()
     faults += differences(

@@ -45,8 +45,9 @@ def _injective(rng: random.Random) -> list[str]:
     }
     wanted = dict.fromkeys(made, len(pairs)) | {"digest of another id": len({one + "\0" * len(other) for one, other in pairs})}
     faults = [f"{what}: one for {Counter(found).most_common(1)[0][1]} pairs" for what, found in made.items() if len(set(found)) < wanted[what]]
-    lost = [pair for pair in pairs if parse_window_key(window_key(Window(*pair, 0, 60))) != Window(*pair, 0, 60)]
-    return faults + [f"{pair} does not come back from its window key" for pair in lost[:2]]
+    windows = [Window(one, other, 0, 60) for one, other in pairs]
+    lost = [window for window in windows if parse_window_key(window_key(window)) != window]
+    return faults + [f"{window} does not come back from its key" for window in lost[:2]]
 
 
 def _counted(rng: random.Random) -> list[str]:

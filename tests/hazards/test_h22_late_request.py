@@ -73,7 +73,7 @@ def seeded(seed: int) -> list[str]:
 
 def seeded_storm(seed: int) -> list[str]:
     """A life of lost and hanging requests, outages of hours and days, crashes, freezes; slow requests land up to ten minutes later."""
-    world = simulation.World(seed)
+    world = World(seed)
     world.stripe = Watchful(world.chance)
     world.lost_replies = world.chance.choice((0.2, 0.5))
     world.slow = world.chance.choice((0.2, 0.6))
@@ -86,7 +86,7 @@ def seeded_storm(seed: int) -> list[str]:
         if world.worker is not None:
             world.step(world.worker)
     world.wake()
-    world.settle()
+    world.settle(limit=15_000)
     world.pass_time(700_000)  # what is still on the wire arrives
     return judged(world, simulation.ITEMS)
 

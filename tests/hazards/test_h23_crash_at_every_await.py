@@ -27,13 +27,15 @@ def seeded(seed: int) -> list[str]:
         world.kill()
         for number in range(rng.randrange(4)):
             world.source.append(total_of(rng.choice(names), START_S - 3600 * rng.randrange(1, 4), rng.randrange(30) * ONE, 100 * turn + 100 + number))
+        if rng.random() < 0.5:
+            world.source.append(rng.choice(world.source))  # a meter that crashed says a revision again
     if rng.random() < 0.5:
         world.start()
         world.feed()
         world.run()
         world.kill()  # everything is delivered or parked: the receipts alone know it
     world.definitions.append(binding("late", item_of("si_3")))
-    world.settle()
+    world.settle(limit=8_000)
     return judged(world, {**ITEMS, "late": "si_3"})
 
 

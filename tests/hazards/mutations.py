@@ -1,0 +1,24 @@
+"""The switchboard: every guard of the laws that can be taken out, by name.
+
+    from tests.hazards.mutations import MUTATIONS
+    with MUTATIONS["no-resolve-first"].applied():
+        faults = anything(seed)
+
+A mutation knows nothing of what is run under it: the hazards' checks, the simulation, a single call. `python -m tests.hazards.table` runs
+each under its checks and writes `infra/docs/guards.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.hazards.mutation import Mutation
+from tests.hazards.mutations_archive import ARCHIVE
+from tests.hazards.mutations_counting import COUNTING
+from tests.hazards.mutations_delivering import DELIVERING
+from tests.hazards.mutations_durable import DURABLE
+
+ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *ARCHIVE)
+MUTATIONS: Final[dict[str, Mutation]] = {mutation.name: mutation for mutation in ALL}
+
+__all__ = ["ALL", "MUTATIONS", "Mutation"]
