@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import ConsumerStoppedError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
@@ -55,6 +55,12 @@ class Polled:
     batches: list[Batch] = field(default_factory=list)
     plain: dict[TopicPartition, tuple[Sequence[Any], int]] = field(default_factory=dict)
     out_of_range: dict[TopicPartition, Session] = field(default_factory=dict)
+
+
+def damaged(error: BaseException, sessions: Mapping[TopicPartition, Session]) -> DeliveryBroken:
+    """The broker hands out a batch whose CRC is wrong: say where it must lie. Read again, and again, it may be whole on another replica."""
+    places = [f"{tp[0]} {tp[1]} at or after offset {session.position}" for tp, session in sessions.items() if str(kafka_tp(tp)) in str(error)]
+    return DeliveryBroken(f"{' or '.join(places) or error}: the broker has a damaged batch (its CRC is wrong); restore the log from a replica")
 
 
 def kafka_tp(tp: TopicPartition) -> KafkaPartition:
@@ -240,6 +246,8 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             drained = await consumer._fetcher.fetched_records(readable, timeout=0, max_records=MAX_RECORDS_PER_POLL)
         except OffsetOutOfRangeError as error:
             self._end_lost_sessions(error, sessions, wanted, polled)
+        except CorruptRecordException as error:
+            raise damaged(error, sessions) from error
         for tp, session in sessions.items():
             records, position = drained.get(kafka_tp(tp), ()), assignment.state_value(kafka_tp(tp)).position
             if tp in plain:

@@ -9,7 +9,14 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import TopicPartition
 
+from infra import delivery_thread
+from infra.delivery_headers import MendingRecords
+from infra.delivery_thread import Session
 from sinks.clickhouse.record_rows import batch_rows
 from tests.core.meterlog import Disk, fresh
 from tests.fuzz.samples import START_S, Sample, changelog, content, stored_samples
@@ -31,6 +38,8 @@ DECODE: dict[str, Callable[[bytes, str], Any]] = {
 }
 TOPIC = {"total": catalog.WINDOWS, "verdict": catalog.VERDICTS, "receipt": catalog.RECEIPTS, "definition": catalog.DEFINITIONS}
 SAMPLES = stored_samples()
+COVERED = 17
+"""Bytes of a batch before its CRC: base offset, length, leader epoch, magic."""
 FLIPS = (0x01, 0x10, 0x80)
 """A neighbouring digit or letter, another column of ASCII, no ASCII at all."""
 
@@ -161,3 +170,21 @@ def test_an_unknown_version_of_a_segment_says_upgrade() -> None:
         disk.records = [(key, bytes([3]) + (value or b"")[1:], offset)]
         with pytest.raises(UnknownVersion, match=rf"usage.state 0@{offset}: changelog version 3 .* upgrade tidemark"):
             fresh(disk, random.Random(1))
+
+
+def test_a_flipped_byte_of_a_kafka_batch_is_refused_by_its_own_checksum() -> None:
+    """What Kafka's CRC covers of a batch on the wire or on a disk, our clients check, and what they say names topic, partition and offset."""
+    tp = TopicPartition("usage.events", 2)
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    for number in range(3):
+        builder.append(number, 1000 + number, b"acme", b'{"n":%d}' % number, [("h", b"1")])
+    whole = bytes(builder.build())
+    assert len(list(PartitionRecords(tp, MendingRecords(whole), [], 0, None, None, True, 1))) == 3
+    said = ""
+    for at in range(COVERED, len(whole)):
+        for flip in FLIPS:
+            bad = whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
+            with pytest.raises(CorruptRecordException) as caught:
+                list(PartitionRecords(tp, MendingRecords(bad), [], 0, None, None, True, 1))
+            said = str(delivery_thread.damaged(caught.value, {("usage.events", 2): Session(1, 40), ("usage.events", 1): Session(1, 9)}))
+    assert said.startswith("usage.events 2 at or after offset 40: ")
