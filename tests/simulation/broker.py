@@ -135,8 +135,12 @@ class Broker:
             if not answer.done():
                 how()
 
+        def give_up() -> None:
+            kernel.outside(timeout_s, lambda: resolve(lambda: answer.set_exception(NoAnswer())))
+
         def execute() -> None:
             if self.is_down:
+                give_up()
                 return
             try:
                 found = work()
@@ -144,12 +148,15 @@ class Broker:
                 refusal = error
                 kernel.outside(self.delay_s(), lambda: resolve(lambda: answer.set_exception(refusal)))
                 return
-            if chance.random() >= self.loss:
+            if chance.random() < self.loss:
+                give_up()
+            else:
                 kernel.outside(self.delay_s(), lambda: resolve(lambda: answer.set_result(found)))
 
-        if chance.random() >= self.loss:
+        if chance.random() < self.loss:
+            give_up()
+        else:
             kernel.outside(self.delay_s(), execute)
-        kernel.outside(timeout_s, lambda: resolve(lambda: answer.set_exception(NoAnswer())))
         return await answer
 
     # ── writing (each of these happens at the broker, at once) ───────────────────────────────────────────────────

@@ -93,6 +93,7 @@ class Kernel(asyncio.AbstractEventLoop):
         self._sequence = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self._contexts: dict[Process, contextvars.Context] = {}
+        self._nobody = contextvars.Context()
 
     # ── what asyncio asks ───────────────────────────────────────────────────────────────────────────────────────
     def time(self) -> float:
@@ -185,7 +186,7 @@ class Kernel(asyncio.AbstractEventLoop):
     def outside(self, delay_s: float, call: Callable[[], None]) -> None:
         """The world does something later, whoever is dead or frozen by then."""
         self._sequence += 1
-        handle = Handle(call, (), contextvars.Context(), self.world, self.now_s + delay_s)
+        handle = Handle(call, (), self._nobody, self.world, self.now_s + delay_s)
         heapq.heappush(self._timers, (handle.when_s, self._sequence, handle))
 
     def skip_to(self, now_s: float) -> None:
