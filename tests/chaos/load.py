@@ -31,6 +31,9 @@ TRY_S = 12.0
 GIVE_UP_S = 300.0
 """After so long without an acknowledgement the brokers do not come back, and the run has failed."""
 
+PIECE = 10
+"""Messages that are sent at once where a load is spread."""
+
 TRANSACTION_TIMEOUT_MS = 15_000
 """A producer that is gone holds up every reader of committed records this long at most."""
 
@@ -99,25 +102,26 @@ class Producers:
 
     def _deliver(self, load: Load, left: list[Message], dropped: list[Message]) -> None:
         """Tries until every message is acknowledged."""
-        give_up_s = time.monotonic() + GIVE_UP_S
+        give_up_s, spread_s = time.monotonic() + GIVE_UP_S, load.spread_s
         while left:
             if dropped:
                 acked, left = asyncio.run(in_transactions(self._bootstrap(), left, dropped))
             elif load.librdkafka:
-                acked, left = by_librdkafka(self._bootstrap(), left)
+                acked, left = by_librdkafka(self._bootstrap(), left, spread_s)
             else:
-                acked, left = asyncio.run(by_aiokafka(self._bootstrap(), left))
+                acked, left = asyncio.run(by_aiokafka(self._bootstrap(), left, spread_s))
+            spread_s = 0.0
             self.acked += acked
             self.resent += len(left)
             if left and time.monotonic() > give_up_s:
                 raise Undelivered(f"{len(left)} records were not acknowledged within {GIVE_UP_S:.0f} s")
 
 
-async def by_aiokafka(bootstrap: str, messages: list[Message]) -> tuple[list[Acked], list[Message]]:
+async def by_aiokafka(bootstrap: str, messages: list[Message], spread_s: float) -> tuple[list[Acked], list[Message]]:
     """One try with an idempotent aiokafka producer, whose partitioner is Kafka's own: what was acknowledged, and what was not."""
     producer = await wire._started(bootstrap, enable_idempotence=True, acks="all", request_timeout_ms=int(TRY_S * 1000), linger_ms=5)
     try:
-        return await _answers(producer, messages)
+        return await _answers(producer, messages, spread_s)
     finally:
         await _stop(producer)
 
@@ -141,12 +145,14 @@ async def in_transactions(bootstrap: str, messages: list[Message], dropped: list
     return acked, left
 
 
-async def _answers(producer: Any, messages: list[Message]) -> tuple[list[Acked], list[Message]]:
+async def _answers(producer: Any, messages: list[Message], spread_s: float = 0.0) -> tuple[list[Acked], list[Message]]:
     """Sends, and sorts by what came back within the time."""
     sent: list[tuple[Message, Any]] = []
     try:
-        async with asyncio.timeout(TRY_S):
-            for each in messages:
+        async with asyncio.timeout(TRY_S + spread_s):
+            for at, each in enumerate(messages):
+                if spread_s and at % PIECE == 0:
+                    await asyncio.sleep(spread_s * PIECE / len(messages))
                 future = await producer.send(wire.EVENTS, each.value, each.key, each.partition, headers=list(each.headers))
                 sent.append((each, future))
             await asyncio.wait([future for _, future in sent])
@@ -170,7 +176,7 @@ async def _stop(producer: Any) -> None:
         await producer.client.close()
 
 
-def by_librdkafka(bootstrap: str, messages: list[Message]) -> tuple[list[Acked], list[Message]]:
+def by_librdkafka(bootstrap: str, messages: list[Message], spread_s: float) -> tuple[list[Acked], list[Message]]:
     """One try with librdkafka as it comes: keys are placed by CRC32, not where Kafka's own clients put them."""
     settings = {
         "bootstrap.servers": bootstrap,
@@ -194,6 +200,8 @@ def by_librdkafka(bootstrap: str, messages: list[Message]) -> tuple[list[Acked],
             )
         except (KafkaException, BufferError):
             break
+        if spread_s and at % PIECE == 0:
+            time.sleep(spread_s * PIECE / len(messages))
         producer.poll(0)
     producer.flush(TRY_S * 1.5)
     return list(acked.values()), [each for at, each in enumerate(messages) if at not in acked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from tests.chaos.plan import ARCHIVES, METERS, REPORTS, broker_names
@@ -23,6 +23,8 @@ class Load:
     librdkafka: bool = False
     aborted: bool = False
     bad: bool = False
+    spread_s: float = 0.0
+    """Over how long it is sent: a fault that comes meanwhile meets workers at work."""
 
 
 @dataclass(frozen=True)
@@ -202,15 +204,25 @@ def schedule(seed: int, brokers: int) -> Iterator[Fault]:
         number += 1
         is_new = bool(unseen) and number % 2 == 1
         kind = unseen.pop() if is_new else draw.chance.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
+        load, lead_s = _load(draw.chance), draw.chance.uniform(0.0, 0.8)
+        if kind == "kill waiting":
+            # Only a worker that is at work waits for an acknowledgement.
+            load, lead_s = replace(load, spread_s=4.0), lead_s + 0.7
         yield Fault(
             number=number,
             kind=kind,
-            load=_load(draw.chance),
-            lead_s=round(draw.chance.uniform(0.0, 0.8), 2),
+            load=load,
+            lead_s=round(lead_s, 2),
             rest_s=round(draw.chance.uniform(0.5, 3.5), 2),
             **kinds[kind][1](draw),  # type: ignore[arg-type]  # the fields of Fault, by name
         )
 
 
 def _load(chance: Random) -> Load:
-    return Load(chance.choice((100, 400, 400, 1200)), librdkafka=chance.random() < 0.45, aborted=chance.random() < 0.1, bad=chance.random() < 0.1)
+    return Load(
+        chance.choice((100, 400, 400, 1200)),
+        librdkafka=chance.random() < 0.45,
+        aborted=chance.random() < 0.1,
+        bad=chance.random() < 0.1,
+        spread_s=chance.choice((0.0, 2.0, 4.0)),
+    )
