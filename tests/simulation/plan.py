@@ -70,6 +70,8 @@ class Customer:
     name: str
     anchor_s: int | None
     edges: tuple[int, ...] = ()
+    bound_at_s: float = 0.0
+    """When its binding comes: later than its first windows, and than its period edges, where somebody signs up after the fact (H5)."""
 
     @property
     def home(self) -> int:
@@ -112,7 +114,8 @@ class Plan:
     @property
     def is_static(self) -> bool:
         """Whether windows and items stay as they began, so that each can be foretold one by one; else their sums can."""
-        return all(deed.kind not in CHANGES for deed in self.deeds)
+        learned_late = any(customer.edges and customer.bound_at_s for customer in self.customers)
+        return not learned_late and all(deed.kind not in CHANGES for deed in self.deeds)
 
 
 def plan_of(seed: int) -> Plan:
@@ -129,7 +132,7 @@ def plan_of(seed: int) -> Plan:
         sent=_sent(chance, customers, _moments(chance, deeds, span_s), chance.choice((15, 40, 80))),
         deeds=deeds,
         focus=focus,
-        recreates=chance.random() < 0.06 and all(deed.kind not in CHANGES for deed in deeds),
+        recreates=chance.random() < 0.06,
         turn_ms=chance.choice((300, 700, 1500)),
         slowness_s=chance.choice((0.005, 0.05, 0.4)),
     )
@@ -142,12 +145,13 @@ def _moments(chance: random.Random, deeds: list[Deed], span_s: float) -> list[fl
 
 def _customer(chance: random.Random, name: str, span_s: float) -> Customer:
     draw = chance.random()
+    bound_at_s = chance.random() * span_s if chance.random() < 0.15 else 0.0
     if draw < 0.15:
         return Customer(name, None)
     if draw < 0.55:
-        return Customer(name, EPOCH_S - 3600)
+        return Customer(name, EPOCH_S - 3600, (), bound_at_s)
     first = EPOCH_S + chance.randrange(5, int(span_s))
-    return Customer(name, first - 86_400, tuple(first + day * 86_400 for day in range(4)))
+    return Customer(name, first - 86_400, tuple(first + day * 86_400 for day in range(4)), bound_at_s)
 
 
 # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────────────

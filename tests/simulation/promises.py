@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from streams.partition import MeterPartition
@@ -30,6 +31,7 @@ def meter(broker: Broker, tp: TopicPartition, _before: int, offset: int) -> list
     return [] if newest >= offset else [f"{tp} is committed up to {offset}, only {newest} is in the changelog"]
 
 
+@lru_cache(maxsize=4096)
 def _counted(value: bytes | None) -> int:
     record = decode_segment(COUNTERS, value or b"", "usage.state")
     return record.counters.next_offset if isinstance(record, CounterRecord) else 0
@@ -37,15 +39,24 @@ def _counted(value: bytes | None) -> int:
 
 def report(broker: Broker, tp: TopicPartition, before: int, offset: int) -> list[str]:
     """Every total below it is in a receipt, with its revision or a later one."""
+    if before == offset:
+        return []
     held: dict[str, tuple[int, int]] = {}
-    for record in {record.key: record for record in broker.logs[RECEIPTS, tp[1]].committed(0)}.values():
-        receipt = decode_receipt(record.value, "receipts")
-        parts = [(receipt.window, receipt.revision)] if isinstance(receipt, WindowReceipt) else [(p.window, p.revision) for p in receipt.windows]
-        for window, revision in parts:
+    for value in {record.key: record.value for record in broker.logs[RECEIPTS, tp[1]].committed(0)}.values():
+        for window, revision in _held(value):
             held[window] = max(held.get(window, (-1, -1)), revision)
     totals = [decode_window_total(record.value, "windows") for record in broker.logs[tp].committed(before, offset)]
     lost = [total for total in totals if held.get(window_key(total.window), (-1, -1)) < total.revision]
     return [f"{total.window} {total.revision} is committed, and in no receipt" for total in lost]
+
+
+@lru_cache(maxsize=4096)
+def _held(value: bytes | None) -> tuple[tuple[str, tuple[int, int]], ...]:
+    """The windows of a receipt; the same bytes are looked at by every commit of a history."""
+    receipt = decode_receipt(value, "receipts")
+    if isinstance(receipt, WindowReceipt):
+        return ((receipt.window, receipt.revision),)
+    return tuple((part.window, part.revision) for part in receipt.windows)
 
 
 def archive(_broker: Broker, _tp: TopicPartition, _before: int, _offset: int) -> list[str]:

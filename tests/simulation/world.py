@@ -206,12 +206,15 @@ class World:
     async def live(self) -> None:
         """From the first record to the verdict."""
         self.apply_meters(self.meters)
-        for number in range(len(self.plan.customers)):
-            self.apply_items(number, "")
+        late = [(customer.bound_at_s, number) for number, customer in enumerate(self.plan.customers) if customer.bound_at_s]
+        for number, customer in enumerate(self.plan.customers):
+            if not customer.bound_at_s:
+                self.apply_items(number, "")
         for kind in FOCUS[self.plan.focus][0]:
             self.start(f"{kind}-0")
         self.watching = asyncio.ensure_future(self._every_second())
         steps: list[tuple[float, Callable[[], None]]] = [(one.at_s, lambda one=one: self.send(one)) for one in self.plan.sent]  # type: ignore[misc]
+        steps += [(at_s, lambda number=number: self.apply_items(number, "")) for at_s, number in late]  # type: ignore[misc]
         steps += [(deed.at_s, lambda deed=deed: DISASTERS[deed.kind](self, deed.numbers)) for deed in self.plan.deeds]  # type: ignore[misc]
         for at_s, step in sorted(steps, key=lambda each: each[0]):
             await asyncio.sleep(max(0.0, at_s - self.kernel.now_s))
@@ -287,7 +290,7 @@ def live(plan: Plan) -> Result:
     async def whole() -> list[str]:
         await world.live()
         faults = world.judge()
-        return await recreated(world) if plan.recreates and not faults else faults
+        return await recreated(world) if plan.recreates and plan.is_static and not faults else faults
 
     try:
         faults = world.kernel.run(whole())
