@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 from tests.house import tree
 
@@ -35,12 +36,14 @@ def missing(found: list[list[str]]) -> list[str]:
     return wrong
 
 
-def functions(path: str) -> set[str]:
+@cache
+def functions(path: str) -> frozenset[str]:
     """Names of the test functions of a file below tests/; none where there is no such file."""
     file = tree.ROOT / "tests" / path
     if not file.is_file():
-        return set()
-    return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        return frozenset()
+    nodes = ast.walk(ast.parse(file.read_text()))
+    return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def test_every_row_names_what_shows_it() -> None:
