@@ -123,6 +123,11 @@ class Fold:
         """Offsets whose bytes stand on `usage.rejected`."""
         return {read_rejected(send.key, send.value, send.headers, REJECTED).offset for send in self.written if send.topic == REJECTED}
 
+    def marked(self) -> int:
+        """How far the marks on `usage.verdicts` say that every event has its verdict."""
+        said = [json.loads(send.value or b"") for send in self.written if send.topic == VERDICTS and send.key is None]
+        return max((mark["next_offset"] for mark in said if mark["verdict"] == "mark"), default=0)
+
     def totals(self) -> dict[str, Total]:
         """Window key → newest revision; one revision with two bodies, or with fewer events than the one before, is a fault."""
         bodies: dict[tuple[bytes | None, tuple[int, int]], bytes | None] = {}

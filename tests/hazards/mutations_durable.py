@@ -141,6 +141,14 @@ LAW_4: Final = (
         f"{RECOVERY}:_take_definitions", "if extent.covers(record.generation, record.upto):", "if True:", "H5", "H13",
     ),
     without(
+        "versions-by-key", "4", "versions are put in force in the order of the log, whatever epochs their writers drew",
+        f"{RECOVERY}:_take_definitions", "key=lambda part: (part[1].generation, part[1].upto, part[0])", "key=lambda part: part[0]", "H13", "H5",
+    ),
+    without(
+        "ids-under-another-key-taken", "4, 6", "ids that another first writer made under its own key are not taken for ours",
+        f"{RECOVERY}:_take_ids", "if record.key_name != state.digester.name:", "if False:", "H11",
+    ),
+    without(
         "counters-by-order", "4", "the greatest counters name the prefix, not those written last",
         f"{RECOVERY}:recover", "newest = max(counters, key=lambda record: (record.generation, record.counters.next_offset, record.retired.until_s))",
         "newest = counters[-1]", "H11",
@@ -209,6 +217,10 @@ LAW_5: Final = (
     without(
         "late-marks-count", "5", "a partition that was let go is forgotten, and marks that come later are ignored",
         f"{HOLDINGS}:Holdings.forget", "self._held.pop(tp, None)", "pass", "H1 delivery",
+    ),
+    without(
+        "mark-is-not-said-again", "5, 19", "the first flush of an assignment always says the mark, which a crash may have kept back",
+        "streams.partition:MeterPartition.__init__", "self._flushed_offset = -1", "self._flushed_offset = self.state.counters.next_offset", "H4",
     ),
     without(
         "failed-send-ignored", "5", "a send that failed ends the assignment",

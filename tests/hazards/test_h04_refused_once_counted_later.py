@@ -27,13 +27,15 @@ def seeded(seed: int) -> list[str]:
         future |= {offset} if ahead else set()
     wall.here = wall.Worker(now_ms=NOW_MS)
     life = Fold(log, rng)
-    life.apply(rng.randrange(2, log.end))
-    life.flush(groups=1)
+    life.apply(rng.choice((rng.randrange(2, log.end), log.end)))
+    life.flush(groups=rng.choice((1, 2)))
     wall.here = wall.Worker(now_ms=NOW_MS + 80_000 + 360_000)
     life.restart()
     life.finish(wall.here.now_ms + 86_400_000)
     faults = differences("verdict of offset", life.verdicts(), dict.fromkeys(future, "future"))
     faults += differences("rejected", {"offsets": life.rejected()}, {"offsets": future})
+    if life.marked() != log.end:
+        faults.append(f"the archive is told of marks up to {life.marked()} of {log.end}")
     counted = sum(total.events for total in life.totals().values())
     return [*faults, *life.faults, *([] if counted == log.end - 1 - len(future) else [f"{counted} events in totals, {len(future)} refused"])]
 

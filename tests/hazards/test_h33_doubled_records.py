@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from fractions import Fraction
@@ -15,7 +16,7 @@ from tests.agents.archive_world import ModelStore, Process, Topics
 from tests.agents.test_archive_worker import expected_raw
 from tests.contract.archive_engine import doubled, write_raw, write_topic
 from tests.core.test_fold import account_of
-from tests.hazards.archive import database, live, topics_of
+from tests.hazards.archive import PATIENCE, database, live, quick, topics_of
 from tests.hazards.fold import clean, differences
 from tests.hazards.test_h05_edges_learned_late import _story as story
 from topics.catalog import DEFINITIONS, REJECTED, VERDICTS, WINDOWS
@@ -125,6 +126,35 @@ def seeded_postings(seed: int) -> list[str]:
     return differences("raw postings of", dict(sums), counted)
 
 
+async def _moved(topics: Topics, store: ModelStore, rng: random.Random) -> list[str]:
+    process = Process(topics, store, rng)
+    others = sorted(topics.logs.keys() - {"usage.events"})
+    await process.start()
+    for epoch in range(2, 2 + rng.randrange(1, 6)):
+        await process.flow.deliver(process.worker, others, rng, most=rng.randrange(5))
+        waiting = [topic for topic in others if process.flow.positions[topic, 0] < topics.logs[topic].end]
+        stale = process.flow._cut(rng.choice(waiting), rng) if waiting else None
+        await process.flow.revoke(process.worker)
+        await process.flow.assign(process.worker, epoch)
+        if stale is not None:
+            await process.worker.take(stale)
+    await process.flow.deliver(process.worker, others, rng)
+    for _ in range(PATIENCE):
+        if process.is_done(topics) or process.worker.halted:
+            break
+        await asyncio.sleep(0.001)
+    halted = process.worker.halted
+    await process.end()
+    return ([halted] if halted else []) + _missing(topics, store)
+
+
+def seeded_moves(seed: int) -> list[str]:
+    """All partitions are taken away and come back several times; a batch of the time before is handed over late."""
+    topics, store = topics_of(seed, 80), ModelStore()
+    with quick():
+        return asyncio.run(_moved(topics, store, random.Random(seed)))
+
+
 def seeded_rows(seed: int) -> list[str]:
     """A server that says it wrote fewer rows than it was sent is not believed."""
     rng, clickhouse = random.Random(seed), ClickHouse(Address(url="http://127.0.0.1:1"))
@@ -152,6 +182,11 @@ def test_h33_a_kill_at_any_insert_loses_and_doubles_nothing() -> None:
 def test_h33_rows_without_progress_are_found_and_skipped() -> None:
     """After a crash between rows and their progress no row is inserted a second time."""
     assert not clean(seeded_resume, 20)
+
+
+def test_h33_a_partition_that_moves_is_archived_once() -> None:
+    """However often partitions move, and whatever is handed over late, the archive has each record once and does not halt."""
+    assert not clean(seeded_moves, 20)
 
 
 def test_h33_raw_postings_are_the_meters() -> None:
