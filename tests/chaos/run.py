@@ -97,6 +97,7 @@ class Run:
             self.doing.pause(fault.lead_s)
             self.doing.do(fault)
             self.doing.pause(fault.rest_s)
+            self._nobody_halted()
             if fault.number % COMPARE_EVERY == 0:
                 exact = self.compare(f"after fault {fault.number}")
         self.compare("at the end")
@@ -114,6 +115,7 @@ class Run:
         self.doing.heal()
         began_s = time.monotonic()
         self.producers.wait()
+        self._nobody_halted()
         acknowledged_s = time.monotonic()
         self.world.acked = list(self.producers.acked)
         self.world.command.json("settle", "--timeout", str(SETTLE_S))
@@ -139,6 +141,11 @@ class Run:
             shown = self.world.provider.cells(item)
             assert shown == expected.units[item], f"pings of {name}: must be {expected.units[item]}, is {shown}"
             self.account.by_themselves += len(shown)
+
+    def _nobody_halted(self) -> None:
+        """A worker that stops rather than guess says that its state is not what it wrote: no fault here may bring it to that."""
+        halted = {each.name: each.detail for each in self.world.state.processes if each.state == "halted"}
+        assert not halted, f"halted: {halted}"
 
     def _spoil_provider(self) -> None:
         self.world.provider.control("faults", {"seed": self.seed, "rates": FAULTS, "only": "usage_records"})
