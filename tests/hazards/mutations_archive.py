@@ -1,4 +1,4 @@
-"""Guards of laws 18 and 19, and of what listens where and who is alive."""
+"""Guards of laws 18 and 19, of the topics on the server (laws 0, 1, 5, 7), and of what listens where and who is alive."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tests.hazards.edits import Edit
 from tests.hazards.mutation import Mutation, without
 
 APP, RAW, MIGRATE = "sinks.clickhouse.app", "sinks.clickhouse.app_raw", "sinks.clickhouse.migrate"
+RULES = "infra.topics_rules"
 
 
 def _sql(name: str, law: str, guard: str, old: str, new: str, *checks: str) -> Mutation:
@@ -101,6 +102,37 @@ LAW_19: Final = (
     ),
 )  # fmt: skip
 
+TOPICS: Final = (
+    without(
+        "one-copy-is-enough", "5", "a topic with fewer copies than money needs is said at start",
+        f"{RULES}:_different", "if there.replication < kafka.replication:", "if False:", "H7 topics",
+    ),
+    without(
+        "one-in-sync-is-enough", "5", "an acknowledged record is on two brokers",
+        f"{RULES}:wanted_configs", '"min.insync.replicas": str(kafka.min_insync),', "", "H7 topics",
+    ),
+    without(
+        "unclean-election-unseen", "5", "no acknowledged record is given up for availability",
+        f"{RULES}:wanted_configs", '"unclean.leader.election.enable": "false",', "", "H7 topics",
+    ),
+    without(
+        "compacted-events-unseen", "5, 7", "the event log is never compacted, the changelog never trimmed by age",
+        f"{RULES}:wanted_configs", '"cleanup.policy": topic.cleanup,', "", "H7 topics",
+    ),
+    without(
+        "producers-time-unseen", "0", "the log's clock is the broker's",
+        f"{RULES}:wanted_configs", '"message.timestamp.type": "LogAppendTime" if topic.log_append_time else "CreateTime",', "", "H7 topics",
+    ),
+    without(
+        "retention-by-size-unseen", "5, 7", "no limit by size deletes what no worker has read",
+        f"{RULES}:wanted_configs", 'configs["retention.bytes"] = "-1"', "pass", "H7 topics",
+    ),
+    without(
+        "partition-count-unseen", "1", "the number of partitions is fixed for ever",
+        f"{RULES}:_different", "if there.partitions != kafka.partitions:", "if False:", "H7 topics",
+    ),
+)  # fmt: skip
+
 AROUND: Final = (
     without(
         "faust-serves-tables", "H36", "Faust's web server is off",
@@ -133,4 +165,4 @@ AROUND: Final = (
     ),
 )  # fmt: skip
 
-ARCHIVE: Final = LAW_18 + LAW_19 + AROUND
+ARCHIVE: Final = LAW_18 + LAW_19 + TOPICS + AROUND
