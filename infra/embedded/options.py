@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from infra.embedded import ports
-from infra.embedded.files import write_atomically
+from infra.embedded.files import DamagedFile, read_document, write_atomically
 from infra.embedded.layout import Layout
 
 STANDARD_PLAN = "infra.embedded.plan:standard"
@@ -34,11 +34,13 @@ class Options:
 
 def load(layout: Layout) -> Options:
     """The remembered options, or the defaults in a fresh directory."""
-    try:
-        found = json.loads(layout.options.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    found = read_document(layout.options)
+    if found is None:
         return Options()
-    return replace(Options(**found), sandbox_arguments=tuple(found["sandbox_arguments"]), idle=tuple(found.get("idle", ())))
+    try:
+        return replace(Options(**found), sandbox_arguments=tuple(found["sandbox_arguments"]), idle=tuple(found.get("idle", ())))
+    except (KeyError, TypeError) as error:
+        raise DamagedFile(layout.options, f"{type(error).__name__}: {error}") from None
 
 
 def save(layout: Layout, options: Options) -> None:
@@ -48,20 +50,18 @@ def save(layout: Layout, options: Options) -> None:
 
 def sandbox_key(layout: Layout) -> str:
     """The key of this stack's sandbox: made at the first start, the same ever after, readable by its owner only."""
-    try:
-        return str(json.loads(layout.secrets.read_text(encoding="utf-8"))["stripe_api_key"])
-    except FileNotFoundError:
-        key = "sk_test_" + secrets.token_hex(16)
-        write_atomically(layout.secrets, json.dumps({"stripe_api_key": key}) + "\n", mode=0o600)
-        return key
+    found = read_document(layout.secrets)
+    if found is None:
+        found = {"stripe_api_key": "sk_test_" + secrets.token_hex(16)}
+        write_atomically(layout.secrets, json.dumps(found) + "\n", mode=0o600)
+    if not isinstance(found.get("stripe_api_key"), str):
+        raise DamagedFile(layout.secrets, "it holds no key")
+    return str(found["stripe_api_key"])
 
 
 def stack_ports(layout: Layout, names: Iterable[str]) -> dict[str, int]:
     """A port for every name: those of the last start where they are free; remembered for the next."""
-    try:
-        remembered = json.loads(layout.ports.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        remembered = {}
+    remembered = _remembered_ports(layout)
     chosen = ports.choose(names, remembered)
     write_atomically(layout.ports, json.dumps({**remembered, **chosen}, indent=1) + "\n")
     return chosen
@@ -71,11 +71,15 @@ def request_ports(layout: Layout, requested: dict[str, int]) -> None:
     """Makes named ports the remembered ones; PortTaken where one is in use now."""
     if requested:
         chosen = ports.choose(requested, {}, requested)
-        try:
-            remembered = json.loads(layout.ports.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            remembered = {}
+        remembered = _remembered_ports(layout)
         write_atomically(layout.ports, json.dumps({**remembered, **chosen}, indent=1) + "\n")
+
+
+def _remembered_ports(layout: Layout) -> dict[str, int]:
+    found = read_document(layout.ports) or {}
+    if not all(type(port) is int and 0 < port < 65_536 for port in found.values()):
+        raise DamagedFile(layout.ports, "it holds something else than ports")
+    return found
 
 
 def port_names(workers: Iterable[str]) -> tuple[str, ...]:

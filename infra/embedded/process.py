@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from infra.embedded.files import write_atomically
+from infra.embedded.files import DamagedFile, read_document, write_atomically
 
 PR_SET_PDEATHSIG = 1
 """Linux prctl(2): the signal that a process gets when the thread that started it ends."""
@@ -115,7 +115,11 @@ def recorded(directory: Path) -> dict[str, psutil.Process]:
     """The processes written down in `directory` that still run; a pid that another program got since is not one of them."""
     alive = {}
     for path in sorted(directory.glob("*.pid")):
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = read_document(path)
+        if note is None:
+            continue
+        if type(note.get("pid")) is not int or not 0 < note["pid"] < 1 << 31 or not isinstance(note.get("started"), int | float):
+            raise DamagedFile(path, "it names no process")
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(note["pid"])
             if abs(process.create_time() - note["started"]) <= START_TOLERANCE_S and runs(process):

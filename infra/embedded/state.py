@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.embedded.files import write_atomically
+from infra.embedded.files import DamagedFile, read_document, write_atomically
 from infra.embedded.layout import Layout
 from topics.errors import TidemarkError
 
@@ -80,18 +80,20 @@ def write_state(layout: Layout, state: StackState) -> None:
 def read_state(directory: Path) -> StackState | None:
     """The state of the stack in a directory, or None where none is up (or was, when its supervisor was killed)."""
     path = Layout(Path(directory)).state
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    found = read_document(path)
+    if found is None:
         return None
     if found.get("version") != VERSION:
         raise TidemarkError(f"{path} was written by another version of Tidemark: take the stack down with the one that started it")
-    return StackState(
-        supervisor_pid=found["supervisor_pid"],
-        config=Path(found["config"]) if found["config"] else None,
-        bootstrap=found["kafka"]["bootstrap"],
-        clickhouse_url=found["clickhouse"]["url"],
-        stripe_api_base=found["stripe"]["api_base"],
-        stripe_api_key=found["stripe"]["api_key"],
-        processes=tuple(ProcessState(**each) for each in found["processes"]),
-    )
+    try:
+        return StackState(
+            supervisor_pid=int(found["supervisor_pid"]),
+            config=Path(found["config"]) if found["config"] else None,
+            bootstrap=found["kafka"]["bootstrap"],
+            clickhouse_url=found["clickhouse"]["url"],
+            stripe_api_base=found["stripe"]["api_base"],
+            stripe_api_key=found["stripe"]["api_key"],
+            processes=tuple(ProcessState(**each) for each in found["processes"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(path, f"{type(error).__name__}: {error}") from None

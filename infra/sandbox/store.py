@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.sandbox.idempotency import Saved
-from topics.errors import UnknownVersion, UsageError
+from topics.errors import TidemarkError, UnknownVersion, UsageError
 
 Json = dict[str, Any]
 SCHEMA_VERSION = 1
@@ -46,6 +46,8 @@ class Store:
             run("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             raise UsageError(f"{path} is in use by another sandbox: stop it, or choose another directory") from error
+        except sqlite3.DatabaseError as error:
+            raise TidemarkError(f"{path} is damaged ({error}): put a copy of it back, or use a fresh directory") from None
         version = run("PRAGMA user_version").fetchone()[0]
         run("COMMIT")
         if version == 0:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final
 
-from tests.fuzz import answers, events, files, records, sandboxed
+from tests.fuzz import answers, events, files, records, sandboxed, stacked
 from tests.fuzz.events import Case
 
 PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
@@ -24,4 +24,6 @@ PARTS: Final[dict[str, Callable[[], AbstractContextManager[Case]]]] = {
     "clickhouse": answers.archiving,
     "sandbox": sandboxed.engaging,
     "front": sandboxed.fronting,
+    "stack": stacked.keeping,
+    "engine": stacked.asking,
 }

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
+from infra.embedded.engine.codec import BrokenBody, read_body
+from infra.embedded.files import DamagedFile
+from infra.embedded.layout import Layout
+from infra.embedded.process import recorded
+from infra.embedded.state import read_state
 from infra.sandbox import form
 from infra.sandbox.errors import ApiError
 from infra.sandbox.params import Array, Boolean, Param, String, validate
+from infra.sandbox.store import Store
 from infra.sandbox.testing import sandbox_server
 from infra.send.access_log import read_access_log
 from infra.send.csv_rows import Columns, read_csv
@@ -199,3 +206,32 @@ async def test_headers_and_bodies_that_lie_are_refused_by_the_sandbox(tmp_path: 
             writer.write(b"POST /v1/customers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + head + b"\r\nContent-Length: 6\r\n\r\nname=x")
             assert (await reader.read())[9:12] == status
             writer.close()
+
+
+def test_a_damaged_file_of_a_stack_is_named(tmp_path: Path) -> None:
+    """`down`, `status` and `up` say which file is damaged and what to do, whatever is left of it."""
+    layout = Layout(tmp_path)
+    layout.state.parent.mkdir(parents=True, exist_ok=True)
+    for text in ("", "{", "[]", '{"version": 1}', "\x00", '{"version": 1, "supervisor_pid": "x"}'):
+        layout.state.write_text(text)
+        with pytest.raises(DamagedFile, match=r"stack\.json is damaged"):
+            read_state(tmp_path)
+    (tmp_path / "meter-0.pid").write_text('{"pid": 99999999999999999999, "started": 1}')
+    with pytest.raises(DamagedFile, match=r"meter-0\.pid is damaged"):
+        recorded(tmp_path)
+
+
+def test_a_damaged_sandbox_is_one_sentence(tmp_path: Path) -> None:
+    """A database whose first page is overwritten is refused by name."""
+    Store(tmp_path).close()
+    (path,) = tmp_path.glob("sandbox.sqlite3")
+    path.write_bytes(b"\x01" * len(path.read_bytes()))
+    with pytest.raises(TidemarkError, match="is damaged"):
+        Store(tmp_path)
+
+
+def test_a_chunk_of_less_than_nothing_ends_the_body() -> None:
+    """A chunk size is hexadecimal digits and nothing else: a sign would let the engine read what is not of this request."""
+    for size in (b"-5", b"0x5", b"+5", b"5_0", b""):
+        with pytest.raises(BrokenBody):
+            b"".join(read_body(BytesIO(size + b"\r\nabcde\r\n0\r\n\r\n"), {"Transfer-Encoding": "chunked"}))

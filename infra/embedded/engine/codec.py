@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,9 @@ from topics.errors import TidemarkError
 
 PIECE_BYTES = 1024 * 1024
 """How much of a body is held at a time: large enough for the engine to parse at full speed, small against its memory."""
+
+
+_HEXADECIMAL = re.compile(rb"[0-9a-fA-F]{1,15}")
 
 
 class BrokenBody(TidemarkError):
@@ -52,7 +56,7 @@ def read_body(stream: Readable, headers: Mapping[str, str]) -> Iterator[bytes]:
         yield from _read_chunked(stream)
         return
     length = headers.get("Content-Length", "0").strip()
-    if not length.isdecimal():
+    if not length.isdecimal() or len(length) > 18:
         raise BrokenBody("the request's Content-Length is no number")
     left = int(length)
     while left:
@@ -67,10 +71,10 @@ def _read_chunked(stream: Readable) -> Iterator[bytes]:
     """The pieces of a body in HTTP/1.1 chunks (RFC 9112 §7.1); trailers are read and dropped."""
     while True:
         line = stream.readline(1024)
-        try:
-            size = int(line.split(b";")[0], 16)
-        except ValueError as error:
-            raise BrokenBody("the request's body ended inside its chunks") from error
+        digits = line.split(b";")[0].strip()
+        if not _HEXADECIMAL.fullmatch(digits):
+            raise BrokenBody("the request's body ended inside its chunks")
+        size = int(digits, 16)
         if size == 0:
             while stream.readline(65_536) not in {b"\r\n", b"\n", b""}:
                 pass

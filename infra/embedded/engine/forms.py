@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from infra.embedded.engine.request import NOT_IMPLEMENTED, BadRequest
+from infra.embedded.engine.request import NOT_IMPLEMENTED, SYNTAX_ERROR, BadRequest
 
 
 def is_form(content_type: str) -> bool:
@@ -15,6 +15,13 @@ def is_form(content_type: str) -> bool:
 
 def fields(content_type: str, body: bytes) -> list[tuple[str, str]]:
     """Names and values of a form's fields in order; a file (external data) is refused, the engine has no place for it."""
+    try:
+        return _fields(content_type, body)
+    except UnicodeDecodeError as error:
+        raise BadRequest(SYNTAX_ERROR, "The form is not UTF-8. (SYNTAX_ERROR)") from error
+
+
+def _fields(content_type: str, body: bytes) -> list[tuple[str, str]]:
     if content_type.startswith("application/x-www-form-urlencoded"):
         return parse_qsl(body.decode(), keep_blank_values=True)
     boundary = re.search(r'boundary="?([^";]+)"?', content_type)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from infra.embedded.engine import codec, forms, sql
-from infra.embedded.engine.request import BadRequest, Request, error_code, http_status, understand
+from infra.embedded.engine.request import SYNTAX_ERROR, BadRequest, Request, error_code, http_status, understand
 from infra.embedded.engine.session import Answer, Engine
 
 STATEMENT_MAX_BYTES = 1024 * 1024
@@ -124,7 +124,10 @@ class Handler(BaseHTTPRequestHandler):
         if sql.parse_insert(statement) is None:
             # A server reads on in the body where the argument ends: `INSERT … VALUES` there, the rows here.
             rest = b"".join(body)
-            named["query"] += "\n" + rest.decode() if rest else ""
+            try:
+                named["query"] += "\n" + rest.decode() if rest else ""
+            except UnicodeDecodeError as error:
+                raise BadRequest(SYNTAX_ERROR, "The statement is not UTF-8. (SYNTAX_ERROR)") from error
         return understand(self.command, named.items(), self._headers(), b""), body
 
     def _answer(self, request: Request, answer: Answer) -> None:
