@@ -61,3 +61,9 @@ def test_a_recreated_log_is_adopted_and_counts_only_what_is_new(own_world: World
     assert sum(line["counted"] for line in status) == 20
     assert sum(line["duplicate"] for line in status) == 10
     assert sum(row["events"] for row in command.json("windows", "--meter", "api_calls")) == 60
+    audit = command.json("audit", expect=None)
+    assert audit["differences"] == []
+    assert [line["generation"] for line in audit["partitions"]] == [line["generation"] for line in status]
+    # Sent again with another time, under the same ids: the recount has both bodies, though Kafka has only one of them left.
+    assert [finding["kind"] for finding in audit["ids"]] == ["conflict"] * 10
+    assert all("of generation 0" in next(iter(finding["numbers"])) for finding in audit["ids"])
