@@ -22,6 +22,10 @@ TIMEOUT_S: Final = 20.0
 """For connecting and for each read. Stripe answers a usage record in a fraction of a second; what takes longer is asked again, same key."""
 
 
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Of an answer. A page of a hundred subscriptions is a few hundred kB; what announces more comes from somebody else, and memory is not his."""
+
+
 class NoAnswer(stripe.APIConnectionError):
     """No whole answer came: what was sent may have been executed."""
 
@@ -77,6 +81,8 @@ class Connections(stripe.HTTPClient):
         try:
             connection.request(method.upper(), target, body=post_data.encode() if post_data else None, headers=dict(headers or {}))
             answer = connection.getresponse()
+            if answer.length is not None and answer.length > MOST_BYTES:
+                raise HTTPException("the answer is larger than any of Stripe's")
             body = answer.read().decode("utf-8", "replace")
         except (OSError, HTTPException) as error:
             connection.close()

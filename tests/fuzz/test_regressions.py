@@ -166,6 +166,17 @@ def test_a_read_back_of_another_shape_is_no_total(page: bytes) -> None:
         access.close()
 
 
+@pytest.mark.parametrize("length", ["9" * 30, "999999999999"])
+def test_an_answer_that_announces_more_than_memory_is_none(length: str) -> None:
+    """A length that no answer of Stripe's has is no answer: asked again, and nothing is reserved for it."""
+    with lying() as liar:
+        liar.answering = lambda _: f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{}}".encode()
+        access = StripeAccess(liar.url, "sk_test_x", timeout_s=2.0)
+        answer = access.report("/v1/subscription_items/si_1/usage_records", "quantity=1&timestamp=2&action=set", "tm1_x", lambda: True)
+        assert (answer.status, answer.sent) == (None, True)
+        access.close()
+
+
 def test_a_query_may_hold_any_end_of_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A customer whose name holds U+0085 or U+2028 does not break the lines of an answer, and a cut answer is one sentence."""
     rows = [{"customer": "a\u0085b\u2028c"}, {"customer": "d"}]
