@@ -54,6 +54,7 @@ CHECKS: Final[dict[str, Check]] = {
     "H13": Check("H13", "test_h13_windows_never_begin_anew", "seeded", "test_h13_no_revision_has_fewer_events_than_the_one_before"),
     "H14": Check("H14", "test_h14_exact_sums", "seeded", "test_h14_sums_are_those_of_fractions_whatever_the_batches"),
     "H15": Check("H15", "test_h15_seek_back", "seeded", "test_h15_records_that_come_again_change_nothing"),
+    "H15 fetch": Check("H15", "test_h15_position_moved", "seeded", "test_h15_a_position_that_somebody_moved_ends_the_worker"),
     "H16": Check("H16", "test_h16_rerouted_late", "seeded", "test_h16_a_rerouted_event_lands_where_it_would_have"),
     "H17": Check("H17", "test_h17_hostile_names", "seeded", "test_h17_no_two_names_share_a_key"),
     "H18": Check("H18", "test_h18_two_meters_one_event", "seeded", "test_h18_an_event_is_accepted_whole_or_rejected_whole"),

@@ -102,6 +102,10 @@ LAW_6: Final = (
         "streams.duplicates:Digester.prefix", "+ name + source.encode()", "+ name", "H17",
     ),
     without(
+        "ids-without-their-customer", "6", "two customers may use the same ids",
+        "streams.duplicates:Digester.prefix", 'len(name).to_bytes(4, "little") + name + source.encode()', "source.encode()", "H17",
+    ),
+    without(
         "names-run-together-in-a-digest", "6", "customer and source are length-prefixed before they are digested",
         "streams.duplicates:Digester.prefix", 'len(name).to_bytes(4, "little") + name', "name", "H17",
     ),
@@ -119,6 +123,10 @@ LAW_7: Final = (
     without(
         "half-an-event-counts", "7", "an event that one of its meters cannot read is rejected whole",
         f"{JUDGING}:postings_of", "if faults:", "if faults and not found:", "H18",
+    ),
+    without(
+        "postings-counted-as-events", "7", "`counted` counts events, however many meters take them",
+        f"{STEP}:_count", "state.counters.counted += len(fresh)", "state.counters.counted += len(columns.of) - (total - len(fresh))", "H18",
     ),
     without(
         "rejected-includes-too-late", "7", "each offset has exactly one fate: too late is not rejected as well",

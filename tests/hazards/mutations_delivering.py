@@ -147,6 +147,12 @@ LAW_14: Final = (
         (Edit(f"{KEYS}:idempotency_key", "cell, revision, str(units), attempt]", "cell]"),), ("H24",),
     ),
     without(
+        "asserted-under-a-new-key", "13, 14", "an intent that is written again keeps its key and bytes",
+        f"{CELL}:CellState.compose", 'if self.receipt is not None and self.receipt.state == "intent":\n        return self.receipt',
+        'if self.receipt is not None and self.receipt.state == "intent":\n'
+        "        return msgspec.structs.replace(self.receipt, idempotency_key=f'{self.receipt.idempotency_key}{now_ms}')", "H22", "H22 storm",
+    ),
+    without(
         "attempt-never-rises", "14", "the attempt rises after a spent key",
         f"{CELL}:CellState._fresh", "attempt = last.attempt + 1 if last is not None and again else 1", "attempt = 1", "H24",
     ),

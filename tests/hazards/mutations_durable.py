@@ -11,6 +11,7 @@ from tests.hazards.mutations_counting import NO_RANGE
 DRIVER, CHANGELOG, RECOVERY, IDENTITY, FLUSHING = "streams.driver", "streams.changelog", "streams.recovery", "streams.identity", "streams.flushing"
 SEND_BUT = "__import__('tests.hazards.wall', fromlist=['send_but']).send_but"
 SEGMENTS, HOLDINGS, TABLE = "streams.segments", "infra.delivery_holdings", "streams.table"
+THREAD = "infra.delivery_thread"
 
 LAW_2: Final = (
     without(
@@ -43,6 +44,19 @@ LAW_2: Final = (
     without(
         "recovery-begins-where-it-stopped", "2", "every assignment reads the whole changelog again",
         f"{TABLE}:CollectingStore.persisted_offset", "return READ_FROM_THE_START", "return 7", "H7 base",
+    ),
+    without(
+        "fetch-during-a-rebalance", "2", "nothing is taken from the consumer's buffer while a rebalance is under way",
+        f"{THREAD}:BatchConsumerThread._take", "if subscription.reassignment_in_progress:", "if False:", "H15 fetch",
+    ),
+    without(
+        "fetch-of-another-epoch", "2", "what was opened in another epoch is not taken",
+        f"{THREAD}:BatchConsumerThread._take", " and session.epoch == epoch", "", "H15 fetch",
+    ),
+    without(
+        "position-moved-unseen", "2", "a position that somebody else moved ends the worker",
+        f"{THREAD}:BatchConsumerThread._check_positions", "if not state.has_valid_position or state.position != session.position:", "if False:",
+        "H15 fetch",
     ),
     without(
         "batch-of-another-epoch", "2", "delivery hands over only batches of the partition's present epoch",
@@ -87,6 +101,11 @@ LAW_3: Final = (
     without(
         "other-cluster-not-seen", "3", "where retention took that record, the cluster decides",
         f"{IDENTITY}:check_identity", "elif held.cluster_id and cluster_id != held.cluster_id:", "elif False:", "H10",
+    ),
+    without(
+        "body-with-the-time", "3", "a revision's body is a function of window and revision; when it was closed stands in a header",
+        "streams.durability:build_emission", "content_hash=row.content_hash % MODULUS", "content_hash=(row.content_hash + closed_at_ms) % MODULUS",
+        "H20",
     ),
     without(
         "generation-not-raised", "3", "adopting a log begins a new generation, whose revisions are greater than all before",
