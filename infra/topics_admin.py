@@ -69,9 +69,10 @@ async def partition_count(bootstrap: str, topic: str) -> int:
     """How many partitions a topic has. Raises TidemarkError where there is no such topic."""
     async with admin(bootstrap) as client:
         for pause_s in (*ASK_AGAIN_S, None):
-            for description in await client.describe_topics([topic]):
-                if description["error_code"] == 0 and description["partitions"]:
-                    return len(description["partitions"])
+            described = await client.describe_topics([topic])
+            count = next((len(one["partitions"]) for one in described if one["error_code"] == 0 and one["partitions"]), None)
+            if count is not None:
+                return count
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
     raise TidemarkError(f"Kafka at {bootstrap} has no topic {topic}; run `tidemark topics apply`")
