@@ -30,6 +30,7 @@ async def recreated(world: World) -> list[str]:
     _end_all(world)
     world.broker.logs[EVENTS, partition] = _other_log(world, partition)
     world.groups["meter"].committed.pop((EVENTS, partition), None)
+    await asyncio.sleep(30.0)  # what was on its way when the workers ended has landed
     before = _written(world, partition)
     world.start("meter-0")
     until_s = world.kernel.now_s + HALTS_WITHIN_S
