@@ -44,7 +44,8 @@ def _story(rng: random.Random) -> tuple[Log, dict[str, Fraction]]:
         chosen = rng.random() < 0.5
         body = {"specversion": "1.0", "id": f"e{number}", "source": "s", "type": "use", "subject": NAME, "time": format_us(at_ms * 1000)}
         data = f'{{"k":{1 if chosen else 2},"n":{text}}}'
-        log.add(NAME.encode(), json.dumps(body)[:-1].encode() + f',"data":{data}}}'.encode(), NOW_MS + number)
+        headers = (("trace", b"1"),) if rng.random() < 0.3 else ()  # read by the reference instead of the fast path
+        log.add(NAME.encode(), json.dumps(body)[:-1].encode() + f',"data":{data}}}'.encode(), NOW_MS + number, headers)
         start = at_ms // 60_000 * 60
         wanted[f"{NAME}|exact|{start}|{start + 60}"] = wanted.get(f"{NAME}|exact|{start}|{start + 60}", Fraction(0)) + value
         if chosen:
