@@ -46,13 +46,16 @@ class Catch(NamedTuple):
 
 
 def judged(mutation: Mutation, seeds: int) -> list[Catch]:
-    """The mutation under each of its checks, at every seed."""
-    found = []
+    """The mutation under each of its checks, at every seed; under the first, where none notices, until one does (ten times as many at most)."""
+    found: list[Catch] = []
     for name in mutation.checks:
         check = CHECKS[name]
         count = max(1, round(seeds * check.share))
         with mutation.applied():
             hits = [seed for seed in range(count) if check.faults(seed)]
+            while not hits and not found and count < 10 * seeds * check.share:
+                hits = [count] if check.faults(count) else []
+                count += 1
         found.append(Catch(name, len(hits), count, hits[0] if hits else None))
     return found
 
