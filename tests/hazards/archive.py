@@ -97,12 +97,22 @@ def topics_of(seed: int, length: int, *, doubled: bool = True) -> Topics:
     return Topics(seed, build_log(seed, length), doubled=doubled)
 
 
+_engine = ExitStack()
+
+
 @cache
 def _engine_url() -> str:
-    running = ExitStack()
-    atexit.register(running.close)
-    folder = running.enter_context(tempfile.TemporaryDirectory(prefix="tidemark-hazards-"))
-    return running.enter_context(engine_server(Path(folder))).url
+    folder = _engine.enter_context(tempfile.TemporaryDirectory(prefix="tidemark-hazards-"))
+    return _engine.enter_context(engine_server(Path(folder))).url
+
+
+def end_engine() -> None:
+    """End the engine, if one was started; the next database starts another."""
+    _engine_url.cache_clear()
+    _engine.close()
+
+
+atexit.register(end_engine)
 
 
 def database() -> ClickHouse:

@@ -25,16 +25,6 @@ class Edit(NamedTuple):
     new: str
 
 
-class Value(NamedTuple):
-    """`where` is module:attribute; it holds `new` while the edit is applied."""
-
-    where: str
-    new: Any
-
-
-Change = Edit | Value
-
-
 def _owner(where: str) -> tuple[Any, str]:
     module, _, path = where.partition(":")
     owner: Any = importlib.import_module(module)
@@ -84,18 +74,13 @@ def _edited(where: str, edits: list[Edit]) -> FunctionType:
 
 
 @contextmanager
-def changed(changes: tuple[Change, ...]) -> Iterator[None]:
-    """Apply changes, and undo them when the block ends."""
-    edits: dict[str, list[Edit]] = {}
+def changed(edits: tuple[Edit, ...]) -> Iterator[None]:
+    """Apply edits, several of one function together, and undo them when the block ends."""
+    places: dict[str, list[Edit]] = {}
+    for edit in edits:
+        places.setdefault(edit.where, []).append(edit)
     with ExitStack() as undo:
-        for change in changes:
-            if isinstance(change, Edit):
-                edits.setdefault(change.where, []).append(change)
-            else:
-                owner, name = _owner(change.where)
-                undo.callback(setattr, owner, name, getattr(owner, name))
-                setattr(owner, name, change.new)
-        for where, found in edits.items():
+        for where, found in places.items():
             function = function_at(where)
             made = _edited(where, found)
             undo.callback(setattr, function, "__code__", function.__code__)
