@@ -155,6 +155,11 @@ class Recount:
             home for offset, home in self.sent_home.items() if home in recounts and (self.partition, offset) not in recounts[home].origins
         }
 
+    def let_go(self) -> None:
+        """Forget all but where events were re-routed to and came from: the next partition needs the memory."""
+        self.windows, self._ids = {}, {}
+        self._desk = PartitionState(self.partition, self._partitions, bytes(KEY_BYTES))
+
     def _turn(self, now_ms: int) -> None:
         """The log's now; final, ahead and dead are what follow from it under the timings in force, and never go back."""
         clocks, timing = self._desk.clocks, self._desk.definitions.timing

@@ -53,6 +53,7 @@ def audit(
     from dataclasses import replace
 
     from infra.auditing import run as auditing
+    from infra.auditing.partition import Order
     from infra.auditing.show import document, is_clean, show
     from infra.reading import clickhouse, instant
     from infra.target import resolve
@@ -60,7 +61,7 @@ def audit(
     settings = resolve(directory, config).settings
     since_ms = -1 if since is None else instant(since, "--since") // 1000
     reader = clickhouse(settings) if archive else None
-    order = auditing.Order(partitions=partition or (), customer=customer, archive=reader, since_ms=since_ms)
+    order = Order(partitions=partition or (), customer=customer, archive=reader, since_ms=since_ms)
     try:
         with progress_bar("counting again", asyncio.run(auditing.extent(settings, order)), quiet=as_json) as step:
             found = asyncio.run(auditing.audit(settings, replace(order, tell=_teller(quiet=as_json), step=step)))

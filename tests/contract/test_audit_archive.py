@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.auditing import run
+from infra.auditing import partition
 from infra.auditing.findings import Finding, PartitionAudit
 from infra.embedded.testing import engine_server
 from sinks.clickhouse.client import ClickHouse
@@ -35,8 +35,8 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody archives here while the audit waits; small chunks make many of them."""
-    monkeypatch.setattr(run, "ARCHIVE_WAIT_S", 0.0)
-    monkeypatch.setattr(run, "CHUNK", 64)
+    monkeypatch.setattr(partition, "ARCHIVE_WAIT_S", 0.0)
+    monkeypatch.setattr(partition, "CHUNK", 64)
     monkeypatch.setattr("infra.auditing.views.CHUNK", 64)
 
 

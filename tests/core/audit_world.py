@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.auditing.findings import PartitionAudit
+from infra.auditing.partition import Order, PartitionRun
 from infra.auditing.recount import LogRecord
-from infra.auditing.run import Order, PartitionRun
 from infra.auditing.sources import Bounds, Kept
 from infra.control import binding_event, close_event, meters_event, release_event
 from streams.adopt import adopt

@@ -9,8 +9,9 @@ import pytest
 
 from infra.auditing import compare
 from infra.auditing.findings import KEPT_A_KIND, Finding, Findings
+from infra.auditing.partition import Order, PartitionRun
 from infra.auditing.recount import LogRecord, NoMeters, Recount
-from infra.auditing.run import Order, PartitionRun, audit_all, chosen_partitions
+from infra.auditing.run import audit_all, chosen_partitions
 from infra.auditing.show import document, is_clean, show
 from streams import columns, step
 from tests.core.audit_world import AuditWorld
@@ -118,6 +119,17 @@ async def test_a_copy_that_came_after_its_home_was_read_is_no_loss() -> None:
     await audit_all(runs)
     assert [run.result.findings.kept for run in runs] == [[], []]
     assert [run.result.checked.rerouted for run in runs] == [1, 0]
+
+
+async def test_a_partition_that_was_audited_is_let_go() -> None:
+    """What is kept of a partition for the ones after it is where its events were re-routed to, not its ids, windows and claims."""
+    world = finished(2)
+    run = PartitionRun(world, 0, PARTITIONS, Order())
+    await run.audit()
+    assert run.result.checked.windows > 0
+    assert run.recount is not None
+    assert (run.recount.windows, run.recount._ids, run.recount._desk.rows.count, run._claims.open) == ({}, {}, 0, {})
+    assert len(run.recount.sent_home) == run.result.table["rerouted"] > 0
 
 
 def test_a_partition_without_meters_is_not_counted() -> None:
