@@ -42,7 +42,7 @@ LAW_13: Final = (
                  'if self.receipt is not None and self.receipt.state == "intent" and not self.dirty:'),
             Edit(f"{CELL}:CellState.compose", 'if self.receipt is not None and self.receipt.state == "intent":',
                  'if self.receipt is not None and self.receipt.state == "intent" and not self.dirty:'),
-        ), ("H22 storm", "H22"),
+        ), ("H22 storm", "H22", "H27"),
     ),
     without(
         "no-60-seconds", "13", "a call starts only within 60 s of its intent's commit",
