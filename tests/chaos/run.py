@@ -53,6 +53,7 @@ class Account:
     states: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
     by_themselves: int = 0
+    is_audited: bool = False
     provider_calls: dict[str, Any] = field(default_factory=dict)
 
 
@@ -102,6 +103,7 @@ class Run:
                 exact = self.compare(f"after fault {fault.number}")
         self.compare("at the end")
         self.live_on()
+        self.audit()
 
     def _line(self, number: int, kills: int, sentence: str, exact: str) -> str:
         elapsed_s = time.monotonic() - self.began_s
@@ -142,6 +144,11 @@ class Run:
             shown = self.world.provider.cells(item)
             assert shown == expected.units[item], f"pings of {name}: must be {expected.units[item]}, is {shown}"
             self.account.by_themselves += sum(second >= since_s for second in shown)
+
+    def audit(self) -> None:
+        """What the product says of itself: `tidemark audit` counts everything again and finds no difference (exit code 1 where it does)."""
+        self.world.command.json("audit")
+        self.account.is_audited = True
 
     def _nobody_halted(self) -> None:
         """A worker that stops rather than guess says that its state is not what it wrote: no fault here may bring it to that."""
