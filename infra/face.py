@@ -21,6 +21,9 @@ Kind = Literal["meter", "report", "archive"]
 REFRESH_TIMEOUT_S = 2.0
 """How long `/status` waits for the ends of the log; after that it shows the ones it knew, rather than nothing."""
 
+LOOK_TIMEOUT_S = 20.0
+"""How long the watch waits for them, partition by partition: a worker of a thousand partitions must not look as if Kafka were silent."""
+
 LOOK_S = 2.0
 """Between two looks at whether billing is stuck, and so the most by which a metric is old. A question to one broker each time."""
 
@@ -90,15 +93,15 @@ class WorkerFace:
 
     async def status(self) -> Mapping[str, Any]:
         """See `infra.http.Face`."""
-        await self._refresh()
+        await self._refresh(REFRESH_TIMEOUT_S)
         return self.snapshot()
 
-    async def _refresh(self) -> bool:
+    async def _refresh(self, timeout_s: float) -> bool:
         """Whether the ends of the log are fresh now; if not, `/status` shows the ones it knew."""
         if self._work is None or self._work.halted is not None:
             return False
         try:
-            async with asyncio.timeout(REFRESH_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._work.refresh()
         except (TimeoutError, KafkaError, TidemarkError, ConsumerStoppedError, RuntimeError) as error:
             # The last two: the consumer or its loop is gone, the worker is leaving.
@@ -117,7 +120,7 @@ class WorkerFace:
 
     async def look(self) -> None:
         """One look at whether billing is stuck; what begins and what ends is said once."""
-        is_asked = await self._refresh()
+        is_asked = await self._refresh(LOOK_TIMEOUT_S)
         if self._work is None or self._work.halted is not None or not self._work.status()["progress"]:
             return  # why it does nothing is said already
         now = Now(self._steady_s(), self._now_ms() / 1000)
