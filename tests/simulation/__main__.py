@@ -12,49 +12,16 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.simulation.plan import plan_of
-from tests.simulation.running import history, run_all
+from tests.simulation.running import Sums, chunk_of, history
 from tests.simulation.story import smallest, told
 
 CHUNK: Final = 25
 """Seeds that a process takes at once: a few seconds."""
 SAY_EVERY_S: Final = 10.0
-
-
-@dataclass
-class Sums:
-    """What all histories came to."""
-
-    seeds: int = 0
-    steps: int = 0
-    windows: int = 0
-    kills: int = 0
-    deeds: Counter[str] = field(default_factory=Counter)
-    faults: dict[int, list[str]] = field(default_factory=dict)
-
-    def add(self, other: Sums) -> None:
-        """And these."""
-        self.seeds += other.seeds
-        self.steps += other.steps
-        self.windows += other.windows
-        self.kills += other.kills
-        self.deeds += other.deeds
-        self.faults |= other.faults
-
-
-def chunk_of(seeds: range) -> Sums:
-    """A few histories in this process."""
-    sums = Sums()
-    for result in run_all(seeds):
-        sums.add(Sums(1, result.steps, result.emitted, result.kills, Counter(deed.kind for deed in result.plan.deeds)))
-        if result.faults:
-            sums.faults[result.plan.seed] = result.faults
-    return sums
 
 
 def chunks(first: int, count: int) -> Iterator[range]:

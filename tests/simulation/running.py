@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from streams import changelog
@@ -55,3 +57,34 @@ def run_all(seeds: range) -> Iterator[Result]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@dataclass
+class Sums:
+    """What all histories came to."""
+
+    seeds: int = 0
+    steps: int = 0
+    windows: int = 0
+    kills: int = 0
+    deeds: Counter[str] = field(default_factory=Counter)
+    faults: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Sums) -> None:
+        """And these."""
+        self.seeds += other.seeds
+        self.steps += other.steps
+        self.windows += other.windows
+        self.kills += other.kills
+        self.deeds += other.deeds
+        self.faults |= other.faults
+
+
+def chunk_of(seeds: range) -> Sums:
+    """A few histories in this process."""
+    sums = Sums()
+    for result in run_all(seeds):
+        sums.add(Sums(1, result.steps, result.emitted, result.kills, Counter(deed.kind for deed in result.plan.deeds)))
+        if result.faults:
+            sums.faults[result.plan.seed] = result.faults
+    return sums
