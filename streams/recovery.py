@@ -126,7 +126,7 @@ def _take_ids(state: PartitionState, found: Found, extent: Extent, changelog: Ch
 def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
     newest: dict[Window, Row] = {}
     parts = [(key, record, where) for key, record, where in found if isinstance(record, RowSegment)]
-    owner: dict[Window, bytes] = {}
+    owner: dict[Window, tuple[bytes, str]] = {}
     for key, record, where in parts:
         for packed in record.rows:
             row = unpack_row(packed)
@@ -135,11 +135,15 @@ def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: C
             held = newest.get(row.window)
             best = greater(held, row, where)
             if best is not held:
-                newest[row.window], owner[row.window] = best, key
+                newest[row.window], owner[row.window] = best, (key, where)
     by_key: dict[bytes, list[Row]] = {}
     for window, row in newest.items():
-        state.rows.add(row)
-        by_key.setdefault(owner[window], []).append(row)
+        key, where = owner[window]
+        try:
+            state.rows.add(row)
+        except CorruptState as error:
+            raise CorruptState(f"{where}: {error}") from None
+        by_key.setdefault(key, []).append(row)
     for key, _, _ in parts:
         if key in by_key:
             changelog.recovered_rows(key, by_key[key])

@@ -6,10 +6,12 @@ import asyncio
 import json
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from msgspec.structs import replace
 
 from infra.embedded.engine.codec import BrokenBody, read_body
 from infra.embedded.files import DamagedFile
@@ -32,6 +34,7 @@ from sinks.outcomes import Refused, RetryAfter, Wanted, outcome_of
 from sinks.stripe.client import StripeAccess
 from streams.rows import Row
 from streams.segments import IDS, CounterRecord, IdSegment, RowSegment, decode_segment, encode_segment, pack_row
+from tests.core.meterlog import fresh
 from tests.fuzz.liar import lying, reply
 from tests.fuzz.samples import REJECTED, REJECTED_HEADERS, START_S, changelog
 from topics.bindings import Item, item_problems
@@ -39,6 +42,20 @@ from topics.errors import ConfigurationFault, CorruptState, MalformedRecord, Tid
 from topics.receipt import decode_receipt_key
 from topics.rejected import read_rejected
 from topics.windows import Window
+
+
+def test_two_rows_that_begin_together_are_named_with_their_place() -> None:
+    """Two windows of one customer and meter that overlap cannot both be right: recovery names the segment that holds the second."""
+    disk = changelog(flushes=1)
+    at = next(at for at, (key, _, _) in enumerate(disk.records) if (key or b"")[:1] == b"r")
+    key, value, offset = disk.records[at]
+    segment = decode_segment(b"r", value or b"", "there")
+    assert isinstance(segment, RowSegment)
+    first = segment.rows[0]
+    segment.rows.append(replace(first, end_s=first.end_s + 1))
+    disk.records[at] = (key, encode_segment(segment), offset)
+    with pytest.raises(CorruptState, match=rf"^usage\.state 0@{offset}: .*begin at one instant"):
+        fresh(disk, Random(1))
 
 
 def test_a_receipt_key_that_is_no_utf8_is_named() -> None:
