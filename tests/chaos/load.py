@@ -9,7 +9,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
 
@@ -150,9 +150,7 @@ async def _answers(producer: Any, messages: list[Message], spread_s: float = 0.0
     sent: list[tuple[Message, Any]] = []
     try:
         async with asyncio.timeout(TRY_S + spread_s):
-            for at, each in enumerate(messages):
-                if spread_s and at % PIECE == 0:
-                    await asyncio.sleep(spread_s * PIECE / len(messages))
+            async for each in _paced(messages, spread_s):
                 future = await producer.send(wire.EVENTS, each.value, each.key, each.partition, headers=list(each.headers))
                 sent.append((each, future))
             await asyncio.wait([future for _, future in sent])
@@ -165,6 +163,14 @@ async def _answers(producer: Any, messages: list[Message], spread_s: float = 0.0
         else:
             left.append(each)
     return acked, left
+
+
+async def _paced(messages: list[Message], spread_s: float) -> AsyncIterator[Message]:
+    """The messages, a few at a time over so many seconds."""
+    for at, each in enumerate(messages):
+        if spread_s and at % PIECE == 0:
+            await asyncio.sleep(spread_s * PIECE / len(messages))
+        yield each
 
 
 async def _stop(producer: Any) -> None:
