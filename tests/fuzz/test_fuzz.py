@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 
 from infra.sandbox import form
 from infra.sandbox.errors import ApiError
+from infra.settings import load_settings
 from sinks.outcomes import Answer, Delivered, Outcome, Wanted, outcome_of
 from tests.fuzz.events import REASONS
+from tests.fuzz.files import TOML
 from tests.fuzz.parts import PARTS
 from topics.definitions import decode_definition
-from topics.errors import MalformedRecord
+from topics.errors import ConfigurationFault, MalformedRecord
 from topics.event import Event, Rejection, parse_event
 from topics.quantity import BadQuantity, OutOfRange, format_scaled, parse
 from topics.receipt import decode_receipt, decode_receipt_key
@@ -89,3 +92,36 @@ def test_any_form_is_a_tree_or_refused(text: str) -> None:
         assert error.status == 400
         return
     assert all(isinstance(name, str) for name in tree)
+
+
+WRONG = {
+    "kafka.partitions": ("partitions = 4", 'partitions = "many"'),
+    "kafka.retention": ('retention = "7d"', 'retention = "1s"'),
+    "clickhouse.url": ('url = "http://localhost:8123"', 'url = "localhost"'),
+    "stripe.calls_per_second": ("calls_per_second = 80", "calls_per_second = 0"),
+    "timing.dedup": ('dedup = "7d"', "dedup = 7"),
+    "timing.future": ('future = "5m"', 'future = "5"'),
+    "meters[0].window": ('window = "1h"', 'window = "hour"'),
+    "meters[1].grace": ('grace = "5m"', "grace = -1"),
+    "customers[0].items[0].period": ('period = "month"', 'period = "moon"'),
+    "customers[0].items[0].scale": ("scale = 1", 'scale = "x"'),
+    "customers[0].items[0].period_anchor": ('period_anchor = "2026-11-03T10:23:45Z"', 'period_anchor = "soon"'),
+    "customers[0].items[0].meter": ('meter = "api_calls"', 'meter = "nobody"'),
+}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_fault_of_a_file_is_said_at_once(seed: int, tmp_path: Path) -> None:
+    """Any set of wrong values in one file: each is named with its place and a remedy, none hides another, and no other place is accused."""
+    rng, text = Random(seed), TOML
+    chosen = rng.sample(sorted(WRONG), rng.randrange(1, len(WRONG) + 1))
+    for place in chosen:
+        right, wrong = WRONG[place]
+        assert right in text
+        text = text.replace(right, wrong, 1)
+    path = tmp_path / "tidemark.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationFault) as caught:
+        load_settings(path, {})
+    assert {fault.place for fault in caught.value.faults} == set(chosen)
+    assert all(fault.problem and fault.remedy for fault in caught.value.faults)
