@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -10,13 +11,15 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from infra import kafka_io
 from sinks.stripe.receipt_log import ReceiptLog
 from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster
-from tests.agents.report_bench import item_of
+from tests.agents.report_bench import batch_of, item_of, total_of
 from tests.agents.test_report_log import receipt
+from tests.agents.test_report_review_driver import NOW_S, Bench
 from topics.bindings import ItemVersion
 from topics.catalog import DEFINITIONS, RECEIPTS
 from topics.codec import encode
 from topics.definitions import definition_key
 from topics.errors import MalformedRecord
+from topics.meters import BEGINNING_S
 from topics.receipt import receipt_key
 
 __all__ = ["bootstrap", "cluster"]
@@ -86,3 +89,16 @@ async def test_a_damaged_or_exchanged_definition_stops_the_opening(bootstrap: st
 async def test_whole_records_open(bootstrap: str) -> None:
     """The same records, undamaged, open the log."""
     assert await opened(bootstrap, 5, RECEIPTS, [(KEYS[0], ONE), (KEYS[1], TWO)]) == ""
+
+
+async def test_totals_under_each_others_keys_stop_the_report() -> None:
+    """Two whole totals exchanged on `usage.windows`: the report halts at the first, and calls nobody for either."""
+    bench = Bench()
+    bench.define("si_1", BEGINNING_S)
+    await bench.start()
+    whole = batch_of([total_of("acme", NOW_S - 300, 7, 1), total_of("other", NOW_S - 300, 9, 2)], 0, 1)
+    await bench.worker.take(replace(whole, keys=whole.keys[::-1]))
+    assert bench.worker.halted is not None
+    assert bench.worker.halted.startswith("usage.windows 0 offset 0: the total lies under the key")
+    assert bench.provider.cells == {}
+    await bench.worker.stop()
