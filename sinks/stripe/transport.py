@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -81,9 +81,7 @@ class Connections(stripe.HTTPClient):
         try:
             connection.request(method.upper(), target, body=post_data.encode() if post_data else None, headers=dict(headers or {}))
             answer = connection.getresponse()
-            if answer.length is not None and answer.length > MOST_BYTES:
-                raise HTTPException("the answer is larger than any of Stripe's")
-            body = answer.read().decode("utf-8", "replace")
+            body = _whole(answer).decode("utf-8", "replace")
         except (OSError, HTTPException) as error:
             connection.close()
             raise NoAnswer(f"{self._host} did not answer: {type(error).__name__}") from None
@@ -137,6 +135,16 @@ class Connections(stripe.HTTPClient):
             connection.close()
             raise NotSent(f"{self._host} cannot be reached: {type(error).__name__}") from None
         return connection
+
+
+def _whole(answer: HTTPResponse) -> bytes:
+    """The body, whole. Raises HTTPException where it was cut (http.client knows that only of a body read without a limit), or too large."""
+    if answer.length is not None and answer.length <= MOST_BYTES:
+        return answer.read()
+    body = b"" if answer.length is not None else answer.read(MOST_BYTES)
+    if answer.length is not None or len(body) == MOST_BYTES:
+        raise HTTPException("the answer is larger than any of Stripe's")
+    return body
 
 
 def _is_over(connection: HTTPConnection) -> bool:

@@ -183,11 +183,19 @@ def test_a_read_back_of_another_shape_is_no_total(page: bytes) -> None:
         access.close()
 
 
-@pytest.mark.parametrize("length", ["9" * 30, "999999999999"])
-def test_an_answer_that_announces_more_than_memory_is_none(length: str) -> None:
-    """A length that no answer of Stripe's has is no answer: asked again, and nothing is reserved for it."""
+HUGE = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 30 + b"\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+)
+
+
+@pytest.mark.parametrize("announced", HUGE)
+def test_an_answer_that_announces_more_than_it_brings_is_none(announced: bytes) -> None:
+    """A length that no answer of Stripe's has, in one piece or in chunks, is no answer: asked again, and no memory is reserved for it."""
     with lying() as liar:
-        liar.answering = lambda _: f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{{}}".encode()
+        liar.answering = lambda _: announced
         access = StripeAccess(liar.url, "sk_test_x", timeout_s=2.0)
         answer = access.report("/v1/subscription_items/si_1/usage_records", "quantity=1&timestamp=2&action=set", "tm1_x", lambda: True)
         assert (answer.status, answer.sent) == (None, True)
