@@ -44,8 +44,8 @@ def seeded(seed: int) -> list[str]:
     world.slow = world.chance.choice((0.0, 0.3))
     for number in range(100):
         world.source.append(total_of("acme", START_S - 3600 * (1 + number % 20), (1 + number) * ONE, number))
-    for _ in range(10):
-        _rebalanced(world)
+        if number % 10 == 9:
+            _rebalanced(world)
     world.settle()
     world.pass_time(700_000)
     return judged(world, {"acme": "si_1"})
