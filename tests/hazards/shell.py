@@ -48,11 +48,12 @@ async def turns(count: int) -> None:
 async def ended(world: World, worker: Worker) -> list[str]:
     """Let a healthy worker finish, and compare with the naive account; a worker that died is followed by another."""
     world.fail_rate = 0.0
-    if worker.crash is not None:
+    done = worker.crash is None and await settle(world, worker, 6000)
+    if worker.crash is not None:  # perhaps only now, of a send that had failed before
         await worker.kill()
         worker = Worker(world)
         await worker.assign()
-    done = await settle(world, worker, 6000)
+        done = await settle(world, worker, 6000)
     faults = disagreements(world, worker) if done or worker.meter.halted else [*world.faults, "never settled"]
     await worker.kill()
     return faults

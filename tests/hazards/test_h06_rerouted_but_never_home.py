@@ -23,6 +23,7 @@ class Rerouting(World):
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
         self.away = [name for name in (f"away{number}" for number in range(60)) if home_of(name.encode(), PARTITIONS) != 0]
+        self.topic_fails = 0.0
         self.arrived: dict[str, set[int]] = {EVENTS: set(), VERDICTS: set(), REJECTED: set()}
 
     def produce(self, count: int) -> None:
@@ -49,9 +50,13 @@ class Rerouting(World):
 class Independent(Outbox):
     """A producer of which each topic fails on its own, and late: what was sent to the others has landed by then."""
 
+    def __init__(self, world: Rerouting) -> None:
+        super().__init__(world)
+        self.topics = world
+
     async def send_all(self, sends: Sequence[Send]) -> None:
         """See `streams.ports.Outbox`."""
-        broken = {topic for topic in (EVENTS, VERDICTS, REJECTED) if self.world.rng.random() < self.world.fail_rate}
+        broken = {topic for topic in (EVENTS, VERDICTS, REJECTED) if self.world.rng.random() < self.topics.topic_fails}
         await super().send_all([send for send in sends if send.topic not in broken])
         if any(send.topic in broken for send in sends):
             await self.world.pause(8)
@@ -69,11 +74,12 @@ async def _life(world: Rerouting) -> list[str]:
     worker = await begin()
     for _ in range(8):
         world.produce(world.rng.randrange(12))
-        world.fail_rate = world.rng.choice((0.0, 0.3))
+        world.topic_fails = world.rng.choice((0.0, 0.3))
         await turns(world.rng.randrange(60))
         if worker.crash is not None or world.rng.random() < 0.4:
             await worker.kill()
             worker = await begin()
+    world.topic_fails = 0.0
     faults = await ended(world, worker)
     fates = {offset: verdict for offset, verdict in world.naive.verdicts.items() if verdict not in ("counted", "control")}
     wanted = {
