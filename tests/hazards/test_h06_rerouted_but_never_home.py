@@ -11,7 +11,7 @@ from tests.agents.meter_world import Outbox, SendFailed, Worker, World
 from tests.core.meterlog import PARTITIONS, usage
 from tests.hazards.fold import clean
 from tests.hazards.shell import ended, lived, turns
-from topics.catalog import EVENTS, REJECTED, VERDICTS
+from topics.catalog import EVENTS, REJECTED, STATE, VERDICTS
 from topics.home import home_of
 from topics.origin import ORIGIN_OFFSET
 from topics.rejected import read_rejected
@@ -56,7 +56,7 @@ class Independent(Outbox):
 
     async def send_all(self, sends: Sequence[Send]) -> None:
         """See `streams.ports.Outbox`."""
-        broken = {topic for topic in (EVENTS, VERDICTS, REJECTED) if self.world.rng.random() < self.topics.topic_fails}
+        broken = {topic for topic in (EVENTS, VERDICTS, REJECTED, STATE) if self.world.rng.random() < self.topics.topic_fails}
         await super().send_all([send for send in sends if send.topic not in broken])
         if any(send.topic in broken for send in sends):
             await self.world.pause(8)
