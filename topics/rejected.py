@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from topics.batch import Headers
@@ -38,7 +39,8 @@ def rejected_headers(record: Rejected) -> Headers:
 
 def read_rejected(key: bytes | None, value: bytes | None, headers: Headers, where: str) -> Rejected:
     """The rejected event of a record of `usage.rejected`. Raises MalformedRecord, naming `where`."""
-    own = {name: data for name, data in headers[-6:] if data is not None}
+    named: Mapping[str, bytes | None] = dict(headers[-6:])  # a header may have no value, whatever our own writers do
+    own = {name: data for name, data in named.items() if data is not None}
     try:
         return Rejected(
             key=key,
