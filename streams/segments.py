@@ -234,9 +234,10 @@ def unpack_row(record: RowRecord) -> Row:
 
 
 def greater(held: Row | None, found: Row, where: str) -> Row:
-    """Law 4: of two records of a row the greater (revision, emitted) wins, of equals the one `found` later.
+    """Law 4: of two records of a row the greater revision wins; of equal ones the one `found` later, with what either knows to be emitted.
 
-    One revision with two totals is corruption: halt.
+    The later one also where it knows of less: writers that do not know of each other tombstone earlier copies only, and if `emitted` decided, one
+    could rely on the copy that the other gives up. One revision with two totals is corruption: halt.
     """
     if held is None:
         return found
@@ -245,4 +246,6 @@ def greater(held: Row | None, found: Row, where: str) -> Row:
             f"{where}: window {held.window} has two totals under one revision {split_revision(held.rev)}; "
             "do not bill from this state: keep the topics and compare with `tidemark replay`"
         )
-    return found if (found.rev, found.emitted) >= (held.rev, held.emitted) else held
+    if held.rev == found.rev:
+        found.emitted = max(found.emitted, held.emitted)
+    return found if found.rev >= held.rev else held
