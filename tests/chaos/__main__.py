@@ -75,7 +75,13 @@ def tell(line: str) -> None:
 
 def options() -> argparse.Namespace:
     """What was asked for."""
-    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos",
+        usage="make chaos [N=100] [SEED=1] [BROKERS=1|3] [JSON=FILE]\n       python -m tests.chaos [options]",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="processes to kill before the run ends (100)")
     parser.add_argument("--seed", type=int, default=1, help="which schedule of faults (1)")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="1, or 3 with replication 3 and two in sync (1)")
