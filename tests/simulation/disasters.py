@@ -21,6 +21,7 @@ SLEEPS_S: Final = (90.0, 3600.0, 26 * 3600.0)
 """A machine that sleeps: beyond the horizon; beyond Stripe's memory of keys."""
 A_DAY_LATER: Final = 0.12
 """How many of the replaced workers come back only after a day."""
+A_WHILE_S: Final = 60.0
 WIRE_S: Final = 700.0
 """By then every request that was on the wire has landed."""
 FAULTS: Final = {"500": 0.2, "503": 0.2, "429": 0.15}
@@ -75,14 +76,21 @@ def zombie(world: World, numbers: Numbers) -> None:
         if world.workers.get(worker.name) is worker:
             del world.workers[worker.name]
             world.kernel.outside(1.0, lambda: world.start(worker.name))
-        after_s = FREEZES_S[int(numbers[2] * len(FREEZES_S))]
         if numbers[3] < A_DAY_LATER:
-            # It thaws when Stripe has forgotten every key that it knows.
-            _for(world, 60.0, lambda: sleep(world, (0.99,)))
-            after_s = 60.0 + SLEEPS_S[-1] + 1.0
-            world.heal_after_s = max(world.heal_after_s, world.kernel.now_s + after_s + 30.0)
-        _for(world, after_s, go_on)
-        _for(world, after_s + 60.0, lambda: world.kernel.kill(worker.process))
+            world.heal_after_s = max(world.heal_after_s, world.kernel.now_s + A_WHILE_S + 1.0)
+            _for(world, A_WHILE_S, night)
+        else:
+            thaw_after(FREEZES_S[int(numbers[2] * len(FREEZES_S))])
+
+    def night() -> None:
+        """It thaws when Stripe has forgotten every key that it knows: a day later, which the others sleep through."""
+        slept_s = SLEEPS_S[-1] if sleep(world, (0.99,)) else 0.0
+        world.heal_after_s = max(world.heal_after_s, world.kernel.now_s + slept_s + 30.0)
+        thaw_after(slept_s + 1.0)
+
+    def thaw_after(seconds: float) -> None:
+        _for(world, seconds, go_on)
+        _for(world, seconds + 60.0, lambda: world.kernel.kill(worker.process))
 
     def go_on() -> None:
         world.say(f"the frozen {worker.name} goes on beside its successor")
@@ -111,10 +119,10 @@ def kill_all(world: World, numbers: Numbers) -> None:
         world.kill(worker, "is killed with all others", 0.2 + numbers[number % 4] * 4)
 
 
-def sleep(world: World, numbers: Numbers) -> None:
-    """Every worker stands still, Stripe and the clock do not: a suspended machine."""
+def sleep(world: World, numbers: Numbers) -> bool:
+    """Every worker stands still, Stripe and the clock do not: a suspended machine. False where it sleeps already."""
     if world.kernel.now_s < world.resting_until_s or world.is_healed:
-        return
+        return False
     seconds = SLEEPS_S[int(numbers[0] * len(SLEEPS_S))]
     world.say(f"all workers sleep for {seconds:.0f} s")
     for worker in world.workers.values():
@@ -129,6 +137,7 @@ def sleep(world: World, numbers: Numbers) -> None:
     # What is on the wire lands while they sleep; then nothing happens until they wake.
     world.kernel.outside(min(seconds, WIRE_S), lambda: world.kernel.skip_to(world.resting_until_s))
     world.kernel.outside(seconds, wake)
+    return True
 
 
 def kafka_down(world: World, numbers: Numbers) -> None:
@@ -271,7 +280,7 @@ def close(world: World, numbers: Numbers) -> None:
     world.close(f"close {numbers[0]}")
 
 
-DISASTERS: Final[dict[str, Callable[[World, Numbers], None]]] = {
+DISASTERS: Final[dict[str, Callable[[World, Numbers], object]]] = {
     each.__name__: each
     for each in (
         kill, freeze, zombie, term, kill_all, sleep, kafka_down, kafka_lossy, kafka_slow, kafka_clock, engine_down, engine_partly,
