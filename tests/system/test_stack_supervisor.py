@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -276,19 +277,31 @@ def test_two_ups_at_once_make_one_stack(directory: Path) -> None:
     assert all(each == pid or "already running" in each or "only now starting" in each for each in said)
 
 
+@contextmanager
+def ended_after(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is not left behind, however its test ends."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_foreground_stack_ends_with_its_terminal(directory: Path) -> None:
     """Not detached, the stack ends in order when the process that brought it up is interrupted, and even when that is killed."""
     script = (
-        "import sys; from pathlib import Path; from infra.embedded import stack\n"
+        # Whoever runs this suite in the background of a shell has SIGINT ignored, and children inherit that.
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path; from infra.embedded import stack\n"
         f"stack.up(Path(sys.argv[1]), stack_plan={ALL_STAND_INS!r}, detach=False); print('up', flush=True); stack.stay(Path(sys.argv[1]))"
     )
     for number in (signal.SIGINT, signal.SIGKILL):
-        terminal = subprocess.Popen([sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, text=True)
-        assert terminal.stdout is not None
-        assert terminal.stdout.readline() == "up\n"
-        children = [psutil.Process(each.pid) for each in now(directory).processes]
-        terminal.send_signal(number)
-        terminal.communicate(timeout=TIMEOUT_S)
+        with ended_after(subprocess.Popen([sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, text=True)) as terminal:
+            assert terminal.stdout is not None
+            assert terminal.stdout.readline() == "up\n"
+            children = [psutil.Process(each.pid) for each in now(directory).processes]
+            terminal.send_signal(number)
+            terminal.communicate(timeout=TIMEOUT_S)
         wait(lambda: not stack.running(directory), "the supervisor to end")
         assert not any(map(process.runs, children))
     assert len(lines(directory, "meter-0", "stops")) == 2
