@@ -32,6 +32,11 @@ class Rec(NamedTuple):
     headers: Headers
     transaction: int = 0
 
+    @property
+    def timestamp(self) -> int:
+        """As aiokafka names it, for what reads aiokafka's records."""
+        return self.timestamp_ms
+
 
 class NoAnswer(Exception):
     """The broker did not answer in time: it may have done what was asked, or not."""

@@ -10,7 +10,8 @@ from typing import Any, Final
 from aiokafka.errors import KafkaConnectionError
 
 from infra.delivery import Delivery
-from tests.simulation.broker import NoAnswer, Rec
+from infra.delivery_thread import Session, batch_of
+from tests.simulation.broker import NoAnswer
 from tests.simulation.group import Group, Member
 from topics.batch import Batch, TopicPartition
 
@@ -24,11 +25,11 @@ class Sessions:
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self.positions: dict[TopicPartition, tuple[int, int]] = {}
+        self.positions: dict[TopicPartition, Session] = {}
 
     async def open_at(self, starts: Mapping[TopicPartition, int], epoch: int) -> None:
         """See `BatchConsumerThread.open_at`."""
-        self.positions.update({tp: (epoch, offset) for tp, offset in starts.items()})
+        self.positions.update({tp: Session(epoch, offset) for tp, offset in starts.items()})
 
     def end_sessions(self) -> None:
         """See `BatchConsumerThread.end_sessions`."""
@@ -106,27 +107,27 @@ class SimulatedDelivery(Delivery):
         """Poll and hand over, for ever."""
         while True:
             wanted = self.holdings.open_epochs()
-            positions = {tp: at for tp, (epoch, at) in self.sessions.positions.items() if wanted.get(tp) == epoch}
-            await self.group.broker.more(sorted(positions.items()), POLL_S)
-            for tp, at in sorted(positions.items()):
+            sessions = {tp: session for tp, session in sorted(self.sessions.positions.items()) if wanted.get(tp) == session.epoch}
+            await self.group.broker.more([(tp, session.position) for tp, session in sessions.items()], POLL_S)
+            for tp, session in sessions.items():
                 if not self.group.broker.is_down:
-                    await self._poll(tp, at, wanted[tp])
+                    await self._poll(tp, session)
             self.moved()
 
-    async def _poll(self, tp: TopicPartition, position: int, epoch: int) -> None:
-        if self.sessions.positions.get(tp) != (epoch, position):
+    async def _poll(self, tp: TopicPartition, session: Session) -> None:
+        if self.sessions.positions.get(tp) is not session:
             return
-        log, chance = self.group.broker.logs[tp], self.group.broker.kernel.chance
+        log, chance, position = self.group.broker.logs[tp], self.group.broker.kernel.chance, session.position
         if not log.begin <= position <= log.end:
             del self.sessions.positions[tp]
-            await self.out_of_range(tp, SimpleNamespace(epoch=epoch, position=position))  # type: ignore[arg-type]
+            await self.out_of_range(tp, session)
             return
         upto = min(log.stable, position + chance.choice(CUTS))
         if upto <= position:
             return
-        records = log.committed(position, upto)
-        self.sessions.positions[tp] = (epoch, upto)
-        await self._hand_over(batch_of(tp, epoch, position, records, upto))
+        batch = batch_of(tp, session, log.committed(position, upto), upto)
+        session.position = upto
+        await self._hand_over(batch)
 
     async def _hand_over(self, batch: Batch) -> None:
         if not self.holdings.admits(batch):
@@ -163,19 +164,3 @@ class SimulatedDelivery(Delivery):
             await self.group.broker.ask(lambda: self.group.commit(member, offsets))
         except NoAnswer:
             return
-
-
-def batch_of(tp: TopicPartition, epoch: int, start: int, records: list[Rec], next_offset: int) -> Batch:
-    """Columns of some records."""
-    return Batch(
-        topic=tp[0],
-        partition=tp[1],
-        epoch=epoch,
-        start_offset=start,
-        offsets=[record.offset for record in records],
-        timestamps_ms=[record.timestamp_ms for record in records],
-        keys=[record.key for record in records],
-        values=[record.value for record in records],
-        headers=[record.headers for record in records],
-        next_offset=next_offset,
-    )
