@@ -1,4 +1,4 @@
-"""`tidemark topics plan|apply|check`: the seven topics on a server, verified, created, corrected. The rules are in topics_rules.py."""
+"""`tidemark topics plan|apply|check`: the eight topics on a server, verified, created, corrected. The rules are in topics_rules.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the seven topics must be on a server, and how what is there differs: pure, so that plan, apply and check agree."""
+"""What the eight topics must be on a server, and how what is there differs: pure, so that plan, apply and check agree."""
 
 from __future__ import annotations
 

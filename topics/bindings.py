@@ -23,7 +23,11 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One meter of one customer at one provider: the thing that is reported to.
 
     `period_anchor_s`, `period`, `period_count`: the billing cycle; `starts_at_s`: usage before it is not billable (default: the anchor);
-    `scale`: units sent = quantity × scale (a decimal string); `valid_from_s`: from when it is wished (None: now; a first one: from the beginning).
+    `ends_at_s`: usage from it on is not billable (None: open); `scale`: units sent = quantity × scale (a decimal string); `valid_from_s`: from
+    when it is wished (None: now; a first one: from the beginning).
+    `fractions`: what becomes of a part of a unit: refused, kept in the period's ledger (law 17), or sent exactly, where the provider takes decimals.
+    Mode `meters`: `event_name` and `stripe_customer` name what is reported, `aggregation` how the meter adds up: the newest event of a UTC `hour`
+    or `day` (`set`), or the `sum` of all (signed deltas). `clock` is the provider's test clock that the customer lives by ("": none).
     """
 
     meter: str
@@ -38,9 +42,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     period_count: int = 1
     starts_at_s: int | None = None
     scale: str = "1"
-    fractions: Literal["refuse", "ledger"] = "refuse"
+    fractions: Literal["refuse", "ledger", "exact"] = "refuse"
     late: Literal["hold", "next_period", "invoice_item", "credit_note"] = "hold"
     valid_from_s: int | None = None
+    aggregation: Literal["", "hour", "day", "sum"] = ""
+    event_name: str = ""
+    stripe_customer: str = ""
+    clock: str = ""
+    ends_at_s: int | None = None
 
     def period_at(self, instant_s: int) -> Period:
         """The billing period that holds the instant."""
@@ -96,9 +105,22 @@ class Release(Stored, frozen=True, kw_only=True):
     offset: int
 
 
+LATER_FIELDS: Final = frozenset({"aggregation", "event_name", "stripe_customer", "clock", "ends_at_s"})
+"""Fields that items did not always have. Where none of them says anything the digest is the one that the item always had: a log that was
+written before them is read as it was (law 0)."""
+_EarlyItem = msgspec.defstruct("_EarlyItem", [(name, object) for name in Item.__struct_fields__ if name not in LATER_FIELDS])
+
+
 def items_digest(items: tuple[Item, ...]) -> str:
     """The name of a customer's set of items."""
-    return digest(sorted(items, key=lambda item: (item.meter, item.provider, item.account)))
+    return digest([_named(item) for item in sorted(items, key=lambda item: (item.meter, item.provider, item.account))])
+
+
+def _named(item: Item) -> object:
+    said = msgspec.structs.asdict(item)
+    if any(said[field.name] != field.default for field in msgspec.structs.fields(item) if field.name in LATER_FIELDS):
+        return item
+    return _EarlyItem(**{name: value for name, value in said.items() if name not in LATER_FIELDS})
 
 
 def item_problems(items: tuple[Item, ...]) -> list[str]:
@@ -115,7 +137,9 @@ def item_problems(items: tuple[Item, ...]) -> list[str]:
             problems.append(f"meter {item.meter!r}: scale {item.scale[:40]!r} is no decimal number")
         if item.period not in INTERVALS or not 1 <= item.period_count <= _LONGEST_COUNT:
             problems.append(f"meter {item.meter!r}: period {item.period_count} {item.period} is none")
-        for name in ("period_anchor_s", "starts_at_s", "valid_from_s"):
+        if item.mode == "meters" and not (item.event_name and item.stripe_customer and item.aggregation):
+            problems.append(f"meter {item.meter!r}: mode meters needs event_name, stripe_customer and aggregation")
+        for name in ("period_anchor_s", "starts_at_s", "ends_at_s", "valid_from_s"):
             if not is_instant(getattr(item, name)):
                 problems.append(f"meter {item.meter!r}: {name} {getattr(item, name)} is no instant of the years 1 to 9999")
     return problems

@@ -1,4 +1,4 @@
-"""The seven topics as one typed table: name, cleanup, timestamps, retention, largest message, who writes, who reads.
+"""The eight topics as one typed table: name, cleanup, timestamps, retention, largest message, who writes, who reads.
 
 Faust declares none of them (`topics apply` does); a missing or wrong one is an error at start (`topics check`).
 """
@@ -31,13 +31,14 @@ DEFINITIONS: Final = "usage.definitions"
 RECEIPTS: Final = "usage.receipts"
 VERDICTS: Final = "usage.verdicts"
 REJECTED: Final = "usage.rejected"
+NOTICES: Final = "usage.notices"
 
 DEFAULT_RETENTION_MS: Final = 7 * DAY_MS
 """How long a worker may stand still without losing an event; `kafka.retention` changes it for `usage.events` only."""
 
 
 def catalog(events_retention_ms: int = DEFAULT_RETENTION_MS) -> tuple[Topic, ...]:
-    """All seven topics. `usage.events` stamps LogAppendTime: "now" of law 0 is the broker's, not a producer's."""
+    """All eight topics. `usage.events` stamps LogAppendTime: "now" of law 0 is the broker's, not a producer's."""
     return (
         Topic(EVENTS, "customer", "delete", True, events_retention_ms, MIB, "producers, control, meter (re-routed)", "meter, archive"),
         Topic(STATE, "segment", "compact", False, -1, 2 * MIB, "meter", "meter"),
@@ -46,6 +47,7 @@ def catalog(events_retention_ms: int = DEFAULT_RETENTION_MS) -> tuple[Topic, ...
         Topic(RECEIPTS, "provider, account, cell", "compact", False, -1, MIB, "report", "report, archive"),
         Topic(VERDICTS, "as received", "delete", False, 30 * DAY_MS, MIB, "meter", "archive"),
         Topic(REJECTED, "as received", "delete", False, 30 * DAY_MS, 2 * MIB, "meter", "archive, dead-letters"),
+        Topic(NOTICES, "customer", "delete", False, 30 * DAY_MS, MIB, "webhooks", "applications"),
     )
 
 

@@ -13,7 +13,7 @@ from infra.cli.output import note, print_json, say, table
 if TYPE_CHECKING:
     from infra.topics_rules import Difference
 
-verbs = typer.Typer(help="The seven topics on the server: what is missing or wrong, and putting it right.", no_args_is_help=True)
+verbs = typer.Typer(help="The eight topics on the server: what is missing or wrong, and putting it right.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def plan(directory: Dir = None, config: Config = None, as_json: Json = False) ->
     from infra import topics_admin
     from infra.target import resolve
 
-    _show(asyncio.run(topics_admin.plan(resolve(directory, config).settings.kafka)), as_json, "nothing to do: all seven topics are as they must be")
+    _show(asyncio.run(topics_admin.plan(resolve(directory, config).settings.kafka)), as_json, "nothing to do: all eight topics are as they must be")
 
 
 @verbs.command()
@@ -52,7 +52,7 @@ def apply(directory: Dir = None, config: Config = None, as_json: Json = False) -
     else:
         for change in changed:
             say(f"created {change.topic}" if change.change == "create" else f"{change.topic}: {change.what} {change.is_} → {change.wanted}")
-        say("all seven topics are as they must be" if not left else "")
+        say("all eight topics are as they must be" if not left else "")
     for warning in warnings(settings):
         if warning.startswith("kafka"):
             note(f"warning: {warning}")
@@ -73,7 +73,7 @@ def check(directory: Dir = None, config: Config = None, as_json: Json = False) -
     from infra.target import resolve
 
     found = asyncio.run(topics_admin.plan(resolve(directory, config).settings.kafka))
-    _show(found, as_json, "all seven topics are as they must be")
+    _show(found, as_json, "all eight topics are as they must be")
     if found:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""What the seven topics must be on a server: every difference is found, and only what can be altered is altered."""
+"""What the eight topics must be on a server: every difference is found, and only what can be altered is altered."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_server_as_it_must_be_has_no_difference() -> None:
     assert differences(right(), KAFKA) == []
 
 
-def test_an_empty_server_gets_all_seven() -> None:
+def test_an_empty_server_gets_all_eight() -> None:
     """Each topic that is missing is one creation."""
     assert [(d.topic, d.change) for d in differences({}, KAFKA)] == [(name, "create") for name in TOPIC_NAMES]
 

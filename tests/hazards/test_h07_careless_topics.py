@@ -20,8 +20,9 @@ SERVER: Final = {
     "usage.receipts": {**COMMON, **COMPACTED},
     "usage.verdicts": {**COMMON, **KEPT},
     "usage.rejected": {**COMMON, **KEPT},
+    "usage.notices": {**COMMON, **KEPT},
 }
-"""The seven topics as money needs them, written down from the plan and not from the code."""
+"""The eight topics as money needs them, written down from the plan and not from the code."""
 HARM: Final = {
     "cleanup.policy": {"compact": "delete", "delete": "compact"},
     "message.timestamp.type": {"LogAppendTime": "CreateTime", "CreateTime": "LogAppendTime"},
