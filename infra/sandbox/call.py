@@ -42,6 +42,14 @@ class Call:
         return self.the(kind, self.object_id, param=param, in_url=True)
 
 
+def now_of(call: Call, customer_id: str) -> float:
+    """The instant for one customer: the frozen time of the test clock that it is on, else the sandbox's clock."""
+    customer = call.store.get("customer", customer_id)
+    clock_id = None if customer is None else customer["test_clock"]
+    clock = None if clock_id is None else call.store.get("test_helpers.test_clock", clock_id)
+    return call.now_s if clock is None else float(clock["frozen_time"])
+
+
 def new_id(prefix: str) -> str:
     """An id in Stripe's style: prefix and 24 characters, 88 bits of them random: a clash is not to be expected in any run."""
     return f"{prefix}_1{os.urandom(12).hex()[:23]}"

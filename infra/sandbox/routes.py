@@ -96,10 +96,16 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
 }
 
 
+NAMESPACES = frozenset({"billing", "test_helpers"})
+"""First parts of a URL that only group collections: `billing/meters` is a collection, `billing` is none."""
+
+
 def route(method: str, path: str, version: str) -> tuple[Endpoint, str] | None:
     """The endpoint of a URL and the object id in it ("" for a collection), or None where this API version has no such URL."""
     head, _, rest = path.partition("/v1/")
     parts = rest.split("/")
+    if parts[0] in NAMESPACES:
+        parts = ["/".join(parts[:2]), *parts[2:]]
     if head or not 1 <= len(parts) <= 3 or not all(parts):
         return None
     endpoint = ENDPOINTS.get((method, parts[0], len(parts), parts[2] if len(parts) == 3 else ""))

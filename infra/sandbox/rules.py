@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import fields, replace
 
 from infra.sandbox.knobs import Knobs
-
-Evidence = Literal["documented", "field", "assumption"]
-"""documented: Stripe's pages, API reference or OpenAPI description · field: answers that others saw and published · assumption: ours."""
+from infra.sandbox.rule import Rule, assumed, documented, seen
 
 IDEMPOTENCY = "https://docs.stripe.com/api/idempotent_requests"
 LOW_LEVEL = "https://docs.stripe.com/error-low-level"
@@ -28,190 +25,162 @@ PAGINATION = "https://docs.stripe.com/api/pagination"
 RATE_LIMITS = "https://docs.stripe.com/rate-limits"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule: an id that errors refer to, a sentence, its evidence, its source, the knob that changes it and the knob's value."""
-
-    id: str
-    sentence: str
-    evidence: Evidence
-    source: str
-    knob: str | None = None
-    value: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-def _documented(id_: str, sentence: str, source: str, knob: str | None = None) -> Rule:
-    return Rule(id_, sentence, "documented", source, knob)
-
-
-def _seen(id_: str, sentence: str, source: str, knob: str | None = None) -> Rule:
-    return Rule(id_, sentence, "field", source, knob)
-
-
-def _assumed(id_: str, sentence: str, why: str, knob: str | None = None) -> Rule:
-    return Rule(id_, sentence, "assumption", why, knob)
-
-
 RULES: tuple[Rule, ...] = (
     # order of the layers
-    _documented("order", "key, rate limiter, parameters, idempotency, execution, saving, in this order", LOW_LEVEL),
-    _documented(
+    documented("order", "key, rate limiter, parameters, idempotency, execution, saving, in this order", LOW_LEVEL),
+    documented(
         "auth.key",
         "401 without a key or with an unknown one; Bearer, or Basic with the key as user name",
         "https://docs.stripe.com/api/authentication",
     ),
-    _documented(
+    documented(
         "limiter.rate",
         "429 above the calls a second of the account; never saved under a key; Stripe-Rate-Limited-Reason says why",
         RATE_LIMITS,
         "calls_per_second",
     ),
-    _documented("limiter.endpoint", "429 above the calls a second of one resource", RATE_LIMITS, "endpoint_calls_per_second"),
-    _assumed("limiter.body", "a 429 carries code rate_limit and these words", "wording only; callers go by the status"),
-    _seen("url.unknown", "404 for a URL that the API version does not have", "answers quoted in many public reports"),
-    _documented("version.header", "Stripe-Version chooses the shapes and is echoed", "https://docs.stripe.com/api/versioning"),
-    _documented(
+    documented("limiter.endpoint", "429 above the calls a second of one resource", RATE_LIMITS, "endpoint_calls_per_second"),
+    assumed("limiter.body", "a 429 carries code rate_limit and these words", "wording only; callers go by the status"),
+    seen("url.unknown", "404 for a URL that the API version does not have", "answers quoted in many public reports"),
+    documented("version.header", "Stripe-Version chooses the shapes and is echoed", "https://docs.stripe.com/api/versioning"),
+    documented(
         "version.default",
         "without the header the account's version holds; a new account's is newer than usage records",
         "https://docs.stripe.com/api/versioning",
         "default_version",
     ),
-    _documented("version.usage_records", "usage records and their summaries end with 2025-03-31.basil", BASIL),
-    _assumed(
+    documented("version.usage_records", "usage records and their summaries end with 2025-03-31.basil", BASIL),
+    assumed(
         "version.usage_records_404",
         "after that their URLs answer 404, unrecognized request URL",
         "the only answer Stripe has for URLs that a version lacks",
     ),
-    _documented(
+    documented(
         "version.metered_price",
         "from 2025-03-31.basil on a metered price needs a meter, and one without cannot be put on a subscription",
         BASIL,
     ),
-    _documented(
+    documented(
         "version.period",
         "the current period stands on the subscription, from 2025-03-31.basil on its items",
         "https://docs.stripe.com/changelog/basil",
     ),
     # parameters
-    _seen("form.encoding", "bodies are forms; anything else is 400", "answers quoted in many public reports"),
-    _documented("params.unknown", "400 parameter_unknown; also for parameters that Stripe has and the sandbox does not implement", ERROR_CODES),
-    _documented("params.missing", "400 parameter_missing", ERROR_CODES),
-    _documented("params.empty", "400 parameter_invalid_empty where an empty value cannot unset", ERROR_CODES),
-    _documented("params.integer", "400 parameter_invalid_integer for 1.5, 1e3, a negative quantity, more than 64 bits", ERROR_CODES),
-    _assumed("params.integer_words", "the words for a number outside its range", "wording only"),
-    _assumed("params.shape", "400 for a value of another shape", "wording only"),
-    _documented("params.not_saved", "what fails in the parameters is not saved under a key", LOW_LEVEL),
-    _documented("metadata", "at most 50 keys of 40 characters with values of 500; an empty value removes a key, an empty metadata all", METADATA),
+    seen("form.encoding", "bodies are forms; anything else is 400", "answers quoted in many public reports"),
+    documented("params.unknown", "400 parameter_unknown; also for parameters that Stripe has and the sandbox does not implement", ERROR_CODES),
+    documented("params.missing", "400 parameter_missing", ERROR_CODES),
+    documented("params.empty", "400 parameter_invalid_empty where an empty value cannot unset", ERROR_CODES),
+    documented("params.integer", "400 parameter_invalid_integer for 1.5, 1e3, a negative quantity, more than 64 bits", ERROR_CODES),
+    assumed("params.integer_words", "the words for a number outside its range", "wording only"),
+    assumed("params.shape", "400 for a value of another shape", "wording only"),
+    documented("params.not_saved", "what fails in the parameters is not saved under a key", LOW_LEVEL),
+    documented("metadata", "at most 50 keys of 40 characters with values of 500; an empty value removes a key, an empty metadata all", METADATA),
     # idempotency
-    _documented("idempotency.saved", "status and body of the first execution are saved, 500 and refusals while executing included", IDEMPOTENCY),
-    _documented("idempotency.replay", "the same request again is answered with them and Idempotent-Replayed: true", LOW_LEVEL),
-    _documented("idempotency.prune", "a key is forgotten once it is 24 hours old", IDEMPOTENCY, "idempotency_ttl_s"),
-    _documented("idempotency.length", "1 to 255 characters, POST only", IDEMPOTENCY),
-    _seen("idempotency.parameters", "the same key with other parameters: 400 idempotency_error", "stripe/stripe-ruby#503"),
-    _seen("idempotency.endpoint", "the same key for another URL: 400 idempotency_error", "stripe/stripe-ruby#598"),
-    _documented("idempotency.in_flight", "while the first still executes: 409 idempotency_key_in_use, not saved", LOW_LEVEL),
-    _assumed(
+    documented("idempotency.saved", "status and body of the first execution are saved, 500 and refusals while executing included", IDEMPOTENCY),
+    documented("idempotency.replay", "the same request again is answered with them and Idempotent-Replayed: true", LOW_LEVEL),
+    documented("idempotency.prune", "a key is forgotten once it is 24 hours old", IDEMPOTENCY, "idempotency_ttl_s"),
+    documented("idempotency.length", "1 to 255 characters, POST only", IDEMPOTENCY),
+    seen("idempotency.parameters", "the same key with other parameters: 400 idempotency_error", "stripe/stripe-ruby#503"),
+    seen("idempotency.endpoint", "the same key for another URL: 400 idempotency_error", "stripe/stripe-ruby#598"),
+    documented("idempotency.in_flight", "while the first still executes: 409 idempotency_key_in_use, not saved", LOW_LEVEL),
+    assumed(
         "idempotency.not_found",
         "an unknown object is found out while executing, so its 404 is saved",
         "Stripe says 'once execution began' and draws no line",
     ),
     # objects and lists
-    _documented("objects.missing", "resource_missing: 404 for the object of the URL, 400 for one named by a parameter", ERROR_CODES),
-    _documented("lists.page", "newest first; limit 1..100, default 10; starting_after or ending_before", PAGINATION),
-    _assumed("lists.items", "the items of a subscription come in the order of their creation", "Stripe promises no order"),
-    _documented(
+    documented("objects.missing", "resource_missing: 404 for the object of the URL, 400 for one named by a parameter", ERROR_CODES),
+    documented("lists.page", "newest first; limit 1..100, default 10; starting_after or ending_before", PAGINATION),
+    assumed("lists.items", "the items of a subscription come in the order of their creation", "Stripe promises no order"),
+    documented(
         "lists.expand",
         "expand replaces ids of customers, products and prices, at most four levels deep",
         "https://docs.stripe.com/api/expanding_objects",
     ),
-    _documented("products.id", "a product may be given its id; a taken one is refused", "https://docs.stripe.com/api/products/create"),
-    _documented("prices.product", "a price names a product or makes one, not both", "https://docs.stripe.com/api/prices/create"),
-    _documented(
+    documented("products.id", "a product may be given its id; a taken one is refused", "https://docs.stripe.com/api/products/create"),
+    documented("prices.product", "a price names a product or makes one, not both", "https://docs.stripe.com/api/prices/create"),
+    documented(
         "prices.amount",
         "exactly one of unit_amount and unit_amount_decimal (at most 12 places)",
         "https://docs.stripe.com/api/prices/create",
     ),
-    _documented("prices.interval", "an interval lasts at most three years", "https://docs.stripe.com/api/prices/create"),
-    _documented(
+    documented("prices.interval", "an interval lasts at most three years", "https://docs.stripe.com/api/prices/create"),
+    documented(
         "prices.metered_only",
         "aggregate_usage and meter belong to metered prices; aggregate_usage is sum unless said otherwise",
         PRICE_SPEC,
     ),
-    _assumed("prices.meter", "recurring[meter] is taken unchecked: the sandbox has no meters yet", "so that a sink can meet a price on a meter"),
-    _documented("prices.lookup_key", "a lookup key belongs to one price; transfer_lookup_key moves it", "https://docs.stripe.com/api/prices/create"),
+    assumed("prices.meter", "recurring[meter] is taken unchecked: the sandbox has no meters yet", "so that a sink can meet a price on a meter"),
+    documented("prices.lookup_key", "a lookup key belongs to one price; transfer_lookup_key moves it", "https://docs.stripe.com/api/prices/create"),
     # subscriptions
-    _documented("subscriptions.prices", "recurring, active, one currency, one interval, each price once", SUBSCRIPTIONS),
-    _documented("subscriptions.period", "edges at anchor + k intervals; a month's missing day becomes its last", CYCLE),
-    _documented("subscriptions.anchor", "billing_cycle_anchor lies in the future, at most one interval ahead, and ends the first period", CYCLE),
-    _documented(
+    documented("subscriptions.prices", "recurring, active, one currency, one interval, each price once", SUBSCRIPTIONS),
+    documented("subscriptions.period", "edges at anchor + k intervals; a month's missing day becomes its last", CYCLE),
+    documented("subscriptions.anchor", "billing_cycle_anchor lies in the future, at most one interval ahead, and ends the first period", CYCLE),
+    documented(
         "subscriptions.backdate",
         "backdate_start_date lies in the past and sets start_date; without an anchor the anchor is now",
         BACKDATING,
     ),
-    _assumed(
+    assumed(
         "subscriptions.backdate_usage",
         "the first period of a backdated subscription begins at its start date, so usage since then is taken",
         "Stripe documents the invoice, not the usage",
         "backdated_usage",
     ),
-    _assumed("subscriptions.status", "active until canceled: every payment succeeds", "the sandbox has no payments yet"),
-    _seen(
+    assumed("subscriptions.status", "active until canceled: every payment succeeds", "the sandbox has no payments yet"),
+    seen(
         "subscriptions.canceled",
         "an ended subscription takes new metadata only; canceling it again is 404",
         "answers quoted in public reports",
     ),
-    _seen(
+    seen(
         "items.quantity",
         "a metered item has no quantity, a licensed one has 1 by default",
         "'You cannot set the quantity for metered plans'",
     ),
-    _seen("items.clear_usage", "a metered item is deleted only with clear_usage=true, which destroys its usage", "stripe/stripe-go#743"),
-    _seen("items.last", "the last item of a subscription stays", "answers quoted in public reports"),
+    seen("items.clear_usage", "a metered item is deleted only with clear_usage=true, which destroys its usage", "stripe/stripe-go#743"),
+    seen("items.last", "the last item of a subscription stays", "answers quoted in public reports"),
     # usage
-    _documented("usage.cell", "a cell is (item, second): increment adds to it, set replaces it; nothing lists or deletes single records", USAGE_SPEC),
-    _documented("usage.aggregate", "sum, last_during_period, last_ever, max over a period's cells", PRICE_SPEC),
-    _assumed("usage.aggregate_cell", "last and max look at the cell after its increments merged", "Stripe names 'the last usage record'"),
-    _seen(
+    documented("usage.cell", "a cell is (item, second): increment adds to it, set replaces it; nothing lists or deletes single records", USAGE_SPEC),
+    documented("usage.aggregate", "sum, last_during_period, last_ever, max over a period's cells", PRICE_SPEC),
+    assumed("usage.aggregate_cell", "last and max look at the cell after its increments merged", "Stripe names 'the last usage record'"),
+    seen(
         "usage.before_period",
         "a timestamp at or before the current period's start is refused",
         "authgear/authgear-server#2430, stripe/stripe-node#725",
     ),
-    _assumed(
+    assumed(
         "usage.period_start",
         "the period's own first second counts as before it: 'must be after'",
         "AngularFirebase/121-stripe-billing-metered-subscriptions#2",
         "period_start_taken",
     ),
-    _documented("usage.grace", "with sum, in a period's first minutes the last minutes of the old one are still taken", RECORDING, "grace_s"),
-    _documented("usage.future", "a timestamp in the future is refused", USAGE_SPEC),
-    _assumed(
+    documented("usage.grace", "with sum, in a period's first minutes the last minutes of the old one are still taken", RECORDING, "grace_s"),
+    documented("usage.future", "a timestamp in the future is refused", USAGE_SPEC),
+    assumed(
         "usage.future_tolerance",
         "a few minutes ahead are tolerated; the words of the refusal are ours",
         "plugins in the field send now + 5 minutes",
         "future_s",
     ),
-    _documented("usage.after_period", "a timestamp after the current period is refused even within that tolerance; the words are ours", USAGE_SPEC),
-    _documented("usage.quantity", "a whole number, 0 or more", USAGE_SPEC),
-    _documented("usage.thresholds", "with billing thresholds only increment; the words are ours", USAGE_SPEC),
-    _assumed("usage.licensed", "no usage on a licensed price; the words are ours", "follows from usage_type"),
-    _assumed("usage.canceled", "no usage on an ended subscription; the words are ours", "follows from the current period"),
-    _seen("usage.on_meter", "neither usage records nor summaries for a price on a meter", "laravel/cashier-stripe#1709"),
-    _documented("usage.summaries", "newest period first, the current one first of all", "stripe/openapi 2023-08-16, usage_record_summaries"),
-    _assumed("usage.summaries_empty", "periods without usage are listed with 0, and every period has both ends", "the reference shows neither"),
+    documented("usage.after_period", "a timestamp after the current period is refused even within that tolerance; the words are ours", USAGE_SPEC),
+    documented("usage.quantity", "a whole number, 0 or more", USAGE_SPEC),
+    documented("usage.thresholds", "with billing thresholds only increment; the words are ours", USAGE_SPEC),
+    assumed("usage.licensed", "no usage on a licensed price; the words are ours", "follows from usage_type"),
+    assumed("usage.canceled", "no usage on an ended subscription; the words are ours", "follows from the current period"),
+    seen("usage.on_meter", "neither usage records nor summaries for a price on a meter", "laravel/cashier-stripe#1709"),
+    documented("usage.summaries", "newest period first, the current one first of all", "stripe/openapi 2023-08-16, usage_record_summaries"),
+    assumed("usage.summaries_empty", "periods without usage are listed with 0, and every period has both ends", "the reference shows neither"),
     # faults
-    _documented("faults.saved_500", "a 500 while executing is saved and replayed, with or without its effect", LOW_LEVEL),
-    _assumed("faults.unsaved_503", "a 503 before execution is not saved", "follows from the order of the layers"),
-    _assumed(
+    documented("faults.saved_500", "a 500 while executing is saved and replayed, with or without its effect", LOW_LEVEL),
+    assumed("faults.unsaved_503", "a 503 before execution is not saved", "follows from the order of the layers"),
+    assumed(
         "faults.hold",
         "a broken connection does not stop an execution: the key stays in use, the effect comes",
         "follows from 409; its length is a knob",
         "hold_ms",
     ),
-    _assumed("faults.delay", "an answer may take its time", "its length is a knob", "delay_ms"),
+    assumed("faults.delay", "an answer may take its time", "its length is a knob", "delay_ms"),
 )
 
 

@@ -1,4 +1,4 @@
--- Everything the sandbox knows. One process opens it, exclusively; a commit is in the write-ahead log before the answer leaves.
+-- Everything the sandbox knows, but for the tables of one subject (schema_*.sql). One process opens it, exclusively; a commit is in the write-ahead log before the answer leaves.
 
 -- Objects in order of creation (seq): lists are newest first. `parent` and `ref` are what lists filter by:
 --   price: product, lookup key · customer: -, email · subscription: customer, - · subscription_item: subscription, price
@@ -35,5 +35,3 @@ CREATE INDEX answers_by_age ON answers (saved_at_s);
 
 -- Clock offset, fault plan, call counters: JSON by name.
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-
-PRAGMA user_version = 1;

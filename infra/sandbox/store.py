@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources as package_files
 from pathlib import Path
@@ -18,7 +18,8 @@ from infra.sandbox.idempotency import Saved
 from topics.errors import TidemarkError, UnknownVersion, UsageError
 
 Json = dict[str, Any]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: schema.sql alone. 2: with the tables of every schema_*.sql, one file a subject."""
 FILE = "sandbox.sqlite3"
 PRUNE_AT_ONCE = 5000
 """Expired answers removed in one go: about 10 ms, so no call waits noticeably; the next turn goes on."""
@@ -50,11 +51,9 @@ class Store:
             raise TidemarkError(f"{path} is damaged ({error}): put a copy of it back, or use a fresh directory") from None
         version = run("PRAGMA user_version").fetchone()[0]
         run("COMMIT")
-        if version == 0:
-            schema = package_files.files("infra.sandbox").joinpath("schema.sql").read_text(encoding="utf-8")
-            self._db.executescript(f"BEGIN EXCLUSIVE; {schema} COMMIT;")
-        elif version != SCHEMA_VERSION:
+        if not 0 <= version <= SCHEMA_VERSION:
             raise UnknownVersion(f"{path} has schema {version}, this program knows {SCHEMA_VERSION}: use the program that wrote it")
+        self._db.executescript(f"BEGIN EXCLUSIVE; {_schema(version)} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Closes the file; the write-ahead log is folded in."""
@@ -70,6 +69,10 @@ class Store:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """A statement over the tables of one subject (`schema_*.sql`), whose queries stand beside its rules and not here."""
+        return self._db.execute(statement, values)
 
     # ── objects ──────────────────────────────────────────────────────────────────────────────────────────────────────
     def put(self, body: Json, *, parent: str | None = None, ref: str | None = None) -> None:
@@ -187,3 +190,11 @@ class Store:
     def set_fact(self, name: str, value: Any) -> None:
         """Writes a named fact."""
         self._db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, json.dumps(value)))
+
+
+def _schema(version: int) -> str:
+    """What a file of this version still lacks: all of it, or the subjects' tables, which say IF NOT EXISTS and so may come at any opening."""
+    folder = package_files.files("infra.sandbox")
+    parts = sorted(each.name for each in folder.iterdir() if each.name.startswith("schema_") and each.name.endswith(".sql"))
+    names = ["schema.sql", *parts] if version == 0 else parts
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
