@@ -143,8 +143,8 @@ def delete_item(call: Call) -> Json:
     if len(_items(call, body["subscription"])) == 1:
         message = "A subscription must have at least one active plan. To cancel it, use the subscription's own URL."
         raise errors.refused(message, rule="items.last")
-    metered = "quantity" not in body
-    if metered and not call.params.get("clear_usage", False):
+    legacy = "quantity" not in body and call.the("price", body["price"], param="price")["recurring"]["meter"] is None
+    if legacy and not call.params.get("clear_usage", False):
         message = (
             f"When deleting the subscription item {body['id']} with a metered plan, all related usage records must be cleared too "
             "by setting clear_usage=true."

@@ -24,6 +24,8 @@ class Call:
     now_s: float
     store: Store
     knobs: Knobs
+    request: str = ""
+    """The Idempotency-Key, or where there is none the request id: what Stripe names a request by afterwards."""
 
     @property
     def now(self) -> int:

@@ -55,6 +55,9 @@ def create_price(call: Call) -> Json:
     if recurring.get("usage_type") == "metered" and "meter" not in recurring and versions.is_basil(call.version):
         message = "Starting with Stripe version `2025-03-31.basil`, metered prices must be backed by meters."
         raise errors.refused(message, rule="version.metered_price", param="recurring[meter]")
+    if recurring.get("meter") is not None and call.the("billing.meter", recurring["meter"], param="recurring[meter]")["status"] != "active":
+        message = f"The meter `{recurring['meter']}` is inactive: a price cannot be put on it."
+        raise errors.refused(message, rule="prices.meter", param="recurring[meter]")
     if "product" in params:
         product_id = call.the("product", params["product"], param="product")["id"]
         body = resources.price(new_id("price"), call.now, params, product_id)

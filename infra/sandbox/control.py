@@ -113,6 +113,7 @@ class Control:
         if not 0 <= target_s <= FAR_FUTURE_S:
             raise UsageError("the clock must stay between 1970 and the year 3000")
         clock.set(target_s)
+        self._engine.keep()
         return self._clock()
 
     def _faults(self) -> dict[str, Any]:

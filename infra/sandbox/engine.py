@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from infra.sandbox import errors, expand, form, idempotency, shapes, versions
 from infra.sandbox.call import Call, Json
+from infra.sandbox.chores import CHORES
 from infra.sandbox.clock import Clock
 from infra.sandbox.errors import ApiError
 from infra.sandbox.faults import FaultName, Plan
@@ -66,6 +67,7 @@ class Admitted:
     key: str | None
     fingerprint: str
     fault: FaultName | None
+    lock: str | None = None
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class Engine:
     plan: Plan
     limiter: Limiter
     _in_flight: set[str] = field(default_factory=set)
+    _locked: set[str] = field(default_factory=set)
 
     def admit(self, request: Request) -> Admitted | Answer:
         """The call, ready to execute, or the answer that needs no execution."""
@@ -105,8 +108,9 @@ class Engine:
         except ApiError as error:
             return _refusal(error, headers, name, fault)
         print_ = "" if key is None else idempotency.fingerprint(tree)
-        admitted = Admitted(endpoint, request.path, object_id, params, version, headers, key, print_, fault)
-        return admitted if key is None else self._once(admitted, key)
+        lock = None if endpoint.lock is None or not self.knobs.meter_one_at_a_time else endpoint.lock(self.store, params)
+        admitted = Admitted(endpoint, request.path, object_id, params, version, headers, key, print_, fault, lock)
+        return self._alone(admitted) if key is None else self._once(admitted, key)
 
     def _identified(self, request: Request) -> str:
         """Checks the API key and gives the API version."""
@@ -161,7 +165,16 @@ class Engine:
             replayed = {**_json(headers), "Original-Request": saved.request_id, "Idempotent-Replayed": "true"}
             wire = fault if fault in {"lost", "cut"} else None  # the other faults concern an execution, and there is none
             return Answer(saved.status, saved.body, replayed, name, wire, replayed=True)
-        self._in_flight.add(key)
+        return self._alone(admitted)
+
+    def _alone(self, admitted: Admitted) -> Admitted | Answer:
+        """The last gate: the call goes on and takes its key and its lock, unless another call holds the lock."""
+        if admitted.lock is not None and admitted.lock in self._locked:
+            return _refusal(errors.lock_timeout(), admitted.headers, admitted.endpoint.name, admitted.fault)
+        if admitted.key is not None:
+            self._in_flight.add(admitted.key)
+        if admitted.lock is not None:
+            self._locked.add(admitted.lock)
         return admitted
 
     def execute(self, admitted: Admitted) -> Answer:
@@ -179,9 +192,11 @@ class Engine:
             self.abandon(admitted)
 
     def abandon(self, admitted: Admitted) -> None:
-        """Frees the key of a call that has ended, or that will never execute."""
+        """Frees the key and the lock of a call that has ended, or that will never execute."""
         if admitted.key is not None:
             self._in_flight.discard(admitted.key)
+        if admitted.lock is not None:
+            self._locked.discard(admitted.lock)
 
     def _answer(self, admitted: Admitted) -> Answer:
         """The effect and its answer in one transaction; a refusal in another, so that it is saved and what the handler wrote is undone."""
@@ -205,7 +220,8 @@ class Engine:
         return answer
 
     def _effect(self, admitted: Admitted, now_s: float) -> Json:
-        call = Call(admitted.path, admitted.object_id, admitted.params, admitted.version, now_s, self.store, self.knobs)
+        request = admitted.key or admitted.headers["Request-Id"]
+        call = Call(admitted.path, admitted.object_id, admitted.params, admitted.version, now_s, self.store, self.knobs, request)
         body = admitted.endpoint.handler(call)
         paths = admitted.params.get("expand") or []
         return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.version)) if paths else body
@@ -226,10 +242,15 @@ class Engine:
         answer.headers["Original-Request"] = first
         self.store.save_answer(Saved(admitted.key, admitted.path, admitted.fingerprint, answer.status, answer.body, first, now_s))
 
-    def prune(self) -> None:
-        """Forgets answers that are past their time, some at once; called now and then."""
+    def keep(self) -> None:
+        """Housekeeping, called now and then and after the clock was set: forgets answers that are past their time, some at once, and does
+        what has fallen due without a call (`chores`)."""
+        now_s = self.clock.now_s()
         with self.store.transaction():
-            self.store.prune_answers(self.clock.now_s() - self.knobs.idempotency_ttl_s)
+            self.store.prune_answers(now_s - self.knobs.idempotency_ttl_s)
+        for chore in CHORES:
+            with self.store.transaction():
+                chore(self.store, self.knobs, now_s)
 
 
 def form_of(request: Request) -> form.Tree:
@@ -260,6 +281,8 @@ def _refusal(error: ApiError, headers: dict[str, str], name: str, fault: FaultNa
     _json(headers)
     if 400 <= error.status < 500 and error.status not in {409, 429}:
         headers["Stripe-Should-Retry"] = "false"
+    if error.code == "lock_timeout":
+        headers["Stripe-Should-Retry"] = "true"
     if error.limited_by is not None:
         headers["Stripe-Rate-Limited-Reason"] = error.limited_by
     return Answer(error.status, error.body(), headers, name, fault, error=error.kind)

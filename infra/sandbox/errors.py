@@ -83,6 +83,16 @@ def rate_limited(reason: str) -> ApiError:
     return ApiError(429, message, rule="limiter.rate", code="rate_limit", limited_by=reason)
 
 
+def lock_timeout() -> ApiError:
+    """429: another call holds the object; never saved under a key, and the client is told to try again."""
+    message = (
+        "This object cannot be accessed right now because another API request or Stripe process is currently accessing it. If you see "
+        "this error intermittently, retry the request. If you see this error frequently and are making multiple concurrent requests to a "
+        "single object, make your requests serially or at a lower rate."
+    )
+    return ApiError(429, message, rule="meter_events.one_at_a_time", code="lock_timeout")
+
+
 # ── the form ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def bad_content_type() -> ApiError:
     """400: a body that is no form."""

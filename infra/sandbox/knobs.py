@@ -53,6 +53,60 @@ class Knobs:
     delay_ms: int = 250
     """Milliseconds that the fault `delay` waits before the effect."""
 
+    # meters
+    meter_delay_s: float = 0.0
+    """Seconds, on the sandbox's clock, between the 200 for a meter event (or its cancellation) and its being judged and counted. Stripe
+    says "asynchronously" and names no time; 0 counts at once."""
+
+    meter_sync_checks: bool = True
+    """Whether a meter event for no active meter, or with a timestamp out of range, is refused in the call (as seen in the field) or
+    answered 200 and reported afterwards (Stripe documents codes for both)."""
+
+    meter_past_s: int = 35 * 86_400
+    """How old a meter event may be, in seconds. Stripe says "35 calendar days"; this is the stricter reading."""
+
+    meter_future_s: int = 300
+    """How far ahead of its customer's now a meter event may be, in seconds."""
+
+    meter_identifier_s: int = 86_400
+    """Seconds, on the sandbox's clock, for which an identifier is taken. Stripe says "at least 24 hours"."""
+
+    meter_identifier_by_name: bool = False
+    """Whether two meters (event names) may use one identifier at the same time; Stripe does not say, so: no."""
+
+    meter_exponents: bool = False
+    """Whether a meter event's value may be written with an exponent (1e3). Stripe does not say."""
+
+    meter_no_value_code: str = "meter_event_invalid_value"
+    """Code of the asynchronous error for a payload without a value; older pages have meter_event_value_not_found."""
+
+    meter_report_s: int = 10
+    """Length in seconds of the window in which asynchronous errors are collected into one thin event; 10 in Stripe's samples."""
+
+    meter_report_samples: int = 10
+    """Most sample errors of one code in one thin event; Stripe says "a list of sample errors"."""
+
+    meter_cancel_s: int = 86_400
+    """Seconds after its receipt for which a meter event may be canceled."""
+
+    meter_name_kept: bool = False
+    """Whether a deactivated meter keeps its event name from others, as one report says."""
+
+    meter_one_at_a_time: bool = True
+    """Whether a second meter event for a customer and meter is refused while one is executing."""
+
+    meter_calls_per_second: float = 1000.0
+    """Meter events a second before 429; Stripe: 1,000 live."""
+
+    meter_calls_counted: bool = False
+    """Whether meter events also count against `calls_per_second`: at Stripe not in live mode, but in a sandbox."""
+
+    summaries_empty: bool = True
+    """Whether grouped event summaries list the hours or days without events, with 0."""
+
+    summaries_newest_first: bool = True
+    """The order of grouped event summaries, as of all of Stripe's lists."""
+
 
 def turned(knobs: Knobs, texts: Mapping[str, str]) -> Knobs:
     """`knobs` with some of them given as text, as a command line has them; `usage_records=25` style limits are not among them."""

@@ -30,10 +30,12 @@ class Limiter:
     def __init__(self, knobs: Knobs) -> None:
         self._account = Bucket(knobs.calls_per_second)
         self._resources = {resource: Bucket(rate) for resource, rate in knobs.endpoint_calls_per_second.items()}
+        self._resources.setdefault("meter_events", Bucket(knobs.meter_calls_per_second))
+        self._apart = frozenset() if knobs.meter_calls_counted else frozenset({"meter_events"})
 
     def refuses(self, resource: str, now_s: float) -> str | None:
         """The `Stripe-Rate-Limited-Reason` of a refusal, or None if the call may go on."""
         bucket = self._resources.get(resource)
         if bucket is not None and not bucket.take(now_s):
             return "endpoint-rate"
-        return None if self._account.take(now_s) else "global-rate"
+        return None if resource in self._apart or self._account.take(now_s) else "global-rate"

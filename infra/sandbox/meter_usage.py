@@ -1,6 +1,6 @@
 """What a customer used by a meter: the counted meter events of a range, aggregated as the meter says.
 
-Only what was counted by then: call `meter_events.settle` first where the instant matters. Never negative-clamped: an invoice shows a
+Only what was counted by then: call `meter_judging.settle` first where the instant matters. Never negative-clamped: an invoice shows a
 negative total as 0, a summary shows it as it is.
 """
 

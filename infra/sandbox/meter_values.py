@@ -6,7 +6,7 @@ Values are whole numbers of 10⁻¹² units (`topics.quantity`): an invoice line
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from topics import quantity
@@ -15,6 +15,7 @@ WINDOW_S = {"hour": 3600, "day": 86_400}
 """Pre-aggregated intervals, in seconds of UTC: Unix time has no leap seconds, so multiples of these are UTC hours and days."""
 MOST_DIGITS = 15
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
+_WITH_EXPONENT = re.compile(_PLAIN.pattern + r"(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,17 @@ class Usage:
 
 def value_of(text: str, *, exponents: bool) -> int | None:
     """The value in 10⁻¹² units, or None if it is none: no decimal number, more than 12 places, or (unless allowed) with an exponent."""
-    if not exponents and _PLAIN.fullmatch(text) is None:
+    if not is_number(text, exponents=exponents):
         return None
     try:
         return quantity.parse(text)
     except (quantity.BadQuantity, quantity.OutOfRange):
         return None
+
+
+def is_number(text: str, *, exponents: bool) -> bool:
+    """Whether a text is a decimal number, however long."""
+    return (_WITH_EXPONENT if exponents else _PLAIN).fullmatch(text) is not None
 
 
 def digits(text: str) -> int:
@@ -49,18 +55,27 @@ def bounds(window: str | None, start_s: int, end_s: int) -> tuple[int, int]:
     return start_s - start_s % length_s, end_s + -end_s % length_s
 
 
-def aggregated(formula: str, window: str | None, received: Iterable[Usage], start_s: int, end_s: int) -> int:
-    """What the events of [start_s, end_s) add up to, in 10⁻¹² units (`count`: events × 10¹²).
+def standing(window: str | None, received: Iterable[Usage]) -> list[Usage]:
+    """The events that count, of all `received`, which come in order of receipt: all of them, or the one received last of each window."""
+    if window is None:
+        return list(received)
+    return list({usage.second // WINDOW_S[window]: usage for usage in received}.values())
 
-    `received` holds, in order of receipt, every event within `bounds`. In a pre-aggregated window the event received last replaces those
-    before it, wherever in the window its second lies; then the seconds decide what belongs to the range. `last` is the event with the
-    greatest second, of equal ones the one received last.
+
+def aggregated(formula: str, window: str | None, received: Iterable[Usage], start_s: int, end_s: int) -> int:
+    """What the events of [start_s, end_s) add up to, in 10⁻¹² units. `received` holds, in order of receipt, every event within `bounds`.
+
+    In a pre-aggregated window the event received last replaces those before it, wherever in the window its second lies; then the seconds
+    decide what belongs to the range.
     """
-    standing = list(received)
-    if window is not None:
-        newest = {usage.second // WINDOW_S[window]: usage for usage in standing}
-        standing = list(newest.values())
-    inside = [usage for usage in standing if start_s <= usage.second < end_s]
+    return folded(formula, [usage for usage in standing(window, received) if start_s <= usage.second < end_s])
+
+
+def folded(formula: str, inside: Sequence[Usage]) -> int:
+    """The sum, the number (× 10¹²), or the last of standing events; `last` is the greatest second, of equal ones the one received last.
+
+    After `standing` at most one event of a window is left, so that its order never decides there.
+    """
     if formula == "count":
         return len(inside) * quantity.ONE
     if formula == "last":

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from infra.sandbox import billing, catalog, metering, specs, versions
+from infra.sandbox import billing, catalog, meter_events, meter_summaries, metering, meters, specs, specs_meters, versions
 from infra.sandbox.call import Call, Json
 from infra.sandbox.params import Spec
+from infra.sandbox.store import Store
 
 Handler = Callable[[Call], Json]
 
@@ -23,6 +24,8 @@ class Endpoint:
     spec: Spec
     handler: Handler
     legacy: bool = False
+    lock: Callable[[Store, Json], str | None] | None = None
+    """What only one call at a time may hold, by the call's parameters; None holds nothing."""
 
     @property
     def name(self) -> str:
@@ -30,12 +33,12 @@ class Endpoint:
         return f"{self.resource}.{self.action}"
 
 
-def _crud(resource: str, rows: list[tuple[str, str, Spec, Handler]]) -> dict[tuple[str, str, int, str], Endpoint]:
-    """Keys are (method, collection, number of path parts after /v1, sub-collection)."""
+def _crud(resource: str, rows: list[tuple[str, str, Spec, Handler]], *, under: str = "") -> dict[tuple[str, str, int, str], Endpoint]:
+    """Keys are (method, collection with its namespace `under`, number of path parts from the collection on, sub-collection)."""
     table = {}
     for method, action, spec, handler in rows:
         parts = 1 if action in {"create", "list"} else 2
-        table[method, resource, parts, ""] = Endpoint(method, resource, action, spec, handler)
+        table[method, under + resource, parts, ""] = Endpoint(method, resource, action, spec, handler)
     return table
 
 
@@ -92,6 +95,27 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
     ),
     ("GET", "subscription_items", 3, "usage_record_summaries"): Endpoint(
         "GET", "usage_record_summaries", "list", specs.SUMMARY_LIST, metering.list_summaries, legacy=True
+    ),
+    **_crud(
+        "meters",
+        [
+            ("POST", "create", specs_meters.METER_CREATE, meters.create_meter),
+            ("GET", "list", specs_meters.METER_LIST, meters.list_meters),
+            ("GET", "retrieve", specs.RETRIEVE, meters.retrieve_meter),
+            ("POST", "update", specs_meters.METER_UPDATE, meters.update_meter),
+        ],
+        under="billing/",
+    ),
+    ("POST", "billing/meters", 3, "deactivate"): Endpoint("POST", "meters", "deactivate", specs.RETRIEVE, meters.deactivate_meter),
+    ("POST", "billing/meters", 3, "reactivate"): Endpoint("POST", "meters", "reactivate", specs.RETRIEVE, meters.reactivate_meter),
+    ("GET", "billing/meters", 3, "event_summaries"): Endpoint(
+        "GET", "meter_event_summaries", "list", specs_meters.SUMMARY_LIST, meter_summaries.list_summaries
+    ),
+    ("POST", "billing/meter_events", 1, ""): Endpoint(
+        "POST", "meter_events", "create", specs_meters.EVENT_CREATE, meter_events.create_event, lock=meter_events.lock_of
+    ),
+    ("POST", "billing/meter_event_adjustments", 1, ""): Endpoint(
+        "POST", "meter_event_adjustments", "create", specs_meters.ADJUSTMENT_CREATE, meter_events.create_adjustment
     ),
 }
 

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.rule import Rule, assumed, documented, seen
+from infra.sandbox.rules_meters import METER_RULES, METER_SPEC
 
 IDEMPOTENCY = "https://docs.stripe.com/api/idempotent_requests"
 LOW_LEVEL = "https://docs.stripe.com/error-low-level"
@@ -110,7 +111,7 @@ RULES: tuple[Rule, ...] = (
         "aggregate_usage and meter belong to metered prices; aggregate_usage is sum unless said otherwise",
         PRICE_SPEC,
     ),
-    assumed("prices.meter", "recurring[meter] is taken unchecked: the sandbox has no meters yet", "so that a sink can meet a price on a meter"),
+    documented("prices.meter", "recurring[meter] names an active meter", METER_SPEC + " deactivate"),
     documented("prices.lookup_key", "a lookup key belongs to one price; transfer_lookup_key moves it", "https://docs.stripe.com/api/prices/create"),
     # subscriptions
     documented("subscriptions.prices", "recurring, active, one currency, one interval, each price once", SUBSCRIPTIONS),
@@ -171,6 +172,7 @@ RULES: tuple[Rule, ...] = (
     seen("usage.on_meter", "neither usage records nor summaries for a price on a meter", "laravel/cashier-stripe#1709"),
     documented("usage.summaries", "newest period first, the current one first of all", "stripe/openapi 2023-08-16, usage_record_summaries"),
     assumed("usage.summaries_empty", "periods without usage are listed with 0, and every period has both ends", "the reference shows neither"),
+    *METER_RULES,
     # faults
     documented("faults.saved_500", "a 500 while executing is saved and replayed, with or without its effect", LOW_LEVEL),
     assumed("faults.unsaved_503", "a 503 before execution is not saved", "follows from the order of the layers"),

@@ -25,5 +25,5 @@ CREATE TABLE IF NOT EXISTS meter_events (
 CREATE INDEX IF NOT EXISTS meter_events_by_use ON meter_events (meter, customer, second) WHERE state = 'counted';
 CREATE INDEX IF NOT EXISTS meter_events_by_identifier ON meter_events (identifier, seq);
 CREATE INDEX IF NOT EXISTS meter_events_pending ON meter_events (due_s) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS meter_events_to_cancel ON meter_events (cancel_due_s) WHERE cancel_due_s IS NOT NULL AND state <> 'canceled';
+CREATE INDEX IF NOT EXISTS meter_events_to_cancel ON meter_events (cancel_due_s) WHERE cancel_due_s IS NOT NULL AND state = 'counted';
 CREATE INDEX IF NOT EXISTS meter_events_to_report ON meter_events (judged_s) WHERE state = 'refused' AND reported = 0;

@@ -87,7 +87,7 @@ async def _keep(engine: Engine, calls: Calls) -> None:
     while True:
         await asyncio.sleep(WRITE_BACK_S)
         calls.write_back()
-        engine.prune()
+        engine.keep()
 
 
 def serve(

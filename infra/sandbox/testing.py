@@ -67,8 +67,8 @@ class Sandbox:
 @asynccontextmanager
 async def sandbox_server(directory: Path | str, *, seed: int = 0, rates: dict[str, float] | None = None, **knobs: Any) -> AsyncIterator[Sandbox]:
     """A sandbox with its state in `directory`; opened again on the same directory it continues. `knobs` are fields of `Knobs`;
-    the rate limit is out of the way unless `calls_per_second` is given."""
-    settings = Knobs(**{"calls_per_second": 1e6, **knobs})
+    the rate limits are out of the way unless `calls_per_second` or `meter_calls_per_second` is given."""
+    settings = Knobs(**{"calls_per_second": 1e6, "meter_calls_per_second": 1e6, **knobs})
     key = "sk_test_" + secrets.token_hex(12)
     plan = None if rates is None else Plan(seed, rates)
     async with listening("127.0.0.1", 0, Path(directory), api_key=key, knobs=settings, plan=plan) as url:

@@ -1,6 +1,6 @@
 """API versions: `YYYY-MM-DD` or `YYYY-MM-DD.name`, ordered by their date.
 
-The one border that matters here is 2025-03-31.basil, which removed usage records and moved a subscription's period to its items
+The border that matters most here is 2025-03-31.basil, which removed usage records and moved a subscription's period to its items
 (https://docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing).
 """
 
@@ -11,6 +11,7 @@ import re
 from infra.sandbox import errors
 
 BASIL = "2025-03-31"
+DAHLIA = "2026-04-22"
 _FORM = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:\.[a-z][a-z0-9_]*)?")
 
 
@@ -24,3 +25,8 @@ def checked(version: str) -> str:
 def is_basil(version: str) -> bool:
     """Whether the version is 2025-03-31.basil or newer: no usage records, periods on the items."""
     return version[:10] >= BASIL
+
+
+def is_dahlia(version: str) -> bool:
+    """Whether the version is 2026-04-22.dahlia or newer: a meter event's value with too many digits is refused in the call."""
+    return version[:10] >= DAHLIA

@@ -40,7 +40,7 @@ class Driver:
 
     def __init__(self, directory: Path, *, knobs: Knobs | None = None, plan: Plan | None = None) -> None:
         self.store = Store(directory)
-        knobs = knobs or Knobs(calls_per_second=1e9)
+        knobs = knobs or Knobs(calls_per_second=1e9, meter_calls_per_second=1e9)
         self.engine = Engine(self.store, Clock(self.store), knobs, KEY, plan or Plan(), Limiter(knobs))
 
     def __enter__(self) -> Driver:
@@ -102,6 +102,16 @@ class Driver:
         if "recurring[meter]" not in more:
             params["recurring[aggregate_usage]"] = aggregate
         return str(self.made("/v1/prices", params)["id"])
+
+    def meter(self, event_name: str = "calls", **more: str) -> str:
+        """The id of a new meter that sums."""
+        params = {"display_name": event_name, "event_name": event_name, "default_aggregation[formula]": "sum", **more}
+        return str(self.made("/v1/billing/meters", params)["id"])
+
+    def emit(self, customer: str, value: object, *, event_name: str = "calls", key: str | None = None, **more: object) -> Reply:
+        """A meter event; a field of `more` that is None is left out."""
+        params = {"event_name": event_name, "payload[stripe_customer_id]": customer, "payload[value]": value, **more}
+        return self.post("/v1/billing/meter_events", {name: each for name, each in params.items() if each is not None}, key=key)
 
     def subscribed(self, price: str, *, backdated_s: int = 86_400, **more: object) -> tuple[str, str]:
         """(subscription, item) of a new customer on this price."""

@@ -94,7 +94,7 @@ def test_pruning_removes_only_what_is_past_its_time(sandbox: Driver, item: str) 
     sandbox.use(item, key="old", quantity=1)
     sandbox.engine.clock.set(sandbox.now + DAY_S + 10)
     sandbox.use(item, key="new", quantity=1)
-    sandbox.engine.prune()
+    sandbox.engine.keep()
     assert sandbox.store.answer("old") is None
     assert sandbox.store.answer("new") is not None
 
@@ -197,7 +197,7 @@ def test_newer_versions_have_no_usage_records(sandbox: Driver, item: str, versio
     metered = {"currency": "usd", "unit_amount": 1, "product_data[name]": "x", "recurring[interval]": "month", "recurring[usage_type]": "metered"}
     refused = sandbox.post("/v1/prices", metered, stripe_version=version)
     assert refused.error["message"] == "Starting with Stripe version `2025-03-31.basil`, metered prices must be backed by meters."
-    assert sandbox.post("/v1/prices", {**metered, "recurring[meter]": "mtr_1"}, stripe_version=version).status == 200
+    assert sandbox.post("/v1/prices", {**metered, "recurring[meter]": sandbox.meter()}, stripe_version=version).status == 200
     params = {"customer": sandbox.made("/v1/customers", {})["id"], "items[0][price]": sandbox.metered_price()}
     assert sandbox.post("/v1/subscriptions", params, stripe_version=version).status == 400
 

@@ -16,6 +16,7 @@ from tests.contract.openapi_subset import FOLDER, Description
 from tests.contract.sandbox_driver import Driver
 
 SUBSCRIPTIONS = "openapi-subscriptions-2023-08-16.json"
+METERS = "openapi-billing-meters-2026-09-30.json"
 USAGE = "openapi-usage-records-2023-08-16.json"
 OLD_FIXTURES = "openapi-fixtures-2025-02-14-with-usage-records.json"
 NEW_FIXTURES = "openapi-fixtures-2026-07-29.json"
@@ -109,7 +110,35 @@ def test_the_eras_have_their_fields(sandbox: Driver, kind: str) -> None:
             assert set(body["recurring"]) == set(real["recurring"])
 
 
-def _described(endpoint: Endpoint, parts: int) -> Any:
+def test_meters_have_the_described_shape(sandbox: Driver) -> None:
+    """Meters, events, adjustments, summaries and their lists match the description, and have exactly its fields."""
+    description = Description(METERS)
+    customer = sandbox.made("/v1/customers", {})["id"]
+    meter = sandbox.meter(event_time_window="hour")
+    deactivated = sandbox.made(f"/v1/billing/meters/{sandbox.meter('other')}/deactivate", {})
+    event = sandbox.emit(customer, "1.5", identifier="a").json
+    adjustment = sandbox.made("/v1/billing/meter_event_adjustments", {"event_name": "calls", "type": "cancel", "cancel[identifier]": "a"})
+    start = sandbox.now // 3600 * 3600
+    params = {"customer": customer, "start_time": start, "end_time": start + 7200, "value_grouping_window": "hour"}
+    sandbox.emit(customer, "2.5")
+    summaries = sandbox.get(f"/v1/billing/meters/{meter}/event_summaries", params).json
+    listed = sandbox.get("/v1/billing/meters").json
+    bodies = {"meter": [*listed["data"], deactivated], "meter_event": [event], "meter_event_adjustment": [adjustment]}
+    for kind, found in {**bodies, "meter_event_summary": summaries["data"]}.items():
+        schema = description.schema(f"billing.{kind}")
+        for body in found:
+            assert description.faults(schema, body) == []
+            assert set(body) == set(schema["properties"])
+    for path, page in (("/v1/billing/meters", listed), ("/v1/billing/meters/{id}/event_summaries", summaries)):
+        schema = description.operation("GET", path)["responses"]["200"]["content"]["application/json"]["schema"]
+        assert description.faults(schema, page) == []
+
+
+def _described(endpoint: Endpoint, key: tuple[str, str, int, str]) -> Any:
+    _, collection, parts, sub_collection = key
+    if collection.startswith("billing/"):
+        tail = "/{id}" * (parts > 1) + f"/{sub_collection}" * (parts > 2)
+        return Description(METERS).parameters(endpoint.method, f"/v1/{collection}{tail}")
     if endpoint.legacy:
         return Description(USAGE).parameters(endpoint.method, f"/v1/subscription_items/{{subscription_item}}/{endpoint.resource}")
     path = PATHS.get((endpoint.resource, parts), f"/v1/{endpoint.resource}")
@@ -118,13 +147,13 @@ def _described(endpoint: Endpoint, parts: int) -> Any:
     return Description(SUBSCRIPTIONS).parameters(endpoint.method, path)
 
 
-ROWS = [pytest.param(endpoint, key[2], id=endpoint.name) for key, endpoint in ENDPOINTS.items()]
+ROWS = [pytest.param(endpoint, key, id=endpoint.name) for key, endpoint in ENDPOINTS.items()]
 
 
-@pytest.mark.parametrize(("endpoint", "parts"), ROWS)
-def test_parameters_are_described_ones(endpoint: Endpoint, parts: int) -> None:
+@pytest.mark.parametrize(("endpoint", "key"), ROWS)
+def test_parameters_are_described_ones(endpoint: Endpoint, key: tuple[str, str, int, str]) -> None:
     """The sandbox takes no parameter that Stripe does not describe, requires what Stripe requires, and reads it as the same type."""
-    described = _described(endpoint, parts)
+    described = _described(endpoint, key)
     assert _differences(endpoint.spec, described, NEWER.get(endpoint.resource, {}), endpoint.name) == []
     for name in described.get("required", []):
         assert endpoint.spec[name].required, name

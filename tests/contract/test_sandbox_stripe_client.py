@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,48 @@ def test_modern_resources(tmp_path: Path) -> None:
         metered, _item = _metered(legacy)
         seen = modern.v1.subscriptions.retrieve(metered)["items"].data[0]
         assert (seen.price.recurring.usage_type, seen.price.lookup_key, seen.metadata["meter"]) == ("metered", "api_calls", "api_calls")
+
+    _run(tmp_path, work)
+
+
+def test_meters_by_the_modern_client(tmp_path: Path) -> None:
+    """The client's own methods make a meter and its price, send, refuse, cancel and read back usage."""
+
+    def work(_: Sandbox, __: stripe.StripeClient, modern: stripe.StripeClient) -> None:
+        billing = modern.v1.billing
+        meter = billing.meters.create({"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}})
+        assert billing.meters.update(meter.id, {"display_name": "API calls"}).display_name == "API calls"
+        recurring: Any = {"interval": "month", "usage_type": "metered", "meter": meter.id}
+        price = modern.v1.prices.create(
+            {"currency": "usd", "unit_amount_decimal": Decimal("0.05"), "product_data": {"name": "Calls"}, "recurring": recurring}
+        )
+        customer = modern.v1.customers.create({"name": "Acme"})
+        subscription = modern.v1.subscriptions.create({"customer": customer.id, "items": [{"price": price.id}]})
+        assert subscription["items"].data[0].price.recurring.meter == meter.id
+        at = int(time.time()) // 60 * 60 - 60
+        for identifier, value in (("w:1", "2.5"), ("w:2", "4")):
+            sent = billing.meter_events.create(
+                {
+                    "event_name": "calls",
+                    "identifier": identifier,
+                    "timestamp": at,
+                    "payload": {"stripe_customer_id": customer.id, "value": value},
+                }
+            )
+            assert (sent.identifier, sent.payload["value"]) == (identifier, value)
+        with pytest.raises(stripe.InvalidRequestError) as taken:
+            billing.meter_events.create(
+                {"event_name": "calls", "identifier": "w:1", "payload": {"stripe_customer_id": customer.id, "value": "2.5"}}
+            )
+        assert (taken.value.http_status, taken.value.code) == (400, None)
+        assert taken.value.user_message == "An event already exists with identifier w:1."
+        adjustment = billing.meter_event_adjustments.create({"event_name": "calls", "type": "cancel", "cancel": {"identifier": "w:2"}})
+        assert adjustment.status == "complete"
+        read = billing.meters.event_summaries.list(meter.id, {"customer": customer.id, "start_time": at, "end_time": at + 60})
+        assert [each.aggregated_value for each in read.auto_paging_iter()] == [2.5]
+        assert billing.meters.deactivate(meter.id).status == "inactive"
+        assert [each.id for each in billing.meters.list({"status": "inactive"}).data] == [meter.id]
+        assert billing.meters.reactivate(meter.id).status_transitions.deactivated_at is None
 
     _run(tmp_path, work)
 

@@ -141,7 +141,7 @@ def test_what_cannot_be_used_is_refused_by_name(sandbox: Driver) -> None:
         "id"
     ]
     _, licensed = sandbox.subscribed(licensed_price)
-    _, metered = sandbox.subscribed(sandbox.metered_price(**{"recurring[meter]": "mtr_1"}))
+    _, metered = sandbox.subscribed(sandbox.metered_price(**{"recurring[meter]": sandbox.meter()}))
     ended_subscription, ended = sandbox.subscribed(sandbox.metered_price())
     sandbox.call("DELETE", f"/v1/subscriptions/{ended_subscription}")
     _, guarded = sandbox.subscribed(sandbox.metered_price(), **{"items[0][billing_thresholds][usage_gte]": 10})

@@ -1,0 +1,14 @@
+"""What falls due without a call: done by the housekeeping, four times a second, and after the clock was set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from infra.sandbox import meter_judging
+from infra.sandbox.knobs import Knobs
+from infra.sandbox.store import Store
+
+Chore = Callable[[Store, Knobs, float], None]
+"""Does what is due at an instant of the sandbox's clock, within a transaction of its own; doing it again does nothing."""
+
+CHORES: tuple[Chore, ...] = (meter_judging.settle,)
