@@ -5,12 +5,14 @@ Source: https://docs.stripe.com/api/v2/core/events/event-types (v1.billing.meter
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
+from infra.sandbox.knobs import Knobs
 from infra.sandbox.resources import Json
+from infra.sandbox.store import Store
 
 ERROR_REPORT = "v1.billing.meter.error_report_triggered"
 NO_METER_FOUND = "v1.billing.meter.no_meter_found"
@@ -35,6 +37,26 @@ class Report:
     related_object: Json | None
     data: Json
     ended_s: int
+
+
+EmitThin = Callable[[Store, str, Json | None, Json, float], object]
+"""Sends a thin event: store, type, related object (if any), data, and the instant."""
+
+
+def report(store: Store, knobs: Knobs, now_s: float, emit_thin: EmitThin) -> None:
+    """Reports every refused event whose window has ended, once: the mark and what `emit_thin` writes are one transaction of the caller."""
+    window_s = max(1, knobs.meter_report_s)
+    open_since_s = now_s // window_s * window_s
+    rows = store.run(
+        "SELECT seq, meter, code, message, request, judged_s FROM meter_events "
+        "WHERE state = 'refused' AND reported = 0 AND judged_s < ? ORDER BY seq",
+        (open_since_s,),
+    ).fetchall()
+    failures = [Failure(meter or "", code, message, request, judged_s) for _, meter, code, message, request, judged_s in rows]
+    for each in reports(failures, window_s=window_s, samples=knobs.meter_report_samples):
+        emit_thin(store, each.kind, each.related_object, each.data, now_s)
+    for seq, *_ in rows:
+        store.run("UPDATE meter_events SET reported = 1 WHERE seq = ?", (seq,))
 
 
 def reports(failures: Iterable[Failure], *, window_s: int, samples: int) -> list[Report]:

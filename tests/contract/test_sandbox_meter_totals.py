@@ -156,6 +156,16 @@ def test_a_cancellation_is_pending_during_the_delay(tmp_path: Path) -> None:
         assert cancel(sandbox, "a").json["status"] == "complete"
 
 
+def test_a_cancellation_takes_the_newest_of_two_equal_identifiers(sandbox: Driver, customer: str) -> None:
+    """Where an identifier was used again after its time, the cancellation concerns the event received last."""
+    meter = sandbox.meter()
+    sandbox.emit(customer, 5, identifier="a")
+    sandbox.engine.clock.set(sandbox.now + DAY_S + 5)
+    sandbox.emit(customer, 7, identifier="a")
+    assert cancel(sandbox, "a").status == 200
+    assert metered_total(sandbox.store, meter, customer, 0, sandbox.now + 1) == 5
+
+
 # ── summaries ────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_summaries_are_grouped_by_hours_and_days(sandbox: Driver, customer: str) -> None:
     """Each UTC hour or day has its own summary with its own ends, newest first, those without events with 0; all add up to the whole."""
@@ -171,6 +181,8 @@ def test_summaries_are_grouped_by_hours_and_days(sandbox: Driver, customer: str)
     assert [each["aggregated_value"] for each in days] == [8, 7]
     assert total(sandbox, meter, customer, day, day + 2 * DAY_S) == 15
     assert total(sandbox, meter, customer, day + 60, day + 2 * DAY_S + 60) == 30
+    ids = {summaries(sandbox, meter, customer, day, day + n * DAY_S).json["data"][0]["id"] for n in (1, 2)}
+    assert len(ids) == 2
 
 
 def test_summaries_page(sandbox: Driver, customer: str) -> None:
