@@ -5,6 +5,7 @@ They need the same key as the API.
 - GET faults: the plan in force; POST faults: {"seed": 1, "rates": {"lost": 0.05}, "only": "usage_records"}, and {} ends all faults
 - GET calls: counters by endpoint and status
 - GET cells, or cells?subscription_item=si_...: every usage cell
+- GET events, or events?type=v1.billing.meter.no_meter_found: every event, oldest first
 - GET rules: the rules with their sources
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from infra.sandbox import form
+from infra.sandbox import events, form
 from infra.sandbox.calls import Calls
 from infra.sandbox.engine import Engine, Request
 from infra.sandbox.errors import ApiError
@@ -84,6 +85,7 @@ class Control:
             ("POST", "/_sandbox/faults"): self._set_faults,
             ("GET", "/_sandbox/calls"): lambda _: self._calls.view(),
             ("GET", "/_sandbox/cells"): self._cells,
+            ("GET", "/_sandbox/events"): self._events,
             ("GET", "/_sandbox/rules"): lambda _: {"rules": [rule.as_dict() for rule in rules_table(self._engine.knobs)]},
         }
 
@@ -132,6 +134,10 @@ class Control:
         items = [wanted] if isinstance(wanted, str) else store.items_with_cells()
         cells = [(item, second, quantity) for item in items for second, quantity in store.cells(item)]
         return {"data": [{"subscription_item": item, "timestamp": second, "quantity": quantity} for item, second, quantity in cells]}
+
+    def _events(self, request: Request) -> dict[str, Any]:
+        wanted = form.decode(request.query).get("type")
+        return {"data": [body for body in events.kept(self._engine.store) if wanted is None or body["type"] == wanted]}
 
 
 def _told(sentence: str) -> bytes:

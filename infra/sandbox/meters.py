@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.sandbox import errors, meter_judging
+from infra.sandbox import errors, events, meter_judging
 from infra.sandbox.call import Call, Json, new_id
 from infra.sandbox.paging import listed
 from infra.sandbox.store import Store
@@ -25,8 +25,10 @@ def _free_name(call: Call, event_name: str, meter_id: str | None = None) -> None
             raise errors.refused(message, rule="meters.event_name", param="event_name")
 
 
-def _put(call: Call, body: Json) -> Json:
+def _put(call: Call, body: Json, happened: str) -> Json:
+    """Keeps the meter and the event that says what happened to it."""
     call.store.put(body, ref=body["event_name"])
+    events.emit(call.store, f"billing.meter.{happened}", body, call.now_s)
     return body
 
 
@@ -49,7 +51,7 @@ def create_meter(call: Call) -> Json:
         "updated": call.now,
         "value_settings": params.get("value_settings", {"event_payload_key": VALUE_KEY}),
     }
-    return _put(call, body)
+    return _put(call, body, "created")
 
 
 def retrieve_meter(call: Call) -> Json:
@@ -60,7 +62,7 @@ def retrieve_meter(call: Call) -> Json:
 def update_meter(call: Call) -> Json:
     """POST /v1/billing/meters/{id}: only the name that people read"""
     body = call.addressed(KIND)
-    return _put(call, {**body, "display_name": call.params.get("display_name", body["display_name"]), "updated": call.now})
+    return _put(call, {**body, "display_name": call.params.get("display_name", body["display_name"]), "updated": call.now}, "updated")
 
 
 def list_meters(call: Call) -> Json:
@@ -77,7 +79,8 @@ def _turned(call: Call, status: str, deactivated_at: int | None) -> Json:
         _free_name(call, body["event_name"], body["id"])
     # What was received before belongs to the meter as it was: it is judged before the meter changes.
     meter_judging.settle(call.store, call.knobs, call.now_s)
-    return _put(call, {**body, "status": status, "status_transitions": {"deactivated_at": deactivated_at}, "updated": call.now})
+    body = {**body, "status": status, "status_transitions": {"deactivated_at": deactivated_at}, "updated": call.now}
+    return _put(call, body, "reactivated" if status == "active" else "deactivated")
 
 
 def deactivate_meter(call: Call) -> Json:

@@ -21,6 +21,9 @@ _METERS = (
     documented("meters.inactive", "a deactivated meter takes no events and no new prices, until it is reactivated", METER_SPEC),
     assumed("meters.status", "a meter that has the status already is refused, and one with prices on it may be deactivated", "wording ours"),
 )
+_HAPPENED = documented(
+    "meters.events", "billing.meter.created, updated, deactivated and reactivated say what happened to a meter", "https://docs.stripe.com/api/events/types"
+)
 _EVENTS = (
     documented("meter_events.payload", "flat text by key, values of at most 100 characters", EVENT_SPEC),
     seen("meter_events.no_meter", 'refused in the call: No active meter found for event name "x".', "error texts in public reports"),
@@ -115,4 +118,4 @@ _TOTALS = (
     assumed("meter_summaries.order", "grouped summaries come newest first", "as all of Stripe's lists", "summaries_newest_first"),
     assumed("meter_summaries.empty", "hours or days without events are listed with 0", "Stripe does not say", "summaries_empty"),
 )
-METER_RULES: tuple[Rule, ...] = (*_METERS, *_EVENTS, *_AFTERWARDS, *_TOTALS)
+METER_RULES: tuple[Rule, ...] = (*_METERS, _HAPPENED, *_EVENTS, *_AFTERWARDS, *_TOTALS)

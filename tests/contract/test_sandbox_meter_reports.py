@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from infra.sandbox.meter_reports import report
+from infra.sandbox import events
 from infra.sandbox.meter_usage import metered_total
 from infra.sandbox.store import Store
 from infra.sandbox.testing import sandbox_server
@@ -29,17 +29,12 @@ def sandbox(tmp_path: Path) -> Iterator[Driver]:
 
 
 def reported(sandbox: Driver) -> list[tuple[str, Json | None, Json]]:
-    """What is reported now: (type, related object, data) of each thin event."""
-    sent: list[tuple[str, Json | None, Json]] = []
-
-    def emit(_: Store, kind: str, related: Json | None, data: Json, __: float) -> None:
-        sent.append((kind, related, data))
-
-    now_s = sandbox.engine.clock.now_s()
+    """What is reported by now and was not before: (type, related object, data) of each thin event."""
+    before = len(list(events.kept(sandbox.store)))
     sandbox.engine.keep()
-    with sandbox.store.transaction():
-        report(sandbox.store, sandbox.engine.knobs, now_s, emit)
-    return sent
+    made = list(events.kept(sandbox.store))[before:]
+    assert {each["object"] for each in made} <= {"v2.core.event"}
+    return [(each["type"], each["related_object"], each["data"]) for each in made]
 
 
 def codes(data: Json) -> dict[str, list[str]]:
@@ -143,6 +138,11 @@ async def test_setting_the_clock_counts_what_is_due(tmp_path: Path) -> None:
         data = {"event_name": "calls", "payload[stripe_customer_id]": "cus_none", "payload[value]": "5"}
         await sandbox.call("POST", "/v1/billing/meter_events", data=data)
         await sandbox.control("clock", {"advance_s": 3601})
+        assert (await sandbox.control("events?type=v1.billing.meter.error_report_triggered"))["data"] == []
+        await sandbox.control("clock", {"advance_s": 11})
+        (sent,) = (await sandbox.control("events?type=v1.billing.meter.error_report_triggered"))["data"]
+        assert codes(sent["data"]).keys() == {"meter_event_customer_not_found"}
+        assert (sent["created"][-1], sent["related_object"]["type"]) == ("Z", "billing.meter")
     store = Store(tmp_path)
     assert store.run("SELECT state FROM meter_events").fetchall() == [("refused",)]
     store.close()

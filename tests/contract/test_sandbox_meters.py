@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.sandbox import events
 from infra.sandbox.meter_usage import metered_total
 from tests.contract.meter_bench import URL, new_customer, tuned
 from tests.contract.sandbox_driver import Driver
@@ -82,6 +83,22 @@ def test_meters_are_listed_by_status(sandbox: Driver) -> None:
     assert [each["id"] for each in sandbox.get(URL).json["data"]] == [second, first]
     assert listed == {"active": [second], "inactive": [first]}
     assert [each["id"] for each in sandbox.get(URL, {"limit": 1, "starting_after": second}).json["data"]] == [first]
+
+
+def test_what_happens_to_a_meter_is_an_event(sandbox: Driver) -> None:
+    """Each change makes an event with the meter as it was then."""
+    meter = sandbox.meter()
+    sandbox.made(f"{URL}/{meter}", {"display_name": "x"})
+    sandbox.made(f"{URL}/{meter}/deactivate", {})
+    sandbox.made(f"{URL}/{meter}/reactivate", {})
+    sandbox.post(f"{URL}/{meter}/reactivate")
+    made = [(each["type"], each["data"]["object"]["status"]) for each in events.kept(sandbox.store)]
+    assert made == [
+        ("billing.meter.created", "active"),
+        ("billing.meter.updated", "active"),
+        ("billing.meter.deactivated", "inactive"),
+        ("billing.meter.reactivated", "active"),
+    ]
 
 
 def test_active_meters_never_share_an_event_name(sandbox: Driver) -> None:
