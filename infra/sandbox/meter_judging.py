@@ -81,7 +81,9 @@ def settle(store: Store, knobs: Knobs, now_s: float) -> None:
     An event is judged by the meters and customers that exist when this is called: whoever changes one of them calls it before.
     """
     pending = store.run(
-        "SELECT seq, event_name, payload, meter, code, message FROM meter_events WHERE state = 'pending' AND due_s <= ? ORDER BY seq", (now_s,)
+        "SELECT seq, event_name, payload, meter, code, message FROM meter_events INDEXED BY meter_events_unjudged "
+        "WHERE state = 'pending' AND due_s <= ? ORDER BY seq",
+        (now_s,),
     ).fetchall()
     for seq, event_name, text, meter_id, code, message in pending:
         verdict = Refused(code, message) if code is not None else _verdict(store, knobs, event_name, json.loads(text), meter_id)
