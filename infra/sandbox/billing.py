@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infra.sandbox import errors, resources, shapes, subscriptions, versions
-from infra.sandbox.call import Call, Json, new_id
+from infra.sandbox.call import Call, Json, new_id, now_of
 from infra.sandbox.paging import listed
 
 
@@ -13,16 +13,21 @@ def _items(call: Call, subscription_id: str) -> list[Json]:
     return list(call.store.scan("subscription_item", parent=subscription_id, newest_first=False))
 
 
+def _now_s(call: Call, body: Json) -> float:
+    """The instant for a subscription: that of its customer."""
+    return now_of(call, body["customer"])
+
+
 def _shaped(call: Call, body: Json) -> Json:
     items = _items(call, body["id"])
     prices = {each["price"]: call.the("price", each["price"], param="price") for each in items}
-    return shapes.subscription(body, items, prices, call.now_s, call.version)
+    return shapes.subscription(body, items, prices, _now_s(call, body), call.version)
 
 
 def _shaped_item(call: Call, body: Json) -> Json:
     subscription = call.the("subscription", body["subscription"], param="subscription")
     of_price = call.the("price", body["price"], param="price")
-    return shapes.item(body, of_price, subscriptions.current_period(subscription, call.now_s), call.version)
+    return shapes.item(body, of_price, subscriptions.current_period(subscription, _now_s(call, subscription)), call.version)
 
 
 def _put(call: Call, body: Json) -> None:
@@ -46,16 +51,18 @@ def _refuse_legacy(call: Call, prices: Sequence[Json]) -> None:
 def create_subscription(call: Call) -> Json:
     """POST /v1/subscriptions"""
     params = call.params
-    call.the("customer", params["customer"], param="customer")
+    customer = call.the("customer", params["customer"], param="customer")
+    now = int(now_of(call, customer["id"]))
     if not params["items"]:
         raise errors.missing("items")
     prices = [call.the("price", each["price"], param=f"items[{n}][price]") for n, each in enumerate(params["items"])]
     subscriptions.check_prices(prices, currency=params.get("currency"))
     _refuse_legacy(call, prices)
-    body = subscriptions.opened(new_id("sub"), call.now, params, prices, call.knobs)
+    body = subscriptions.opened(new_id("sub"), now, params, prices, call.knobs)
+    body["test_clock"] = customer["test_clock"]
     _put(call, body)
     for each, of_price in zip(params["items"], prices, strict=True):
-        _put_item(call, resources.item(new_id("si"), call.now, each, body["id"], of_price))
+        _put_item(call, resources.item(new_id("si"), now, each, body["id"], of_price))
     return _shaped(call, body)
 
 
@@ -65,7 +72,7 @@ def retrieve_subscription(call: Call) -> Json:
 
 
 def _running(call: Call, body: Json) -> Json:
-    if subscriptions.ended_at(body, call.now_s) is not None:
+    if subscriptions.ended_at(body, _now_s(call, body)) is not None:
         message = "A canceled subscription can only update its cancellation_details and metadata."
         raise errors.refused(message, rule="subscriptions.canceled")
     return body
@@ -77,7 +84,7 @@ def update_subscription(call: Call) -> Json:
     if set(call.params) - {"metadata", "expand"}:
         _running(call, body)
     body = resources.changed(body, call.params, "billing_thresholds", "collection_method", "days_until_due", "description")
-    body = subscriptions.updated(body, call.params, call.now)
+    body = subscriptions.updated(body, call.params, int(_now_s(call, body)))
     _put(call, body)
     return _shaped(call, body)
 
@@ -85,19 +92,22 @@ def update_subscription(call: Call) -> Json:
 def cancel_subscription(call: Call) -> Json:
     """DELETE /v1/subscriptions/{id}: at once; a subscription that already ended is gone for this URL"""
     body = call.addressed("subscription")
-    if subscriptions.ended_at(body, call.now_s) is not None:
+    if subscriptions.ended_at(body, _now_s(call, body)) is not None:
         raise errors.no_such("subscription", body["id"], param="id", in_url=True)
-    body = subscriptions.canceled(body, call.now)
+    body = subscriptions.canceled(body, int(_now_s(call, body)))
     _put(call, body)
     return _shaped(call, body)
 
 
 def list_subscriptions(call: Call) -> Json:
     """GET /v1/subscriptions: without `status` all that are not canceled"""
-    status, price_id = call.params.get("status"), call.params.get("price")
+    status, price_id, clock_id = call.params.get("status"), call.params.get("price"), call.params.get("test_clock")
+    unclocked = clock_id is None and "customer" not in call.params
 
     def keep(body: Json) -> bool:
-        has = subscriptions.status(body, call.now_s)
+        if body["test_clock"] != clock_id and (clock_id is not None or unclocked):
+            return False
+        has = subscriptions.status(body, _now_s(call, body))
         if status is None:
             matches = has != "canceled"
         else:
@@ -115,7 +125,7 @@ def create_item(call: Call) -> Json:
     standing = [call.the("price", each["price"], param="price") for each in _items(call, subscription["id"])]
     subscriptions.check_prices([*standing, added], currency=subscription["currency"])
     _refuse_legacy(call, [added])
-    body = resources.item(new_id("si"), call.now, call.params, subscription["id"], added)
+    body = resources.item(new_id("si"), int(_now_s(call, subscription)), call.params, subscription["id"], added)
     _put_item(call, body)
     return _shaped_item(call, body)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.sandbox import errors
 from infra.sandbox.knobs import Knobs
+from infra.sandbox.moment import Moment, clock_of
 from infra.sandbox.store import Store
 
 Json = dict[str, Any]
@@ -50,6 +51,12 @@ def now_of(call: Call, customer_id: str) -> float:
     clock_id = None if customer is None else customer["test_clock"]
     clock = None if clock_id is None else call.store.get("test_helpers.test_clock", clock_id)
     return call.now_s if clock is None else float(clock["frozen_time"])
+
+
+def moment_of(call: Call, customer_id: str) -> Moment:
+    """The instant of a call in the life of one customer's objects."""
+    clock = clock_of(call.store.get("customer", customer_id))
+    return Moment(call.store, call.knobs, now_of(call, customer_id), clock, call.now_s)
 
 
 def new_id(prefix: str) -> str:

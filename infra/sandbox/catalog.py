@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from infra.sandbox import errors, resources, shapes, versions
+from infra.sandbox import clocks, errors, resources, shapes, test_clocks, versions
 from infra.sandbox.call import Call, Json, new_id
 from infra.sandbox.paging import listed
+from infra.sandbox.store import Store
 
 
 # ── products ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -118,9 +119,21 @@ def list_prices(call: Call) -> Json:
 # ── customers ────────────────────────────────────────────────────────────────────────────────────────────────────────
 def create_customer(call: Call) -> Json:
     """POST /v1/customers"""
-    body = resources.customer(new_id("cus"), call.now, call.params)
-    call.store.put(body, ref=body["email"])
+    clock_id = call.params.get("test_clock")
+    now = call.now
+    if clock_id is not None:
+        now = call.the(test_clocks.KIND, clock_id, param="test_clock")["frozen_time"]
+        if sum(1 for _ in clocks.customers(call.store, clock_id)) >= call.knobs.clock_customers:
+            message = f"A test clock can have at most {call.knobs.clock_customers} customers."
+            raise errors.refused(message, rule="clocks.customers", param="test_clock")
+    body = resources.customer(new_id("cus"), now, call.params)
+    put_customer(call.store, body)
     return body
+
+
+def put_customer(store: Store, body: Json) -> None:
+    """Writes a customer; lists find it by its test clock and its address."""
+    store.put(body, parent=body["test_clock"], ref=body["email"])
 
 
 def retrieve_customer(call: Call) -> Json:
@@ -131,10 +144,15 @@ def retrieve_customer(call: Call) -> Json:
 def update_customer(call: Call) -> Json:
     """POST /v1/customers/{id}"""
     body = resources.changed(call.addressed("customer"), call.params, "email", "name", "description", "phone")
-    call.store.put(body, ref=body["email"])
+    put_customer(call.store, body)
     return body
 
 
 def list_customers(call: Call) -> Json:
-    """GET /v1/customers"""
-    return listed(call, "customer", lambda body: body, ref=call.params.get("email"))
+    """GET /v1/customers: those on a test clock only where it is asked for"""
+    clock_id = call.params.get("test_clock")
+
+    def keep(body: Json) -> bool:
+        return clock_id is not None or body["test_clock"] is None
+
+    return listed(call, "customer", lambda body: body, parent=clock_id, ref=call.params.get("email"), keep=keep)

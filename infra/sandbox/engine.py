@@ -13,17 +13,18 @@ import logging
 import os
 from dataclasses import dataclass, field
 
-from infra.sandbox import errors, expand, form, idempotency, shapes, versions
+from infra.sandbox import errors, expand, form, idempotency, passing, shapes, versions
 from infra.sandbox.call import Call, Json
 from infra.sandbox.chores import CHORES
 from infra.sandbox.clock import Clock
+from infra.sandbox.endpoint import Endpoint
 from infra.sandbox.errors import ApiError
 from infra.sandbox.faults import FaultName, Plan
 from infra.sandbox.idempotency import Replay, Saved
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.limiter import Limiter
 from infra.sandbox.params import validate
-from infra.sandbox.routes import Endpoint, route
+from infra.sandbox.routes import route
 from infra.sandbox.store import Store
 
 log = logging.getLogger(__name__)
@@ -180,11 +181,14 @@ class Engine:
     def execute(self, admitted: Admitted) -> Answer:
         """The effect, its answer, and the key's record.
 
+        What has fallen due by now is done before, each thing in a transaction of its own (`passing`).
         Side effects: 1. objects and cells and 2. the saved answer, in one transaction: a crash leaves both or neither. 3. The key is free
         again: in memory only, so a crash frees it too, and the retry executes or replays by what 1 and 2 left.
         """
         try:
-            return self._answer(admitted)
+            now_s = self.clock.now_s()
+            passing.settle(self.store, self.knobs, now_s)
+            return self._answer(admitted, now_s)
         except Exception:  # a mistake of ours: the transaction is rolled back, nothing is saved, the caller may retry
             log.exception("the sandbox failed in %s", admitted.endpoint.name)
             return _refusal(errors.server_error(), admitted.headers, admitted.endpoint.name, admitted.fault)
@@ -198,10 +202,9 @@ class Engine:
         if admitted.lock is not None:
             self._locked.discard(admitted.lock)
 
-    def _answer(self, admitted: Admitted) -> Answer:
+    def _answer(self, admitted: Admitted, now_s: float) -> Answer:
         """The effect and its answer in one transaction; a refusal in another, so that it is saved and what the handler wrote is undone."""
         headers, name, fault = admitted.headers, admitted.endpoint.name, admitted.fault
-        now_s = self.clock.now_s()
         try:
             with self.store.transaction():
                 if fault == "500":
@@ -248,6 +251,7 @@ class Engine:
         now_s = self.clock.now_s()
         with self.store.transaction():
             self.store.prune_answers(now_s - self.knobs.idempotency_ttl_s)
+        passing.settle(self.store, self.knobs, now_s)
         for chore in CHORES:
             with self.store.transaction():
                 chore(self.store, self.knobs, now_s)

@@ -53,6 +53,13 @@ class Knobs:
     delay_ms: int = 250
     """Milliseconds that the fault `delay` waits before the effect."""
 
+    # billing
+    clock_advance_s: float = 0.0
+    """Seconds, on the sandbox's clock, that a test clock stays advancing before anything happens on it. Stripe names no time."""
+
+    clock_customers: int = 3
+    """Most customers on one test clock."""
+
     # meters
     meter_delay_s: float = 0.0
     """Seconds, on the sandbox's clock, between the 200 for a meter event (or its cancellation) and its being judged and counted. Stripe

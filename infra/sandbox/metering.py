@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from infra.sandbox import errors, shapes, subscriptions, usage
-from infra.sandbox.call import Call, Json, new_id
+from infra.sandbox.call import Call, Json, new_id, now_of
 from infra.sandbox.paging import cursor, cut
 from infra.sandbox.periods import Period, Schedule
 
@@ -25,16 +25,17 @@ def create_usage_record(call: Call) -> Json:
     names = {"item": item["id"], "subscription": subscription["id"]}
     if recurring["usage_type"] != "metered":
         raise errors.refused(usage.LICENSED.format(**names), rule="usage.licensed", param="subscription_item")
-    if subscriptions.ended_at(subscription, call.now_s) is not None:
+    now_s = now_of(call, subscription["customer"])
+    if subscriptions.ended_at(subscription, now_s) is not None:
         raise errors.refused(usage.CANCELED.format(**names), rule="usage.canceled", param="subscription_item")
     action = call.params.get("action", "increment")
     if action == "set" and (item["billing_thresholds"] or subscription["billing_thresholds"]):
         raise errors.refused(usage.THRESHOLDS.format(**names), rule="usage.thresholds", param="action")
     second = call.params.get("timestamp")
     if second is None:
-        second = call.now
-    period = subscriptions.current_period(subscription, call.now_s)
-    refusal = usage.refusal(second, now_s=call.now_s, period=period, aggregate=recurring["aggregate_usage"], knobs=call.knobs)
+        second = int(now_s)
+    period = subscriptions.current_period(subscription, now_s)
+    refusal = usage.refusal(second, now_s=now_s, period=period, aggregate=recurring["aggregate_usage"], knobs=call.knobs)
     if refusal is not None:
         raise refusal
     quantity = call.params["quantity"]
@@ -59,7 +60,7 @@ def list_summaries(call: Call) -> Json:
     if recurring["usage_type"] != "metered":
         raise errors.refused(usage.LICENSED.format(item=item["id"]), rule="usage.licensed", param="subscription_item")
     schedule = subscriptions.schedule_of(subscription)
-    newest = subscriptions.current_period(subscription, call.now_s).index
+    newest = subscriptions.current_period(subscription, now_of(call, subscription["customer"])).index
     oldest = schedule.at(item["created"]).index if item["created"] > subscription["created"] else 0
     at, backwards = cursor(call)
     start = None if at is None else _index_of(item["id"], at, oldest, newest)

@@ -136,7 +136,7 @@ def customer(object_id: str, now: int, params: Json) -> Json:
         "preferred_locales": [],
         "shipping": None,
         "tax_exempt": "none",
-        "test_clock": None,
+        "test_clock": params.get("test_clock"),
     }
 
 

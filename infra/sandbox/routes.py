@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from infra.sandbox import billing, catalog, meter_events, meter_summaries, metering, meters, specs, specs_meters, versions
-from infra.sandbox.call import Call, Json
-from infra.sandbox.params import Spec
-from infra.sandbox.store import Store
+from infra.sandbox.endpoint import Endpoint, Key, crud
+from infra.sandbox.routes_billing import BILLING
 
-Handler = Callable[[Call], Json]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One endpoint. `resource` is what limits, faults and counters go by; `legacy` ends with 2025-03-31.basil."""
-
-    method: str
-    resource: str
-    action: str
-    spec: Spec
-    handler: Handler
-    legacy: bool = False
-    lock: Callable[[Store, Json], str | None] | None = None
-    """What only one call at a time may hold, by the call's parameters; None holds nothing."""
-
-    @property
-    def name(self) -> str:
-        """`resource.action`, as the call counters show it."""
-        return f"{self.resource}.{self.action}"
-
-
-def _crud(resource: str, rows: list[tuple[str, str, Spec, Handler]], *, under: str = "") -> dict[tuple[str, str, int, str], Endpoint]:
-    """Keys are (method, collection with its namespace `under`, number of path parts from the collection on, sub-collection)."""
-    table = {}
-    for method, action, spec, handler in rows:
-        parts = 1 if action in {"create", "list"} else 2
-        table[method, under + resource, parts, ""] = Endpoint(method, resource, action, spec, handler)
-    return table
-
-
-ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
-    **_crud(
+ENDPOINTS: dict[Key, Endpoint] = {
+    **BILLING,
+    **crud(
         "products",
         [
             ("POST", "create", specs.PRODUCT_CREATE, catalog.create_product),
@@ -52,7 +19,7 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
             ("POST", "update", specs.PRODUCT_UPDATE, catalog.update_product),
         ],
     ),
-    **_crud(
+    **crud(
         "prices",
         [
             ("POST", "create", specs.PRICE_CREATE, catalog.create_price),
@@ -61,7 +28,7 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
             ("POST", "update", specs.PRICE_UPDATE, catalog.update_price),
         ],
     ),
-    **_crud(
+    **crud(
         "customers",
         [
             ("POST", "create", specs.CUSTOMER_CREATE, catalog.create_customer),
@@ -70,7 +37,7 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
             ("POST", "update", specs.CUSTOMER_UPDATE, catalog.update_customer),
         ],
     ),
-    **_crud(
+    **crud(
         "subscriptions",
         [
             ("POST", "create", specs.SUBSCRIPTION_CREATE, billing.create_subscription),
@@ -80,7 +47,7 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
             ("DELETE", "cancel", specs.SUBSCRIPTION_CANCEL, billing.cancel_subscription),
         ],
     ),
-    **_crud(
+    **crud(
         "subscription_items",
         [
             ("POST", "create", specs.ITEM_CREATE, billing.create_item),
@@ -96,7 +63,7 @@ ENDPOINTS: dict[tuple[str, str, int, str], Endpoint] = {
     ("GET", "subscription_items", 3, "usage_record_summaries"): Endpoint(
         "GET", "usage_record_summaries", "list", specs.SUMMARY_LIST, metering.list_summaries, legacy=True
     ),
-    **_crud(
+    **crud(
         "meters",
         [
             ("POST", "create", specs_meters.METER_CREATE, meters.create_meter),

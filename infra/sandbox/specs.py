@@ -98,6 +98,7 @@ CUSTOMER_CREATE: Spec = {
     "name": Param(String(256)),
     "description": Param(String()),
     "phone": Param(String(20)),
+    "test_clock": Param(ID),
     **METADATA,
     **EXPAND,
 }
@@ -109,7 +110,7 @@ CUSTOMER_UPDATE: Spec = {
     **METADATA,
     **EXPAND,
 }
-CUSTOMER_LIST: Spec = {"email": Param(String(512)), **PAGE}
+CUSTOMER_LIST: Spec = {"email": Param(String(512)), "test_clock": Param(ID), **PAGE}
 
 _NEW_ITEM: Spec = {
     "price": Param(ID, required=True),
@@ -146,7 +147,13 @@ SUBSCRIPTION_UPDATE: Spec = {
     **EXPAND,
 }
 SUBSCRIPTION_CANCEL: Spec = {"invoice_now": Param(Boolean()), "prorate": Param(Boolean()), **EXPAND}
-SUBSCRIPTION_LIST: Spec = {"customer": Param(ID), "price": Param(ID), "status": Param(Enum(STATUSES)), **PAGE}
+SUBSCRIPTION_LIST: Spec = {
+    "customer": Param(ID),
+    "price": Param(ID),
+    "status": Param(Enum(STATUSES)),
+    "test_clock": Param(ID),
+    **PAGE,
+}
 
 ITEM_CREATE: Spec = {
     "subscription": Param(ID, required=True),

@@ -10,6 +10,7 @@ import re
 
 from infra.sandbox import errors
 
+ACACIA = "2024-09-30"
 BASIL = "2025-03-31"
 DAHLIA = "2026-04-22"
 _FORM = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:\.[a-z][a-z0-9_]*)?")
@@ -25,6 +26,11 @@ def checked(version: str) -> str:
 def is_basil(version: str) -> bool:
     """Whether the version is 2025-03-31.basil or newer: no usage records, periods on the items."""
     return version[:10] >= BASIL
+
+
+def is_named(version: str) -> bool:
+    """Whether the version has a name (2024-09-30.acacia or newer)."""
+    return version[:10] >= ACACIA
 
 
 def is_dahlia(version: str) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from infra.sandbox.endpoint import Endpoint
 from infra.sandbox.knobs import NEWEST_VERSION
 from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp
-from infra.sandbox.routes import ENDPOINTS, Endpoint
+from infra.sandbox.routes import ENDPOINTS
 from tests.contract.openapi_subset import FOLDER, Description
 from tests.contract.sandbox_driver import Driver
 
@@ -139,12 +140,19 @@ def _described(endpoint: Endpoint, key: tuple[str, str, int, str]) -> Any:
     if collection.startswith("billing/"):
         tail = "/{id}" * (parts > 1) + f"/{sub_collection}" * (parts > 2)
         return Description(METERS).parameters(endpoint.method, f"/v1/{collection}{tail}")
+    if collection.startswith("test_helpers/"):
+        return _of_clock(endpoint, parts)
     if endpoint.legacy:
         return Description(USAGE).parameters(endpoint.method, f"/v1/subscription_items/{{subscription_item}}/{endpoint.resource}")
     path = PATHS.get((endpoint.resource, parts), f"/v1/{endpoint.resource}")
     if endpoint.method == "DELETE":
         return Description(SUBSCRIPTIONS).operation("DELETE", path)["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
     return Description(SUBSCRIPTIONS).parameters(endpoint.method, path)
+
+
+def _of_clock(endpoint: Endpoint, parts: int) -> Any:
+    path = "/v1/test_helpers/test_clocks" + "/{test_clock}" * (parts > 1) + "/advance" * (parts > 2)
+    return {} if endpoint.method == "DELETE" else Description(SUBSCRIPTIONS).parameters(endpoint.method, path)
 
 
 ROWS = [pytest.param(endpoint, key, id=endpoint.name) for key, endpoint in ENDPOINTS.items()]
