@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import psutil
 import pytest
@@ -45,8 +46,17 @@ def test_setup_and_sync_make_who_is_billed(other: World) -> None:
     rows = other.command.json("bindings")
     assert {(row["customer"], row["meter"]) for row in rows} == {(customer, meter.slug) for customer in CUSTOMERS for meter in METERS}
     for row in rows:
-        other.bound[row["customer"], row["meter"]] = Bound(row["item"], since_s)
+        edge_s = month_before(row["period_anchor"])
+        other.bound[row["customer"], row["meter"]] = Bound(row["item"], since_s, edges=(edge_s,))
+        other.cuts[row["customer"]] = (edge_s,)
     assert_all_agree(other)
+
+
+def month_before(anchor: str) -> int:
+    """The billing edge before an anchor that lies ahead: the same second a month earlier, on a shorter month's last day."""
+    at = datetime.fromisoformat(anchor)
+    last = at.replace(day=1) - timedelta(days=1)
+    return int(last.replace(day=min(at.day, last.day)).timestamp())
 
 
 def test_a_meter_changes_its_grid_while_it_counts(other: World) -> None:
