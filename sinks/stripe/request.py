@@ -10,6 +10,8 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 API_VERSION: Final = "2025-02-24.acacia"
+MODERN_VERSION: Final = "2026-10-28.endive"
+"""For everything that is no usage record: the version that the pinned official client is made for."""
 
 
 def usage_record_path(item: str) -> str:

@@ -23,6 +23,10 @@ class Description:
     def __init__(self, name: str) -> None:
         self._document = json.loads((FOLDER / name).read_text(encoding="utf-8"))
 
+    def paths(self) -> list[str]:
+        """The URLs that the file describes, as it spells them."""
+        return list(self._document["paths"])
+
     def schema(self, name: str) -> Any:
         """A component schema."""
         return self._document["components"]["schemas"][name]

@@ -1,0 +1,162 @@
+"""The rows of the table of requests (`stripe_requests.py`), in an order in which each finds what it needs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.contract.stripe_requests import BOTH, NEW, OLD, Row
+
+PAGE: Final = {"limit": 100}
+_MARKED: Final = {"tidemark_meter": "requests"}
+_MONTHLY: Final = {"interval": "month", "interval_count": 1}
+_TERMS: Final = {"collection_method": "send_invoice", "days_until_due": 30, "proration_behavior": "none"}
+
+SETUP: Final = (
+    Row("products, read", BOTH, "get", "/v1/products", {**PAGE, "active": True}),
+    Row("product", BOTH, "post", "/v1/products", {"name": "Tidemark {salt}", "metadata": _MARKED}, {"product": "id"}),
+    Row("meters, read", NEW, "get", "/v1/billing/meters", {**PAGE, "status": "active"}),
+    Row(
+        "meter of a UTC hour",
+        NEW,
+        "post",
+        "/v1/billing/meters",
+        {
+            "display_name": "Requests {salt}",
+            "event_name": "requests_{salt}",
+            "default_aggregation": {"formula": "sum"},
+            "event_time_window": "hour",
+            "customer_mapping": {"type": "by_id", "event_payload_key": "stripe_customer_id"},
+            "value_settings": {"event_payload_key": "value"},
+        },
+        {"meter": "id", "event_name": "event_name"},
+    ),
+    Row("meter", NEW, "get", "/v1/billing/meters/{meter}"),
+    Row("prices, read", BOTH, "get", "/v1/prices", {**PAGE, "active": True}),
+    Row(
+        "metered price, legacy",
+        OLD,
+        "post",
+        "/v1/prices",
+        {
+            "product": "{product}",
+            "currency": "usd",
+            "unit_amount_decimal": "0.04",
+            "recurring": {**_MONTHLY, "usage_type": "metered", "aggregate_usage": "sum"},
+            "metadata": _MARKED,
+        },
+        {"price": "id"},
+    ),
+    Row(
+        "metered price, on a meter",
+        NEW,
+        "post",
+        "/v1/prices",
+        {
+            "product": "{product}",
+            "currency": "usd",
+            "unit_amount_decimal": "0.04",
+            "recurring": {**_MONTHLY, "usage_type": "metered", "meter": "{meter}"},
+            "metadata": _MARKED,
+        },
+        {"price": "id"},
+    ),
+    Row(
+        "base price",
+        BOTH,
+        "post",
+        "/v1/prices",
+        {
+            "product": "{product}",
+            "currency": "usd",
+            "unit_amount_decimal": "1900",
+            "recurring": {**_MONTHLY, "usage_type": "licensed"},
+            "metadata": {"tidemark_base": "base"},
+        },
+        {"base_price": "id"},
+    ),
+    Row("customers, read", BOTH, "get", "/v1/customers", PAGE),
+    Row(
+        "customer",
+        BOTH,
+        "post",
+        "/v1/customers",
+        {"name": "acme", "email": "billing@acme.example", "metadata": {"tidemark_customer": "acme"}},
+        {"customer": "id"},
+    ),
+    Row("subscriptions, read", BOTH, "get", "/v1/subscriptions", PAGE),
+    Row(
+        "subscription",
+        BOTH,
+        "post",
+        "/v1/subscriptions",
+        {
+            "customer": "{customer}",
+            "items": [{"price": "{base_price}"}],
+            "metadata": {"tidemark_customer": "acme"},
+            "backdate_start_date": "{since}",
+            "billing_cycle_anchor": "{edge}",
+            **_TERMS,
+        },
+        {"subscription": "id"},
+    ),
+    Row(
+        "item",
+        BOTH,
+        "post",
+        "/v1/subscription_items",
+        {"subscription": "{subscription}", "price": "{price}", "proration_behavior": "none"},
+        {"item": "id"},
+    ),
+)
+
+SYNC: Final = (
+    Row("items, read", BOTH, "get", "/v1/subscription_items", {**PAGE, "subscription": "{subscription}"}),
+    Row("item, read", BOTH, "get", "/v1/subscription_items/{item}"),
+    Row("subscription, read", BOTH, "get", "/v1/subscriptions/{subscription}"),
+)
+
+REPORT: Final = (
+    Row(
+        "usage record",
+        OLD,
+        "post",
+        "/v1/subscription_items/{item}/usage_records",
+        {"quantity": 5, "timestamp": "{before}", "action": "set"},
+    ),
+    Row("usage record summaries", OLD, "get", "/v1/subscription_items/{item}/usage_record_summaries", PAGE),
+    Row(
+        "meter event",
+        NEW,
+        "post",
+        "/v1/billing/meter_events",
+        {
+            "event_name": "{event_name}",
+            "payload": {"stripe_customer_id": "{customer}", "value": "5"},
+            "identifier": "tm1_{salt}",
+            "timestamp": "{before}",
+        },
+    ),
+    Row(
+        "meter event summaries",
+        NEW,
+        "get",
+        "/v1/billing/meters/{meter}/event_summaries",
+        {**PAGE, "customer": "{customer}", "start_time": "{before}", "end_time": "{hour}"},
+    ),
+    Row(
+        "meter event summaries, hour by hour",
+        NEW,
+        "get",
+        "/v1/billing/meters/{meter}/event_summaries",
+        {**PAGE, "customer": "{customer}", "start_time": "{before}", "end_time": "{hour}", "value_grouping_window": "hour"},
+    ),
+    Row(
+        "meter event, canceled",
+        NEW,
+        "post",
+        "/v1/billing/meter_event_adjustments",
+        {"event_name": "{event_name}", "type": "cancel", "cancel": {"identifier": "tm1_{salt}"}},
+    ),
+)
+
+ROWS: Final = (*SETUP, *SYNC, *REPORT)
