@@ -9,21 +9,18 @@ A simulation drives the very same machine with a fake log, a fake Stripe and a c
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from heapq import heappop, heappush
-from itertools import count
 from typing import Final, NamedTuple
 
-from sinks.calls import AHEAD_MS, HAND_OUT_WITHIN_MS, Call, ReadBack, is_old, not_after_ms, readable_at_ms
+from sinks.calls import HAND_OUT_WITHIN_MS, Call, ReadBack, is_old, not_after_ms, readable_at_ms
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
 from sinks.coverage import Coverage
-from sinks.lanes import Lanes
 from sinks.outcomes import Confirmed, Outcome, RetryAfter, TooLate
 from sinks.parked import Parked
 from sinks.readback import Summary, verdicts_of
-from sinks.retry import Breaker, delay_ms
+from sinks.retry import delay_ms
+from sinks.schedule import Schedule
 from sinks.tally import Tally
 from topics.bindings import ItemVersion, Release
 from topics.definitions import Definition, Definitions
@@ -49,18 +46,14 @@ class Deliveries:
         self.account = account
         self.coverage = Coverage(next_offset)
         self.tally = Tally()
-        self.breaker = Breaker(f"{account}|{partition}")
+        self._schedule = Schedule(f"{account}|{partition}")
+        self.breaker = self._schedule.breaker
         self._definitions = Definitions()
         self._cells: dict[bytes, CellState] = {}
         self._cell_of: dict[str, CellState] = {}
         self._in_lane: dict[LaneKey, list[CellState]] = {}
         self._parked: dict[bytes, Parked] = {}
         self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
-        self._lanes = Lanes()
-        self._records: deque[CellState | Parked] = deque()
-        self._timers: list[tuple[int, int, CellState]] = []
-        self._ordinal = count()
-        self._probes_to = 0
 
     # ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -72,9 +65,9 @@ class Deliveries:
                 self._know(cell)
                 self._cell_of.update(dict.fromkeys(cell.wanted, cell))
                 if cell.open_intent is not None:
-                    self._lanes.open(cell)
+                    self._schedule.lanes.open(cell)
                 self.tally.cell(cell)
-                self._schedule(cell, now_ms)
+                self._schedule.cell(cell, now_ms)
             elif receipt.state == "parked":
                 self._park(Parked.of(receipt))
 
@@ -141,7 +134,7 @@ class Deliveries:
             return
         else:
             self._settle(cell, intent, outcome, now_ms)
-        self._schedule(cell, now_ms)
+        self._schedule.cell(cell, now_ms)
 
     def read_back(self, call: ReadBack, found: list[Summary] | RetryAfter, now_ms: int) -> None:
         """What the provider says the item's periods add up to, or that it did not say."""
@@ -157,19 +150,15 @@ class Deliveries:
                 continue
             if now_ms >= readable_at_ms(intent):
                 self._settle(doubted, intent, verdict, now_ms)
-                self._schedule(doubted, now_ms)
+                self._schedule.cell(doubted, now_ms)
 
     # ── what to do next ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def next_write(self, now_ms: int) -> Write | None:
         """The next transaction, or None. One at a time: the shell tells `written`, or builds the partition anew."""
-        self._fire(now_ms)
+        self._schedule.fire(now_ms)
         records: list[tuple[bytes, Receipt]] = []
-        while len(records) < WRITE_LIMIT:
-            source = self._records.popleft() if self._records else self._next_ready(now_ms)
-            if source is None:
-                break
-            source.waits_for_write = False
+        while len(records) < WRITE_LIMIT and (source := self._schedule.next_record(now_ms)) is not None:
             if isinstance(source, Parked):
                 records += self._compose_window(source, now_ms)
             else:
@@ -178,15 +167,15 @@ class Deliveries:
 
     def next_calls(self, now_ms: int, limit: int) -> list[Call | ReadBack]:
         """At most `limit` calls that may start now. Each must come back through `answered` or `read_back`."""
-        self._fire(now_ms)
+        self._schedule.fire(now_ms)
         found: list[Call | ReadBack] = []
         while len(found) < limit and self.breaker.may_call(now_ms):
-            cell = self._lanes.pop_call(in_turn=self.breaker.is_open)
+            cell = self._schedule.lanes.pop_call(in_turn=self.breaker.is_open)
             if cell is None:
                 break
             call = self._call_of(cell, now_ms)
             if call is None:
-                self._lanes.call_done(cell.place.lane)
+                self._schedule.lanes.call_done(cell.place.lane)
             else:
                 cell.in_flight = True
                 self.breaker.started()
@@ -195,10 +184,7 @@ class Deliveries:
 
     def wake_at_ms(self, now_ms: int) -> int | None:
         """When there may be something to do without anything happening; None: never."""
-        times = [self._timers[0][0]] if self._timers else []
-        if self.breaker.probe_at_ms > now_ms:
-            times.append(self.breaker.probe_at_ms)
-        return min(times, default=None)
+        return self._schedule.wake_at_ms(now_ms)
 
     @property
     def committable(self) -> int:
@@ -240,13 +226,13 @@ class Deliveries:
             self._cell_of[part.window] = cell
             cell.closed_at_ms = max((at for at in (closed_at_ms, cell.closed_at_ms) if at is not None), default=None)
         self.tally.cell(cell)
-        self._schedule(cell, now_ms)
+        self._schedule.cell(cell, now_ms)
 
     def _park(self, parked: Parked) -> None:
         self._parked[parked_key(parked.key)] = parked
         self._parked_of.setdefault((parked.window.customer, parked.window.meter), {})[parked_key(parked.key)] = parked
         self._count(parked)
-        self._queue(parked)
+        self._schedule.record(parked)
 
     def _place_again(self, parked: Parked, now_ms: int) -> None:
         """Give the window its cell if there is one by now; the cell's next record and the end of the parked one are one transaction."""
@@ -254,7 +240,7 @@ class Deliveries:
         if isinstance(where, Unplaced):
             parked.why = where
             self._count(parked)
-            self._queue(parked)
+            self._schedule.record(parked)
             return
         key = parked_key(parked.key)
         del self._parked[key], self._parked_of[parked.window.customer, parked.window.meter][key]
@@ -269,7 +255,7 @@ class Deliveries:
         if cell is not None:
             cell.release = max(cell.release, release.offset)
             self.tally.cell(cell)
-            self._schedule(cell, now_ms)
+            self._schedule.cell(cell, now_ms)
         elif parked is not None:
             parked.release = max(parked.release, release.offset)
             self._place_again(parked, now_ms)
@@ -278,43 +264,6 @@ class Deliveries:
         state = parked.state
         self.tally.window(parked.tally, state)
         parked.tally = state
-
-    def _queue(self, source: CellState | Parked) -> None:
-        if not source.waits_for_write and (isinstance(source, CellState) or source.due):
-            source.waits_for_write = True
-            self._records.append(source)
-
-    def _schedule(self, cell: CellState, now_ms: int) -> None:
-        """Put the cell where its next record will be found."""
-        need = None if cell.writing else cell.needs()
-        if need == "intent":
-            at_ms = max(cell.retry_at_ms, cell.place.timestamp_s * 1000 - AHEAD_MS)
-            if at_ms > now_ms:
-                heappush(self._timers, (at_ms, next(self._ordinal), cell))
-            else:
-                self._lanes.push_ready(cell)
-        elif need is not None:
-            self._queue(cell)
-
-    def _fire(self, now_ms: int) -> None:
-        while self._timers and self._timers[0][0] <= now_ms:
-            cell = heappop(self._timers)[2]
-            if cell.committed_at_ms is not None and cell.open_intent is not None and not cell.in_flight and cell.retry_at_ms <= now_ms:
-                self._lanes.push_call(cell)
-            else:
-                self._schedule(cell, now_ms)
-
-    def _next_ready(self, now_ms: int) -> CellState | None:
-        """The next cell for a new intent. While the provider counts as down, one for each probe that failed, of an item that has none open; and
-        always one where none is open at all, since nothing else could ever show that the provider is back."""
-        if not self.breaker.is_open:
-            return self._lanes.pop_ready()
-        if not self.breaker.may_call(now_ms) or (self._probes_to == self.breaker.failures and self._lanes.opened):
-            return None
-        cell = self._lanes.pop_ready(most_in_lane=1)
-        if cell is not None:
-            self._probes_to = self.breaker.failures
-        return cell
 
     def _compose_window(self, parked: Parked, now_ms: int) -> list[tuple[bytes, Receipt]]:
         key = parked_key(parked.key)
@@ -328,7 +277,7 @@ class Deliveries:
         if need is None:
             return []
         if need == "intent":
-            self._lanes.open(cell)
+            self._schedule.lanes.open(cell)
         receipt = cell.compose(now_ms)
         cell.writing = True
         # Only with a record that holds them: an answer to an older intent would end the parking of windows that no receipt knows yet.
@@ -343,12 +292,12 @@ class Deliveries:
             self.coverage.cover(part.window, part.revision)
         if receipt.state == "intent":
             cell.committed_at_ms = at_ms
-            self._lanes.push_call(cell)
+            self._schedule.lanes.push_call(cell)
         else:
             cell.pending = cell.committed_at_ms = None
-            self._lanes.close(cell)
+            self._schedule.lanes.close(cell)
         self.tally.cell(cell)
-        self._schedule(cell, at_ms)
+        self._schedule.cell(cell, at_ms)
 
     def _call_of(self, cell: CellState, now_ms: int) -> Call | ReadBack | None:
         """The call for an open intent; None where it must wait for a write (or has its answer)."""
@@ -359,7 +308,7 @@ class Deliveries:
             return self._read_back_of(cell, intent, now_ms)
         if now_ms - cell.committed_at_ms > HAND_OUT_WITHIN_MS:
             cell.committed_at_ms = None
-            self._schedule(cell, now_ms)
+            self._schedule.cell(cell, now_ms)
             return None
         return Call(cell.key, intent, not_after_ms(intent, cell.committed_at_ms))
 
@@ -368,12 +317,12 @@ class Deliveries:
         at_ms = readable_at_ms(intent)
         if now_ms >= at_ms:
             return ReadBack(cell.key, cell.place.item, cell.place.timestamp_s)
-        heappush(self._timers, (at_ms, next(self._ordinal), cell))
+        self._schedule.at(at_ms, cell)
         return None
 
     def _returned(self, cell: CellState, outcome: Outcome, now_ms: int) -> None:
         cell.in_flight = False
-        self._lanes.call_done(cell.place.lane)
+        self._schedule.lanes.call_done(cell.place.lane)
         if isinstance(outcome, TooLate):
             self.breaker.passed()
         elif isinstance(outcome, RetryAfter) and outcome.down:
@@ -384,7 +333,7 @@ class Deliveries:
     def _later(self, cell: CellState, outcome: RetryAfter, now_ms: int) -> None:
         cell.tries += 1
         cell.retry_at_ms = now_ms + max(outcome.ms or 0, delay_ms(cell.tries, cell.place.name))
-        heappush(self._timers, (cell.retry_at_ms, next(self._ordinal), cell))
+        self._schedule.at(cell.retry_at_ms, cell)
 
     def _settle(self, cell: CellState, intent: CellReceipt, outcome: Outcome, now_ms: int) -> None:
         cell.pending = cell.answered(intent, outcome, now_ms)

@@ -75,7 +75,7 @@ LAW_13: Final = (
     ),
     without(
         "parked-not-recorded", "13", "a window without a cell is a record before its offset passes",
-        f"{RECEIPTS}:Deliveries._park", "self._queue(parked)", "self.coverage.cover(parked.key, parked.part.revision)", "H23",
+        f"{RECEIPTS}:Deliveries._park", "self._schedule.record(parked)", "self.coverage.cover(parked.key, parked.part.revision)", "H23",
     ),
     without(
         "older-total-wins", "13", "a cell holds the highest revision of each window, whatever comes later",
