@@ -1,171 +1,212 @@
-"""Handlers of subscriptions and their items."""
+"""Handlers of subscriptions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.sandbox import errors, resources, shapes, subscriptions, versions
-from infra.sandbox.call import Call, Json, new_id, now_of
+from infra.sandbox import (
+    beginning,
+    changes,
+    cycle,
+    errors,
+    invoice_bodies,
+    resources,
+    snapshots,
+    standing,
+    subscription_items,
+    subscriptions,
+    test_clocks,
+    versions,
+)
+from infra.sandbox.call import Call, Json, moment_of
+from infra.sandbox.changes import Change
+from infra.sandbox.ids import new_id
+from infra.sandbox.moment import Moment
 from infra.sandbox.paging import listed
 
 
-def _items(call: Call, subscription_id: str) -> list[Json]:
-    return list(call.store.scan("subscription_item", parent=subscription_id, newest_first=False))
+def shaped(call: Call, body: Json) -> Json:
+    """A subscription as the caller's version shows it."""
+    return snapshots.subscription(moment_of(call, body["customer"]), body, call.version)
 
 
-def _now_s(call: Call, body: Json) -> float:
-    """The instant for a subscription: that of its customer."""
-    return now_of(call, body["customer"])
+def _checked(call: Call, prices: Sequence[Json]) -> Json:
+    """The parameters of a creation, with the billing mode that holds without one."""
+    params = call.params
+    if "billing_mode" in params and not versions.is_flexible(call.version):
+        raise errors.unknown_parameters(["billing_mode"])
+    if "billing_mode" not in params and versions.is_clover(call.version):
+        params = {**params, "billing_mode": {"type": "flexible"}}
+    subscriptions.check_prices(prices, currency=params.get("currency"))
+    subscription_items.refuse_legacy(call, prices, flexible=params.get("billing_mode", {}).get("type") == "flexible")
+    return params
 
 
-def _shaped(call: Call, body: Json) -> Json:
-    items = _items(call, body["id"])
-    prices = {each["price"]: call.the("price", each["price"], param="price") for each in items}
-    return shapes.subscription(body, items, prices, _now_s(call, body), call.version)
-
-
-def _shaped_item(call: Call, body: Json) -> Json:
-    subscription = call.the("subscription", body["subscription"], param="subscription")
-    of_price = call.the("price", body["price"], param="price")
-    return shapes.item(body, of_price, subscriptions.current_period(subscription, _now_s(call, subscription)), call.version)
-
-
-def _put(call: Call, body: Json) -> None:
-    call.store.put(body, parent=body["customer"])
-
-
-def _put_item(call: Call, body: Json) -> None:
-    call.store.put(body, parent=body["subscription"], ref=body["price"])
-
-
-def _refuse_legacy(call: Call, prices: Sequence[Json]) -> None:
-    """From basil on, a metered price without a meter cannot be put on a subscription."""
-    for of_price in prices:
-        recurring = of_price["recurring"] or {}
-        if versions.is_basil(call.version) and recurring.get("usage_type") == "metered" and recurring.get("meter") is None:
-            message = "Starting with Stripe version `2025-03-31.basil`, metered prices must be backed by meters."
-            raise errors.refused(message, rule="version.metered_price", param="items")
-
-
-# ── subscriptions ────────────────────────────────────────────────────────────────────────────────────────────────────
 def create_subscription(call: Call) -> Json:
     """POST /v1/subscriptions"""
-    params = call.params
-    customer = call.the("customer", params["customer"], param="customer")
-    now = int(now_of(call, customer["id"]))
-    if not params["items"]:
+    customer = call.the("customer", call.params["customer"], param="customer")
+    items = call.params["items"]
+    if not items:
         raise errors.missing("items")
-    prices = [call.the("price", each["price"], param=f"items[{n}][price]") for n, each in enumerate(params["items"])]
-    subscriptions.check_prices(prices, currency=params.get("currency"))
-    _refuse_legacy(call, prices)
-    body = subscriptions.opened(new_id("sub"), now, params, prices, call.knobs)
-    body["test_clock"] = customer["test_clock"]
-    _put(call, body)
-    for each, of_price in zip(params["items"], prices, strict=True):
-        _put_item(call, resources.item(new_id("si"), now, each, body["id"], of_price))
-    return _shaped(call, body)
+    prices = [call.the("price", each["price"], param=f"items[{n}][price]") for n, each in enumerate(items)]
+    params = _checked(call, prices)
+    moment = moment_of(call, customer["id"])
+    _refuse_more_on_clock(call, customer)
+    body = {**subscriptions.opened(new_id("sub"), moment.now, params, prices, call.knobs), "test_clock": customer["test_clock"]}
+    call.store.put(body, parent=customer["id"])
+    for each, of_price in zip(items, prices, strict=True):
+        subscription_items.put(call.store, resources.item(new_id("si"), moment.now, each, body["id"], of_price))
+    return shaped(call, beginning.begin(moment, body, params))
+
+
+def _refuse_more_on_clock(call: Call, customer: Json) -> None:
+    if customer["test_clock"] is None:
+        return
+    call.the(test_clocks.KIND, customer["test_clock"], param="customer")
+    standing_now = sum(not subscriptions.is_ended(each) for each in call.store.scan("subscription", parent=customer["id"]))
+    if standing_now >= call.knobs.clock_subscriptions:
+        message = f"A customer on a test clock can have at most {call.knobs.clock_subscriptions} subscriptions."
+        raise errors.refused(message, rule="clocks.subscriptions", param="customer")
 
 
 def retrieve_subscription(call: Call) -> Json:
     """GET /v1/subscriptions/{id}"""
-    return _shaped(call, call.addressed("subscription"))
+    return shaped(call, call.addressed("subscription"))
 
 
-def _running(call: Call, body: Json) -> Json:
-    if subscriptions.ended_at(body, _now_s(call, body)) is not None:
-        message = "A canceled subscription can only update its cancellation_details and metadata."
-        raise errors.refused(message, rule="subscriptions.canceled")
-    return body
+_PLAIN = (
+    "billing_thresholds",
+    "collection_method",
+    "days_until_due",
+    "default_payment_method",
+    "description",
+    "trial_settings",
+    "metadata",
+)
+"""Parameters of an update that only write themselves down."""
 
 
 def update_subscription(call: Call) -> Json:
     """POST /v1/subscriptions/{id}"""
-    body = call.addressed("subscription")
-    if set(call.params) - {"metadata", "expand"}:
-        _running(call, body)
-    body = resources.changed(body, call.params, "billing_thresholds", "collection_method", "days_until_due", "description")
-    body = subscriptions.updated(body, call.params, int(_now_s(call, body)))
-    _put(call, body)
-    return _shaped(call, body)
+    params, body = call.params, call.addressed("subscription")
+    if set(params) - {"metadata", "expand"}:
+        subscription_items.running(body)
+    moment = moment_of(call, body["customer"])
+    body = resources.changed(body, params, *(name for name in _PLAIN if name != "metadata"))
+    if "pause_collection" in params:
+        pause = params["pause_collection"]
+        body["pause_collection"] = None if pause is None else {"behavior": pause["behavior"], "resumes_at": pause.get("resumes_at")}
+    body = standing.put(moment, subscriptions.updated(body, params, moment.now), None)
+    if {"items", "trial_end", "billing_cycle_anchor"} & set(params):
+        body = _changed(call, moment, body)
+    return shaped(call, standing.put(moment, body))
+
+
+def _changed(call: Call, moment: Moment, body: Json) -> Json:
+    """The subscription after a change of its items, its trial or its cycle."""
+    params = call.params
+    behavior = params.get("proration_behavior", "create_prorations")
+    wanted = [_change(call, body, each, n) for n, each in enumerate(params.get("items", []))]
+    _check_together(call, body, wanted)
+    resets = _resets(body, params, wanted)
+    at = changes.proration_at(body, params, moment.now)
+    credited = changes.apply(moment, body, wanted, behavior=behavior, at=at, resets=resets)
+    body = call.store.get("subscription", body["id"]) or body
+    if resets:
+        trial_end = params.get("trial_end")
+        if trial_end is not None:
+            trial_end = subscriptions.trial_end_of({"trial_end": trial_end}, moment.now)
+        return changes.anew(moment, body, trial_end=trial_end, behavior=behavior, credited=credited)
+    return changes.invoice_now(moment, body) if behavior == "always_invoice" else body
+
+
+def _resets(body: Json, params: Json, wanted: Sequence[Change]) -> bool:
+    """Whether the cycle begins anew: asked for, by a trial that begins or ends now, or by a price with another interval."""
+    if params.get("billing_cycle_anchor") == "now":
+        return True
+    if "trial_end" in params:
+        return params["trial_end"] is not None or body["status"] == "trialing"
+    cycle_now = body["_schedule"][2:4]
+    new = [each.after[1]["recurring"] for each in wanted if each.after is not None]
+    return any([recurring["interval"], recurring["interval_count"]] != cycle_now for recurring in new) and body["status"] != "trialing"
+
+
+def _change(call: Call, body: Json, each: Json, n: int) -> Change:
+    """One entry of `items`: with an id a changed or deleted item, without one a new item."""
+    if "id" not in each:
+        if "price" not in each:
+            raise errors.missing(f"items[{n}][price]")
+        of_price = call.the("price", each["price"], param=f"items[{n}][price]")
+        now = moment_of(call, body["customer"]).now
+        return Change(None, (resources.item(new_id("si"), now, each, body["id"], of_price), of_price))
+    item = call.the("subscription_item", each["id"], param=f"items[{n}][id]")
+    if item["subscription"] != body["id"]:
+        raise errors.no_such("subscription_item", each["id"], param=f"items[{n}][id]", in_url=False)
+    if each.get("deleted"):
+        return subscription_items.deletion(call, item, clear_usage=each.get("clear_usage", False), param=f"items[{n}][clear_usage]")
+    return subscription_items.change(call, item, each, param=f"items[{n}]")
+
+
+def _check_together(call: Call, body: Json, wanted: Sequence[Change]) -> None:
+    """What remains is one interval, one currency, each price once, and at least one item."""
+    touched = {each.before[0]["id"] for each in wanted if each.before is not None}
+    kept = [price for item, price in cycle.priced_items(moment_of(call, body["customer"]), body) if item["id"] not in touched]
+    after = [each.after[1] for each in wanted if each.after is not None]
+    if not kept and not after:
+        raise errors.refused(subscription_items.LAST, rule="items.last")
+    subscriptions.check_prices([*kept, *after], currency=body["currency"])
+    added = [each.after[1] for each in wanted if each.after is not None and (each.before is None or each.before[1]["id"] != each.after[1]["id"])]
+    subscription_items.refuse_legacy(call, added, flexible=subscriptions.is_flexible(body))
 
 
 def cancel_subscription(call: Call) -> Json:
     """DELETE /v1/subscriptions/{id}: at once; a subscription that already ended is gone for this URL"""
     body = call.addressed("subscription")
-    if subscriptions.ended_at(body, _now_s(call, body)) is not None:
+    if subscriptions.is_ended(body):
         raise errors.no_such("subscription", body["id"], param="id", in_url=True)
-    body = subscriptions.canceled(body, int(_now_s(call, body)))
-    _put(call, body)
-    return _shaped(call, body)
+    moment = moment_of(call, body["customer"])
+    if "cancellation_details" in call.params:
+        body["cancellation_details"] = {**body["cancellation_details"], **call.params["cancellation_details"]}
+    ended = cycle.cancel(moment, body, invoice_now=call.params.get("invoice_now", False), prorate=call.params.get("prorate", False))
+    return shaped(call, ended)
+
+
+def resume_subscription(call: Call) -> Json:
+    """POST /v1/subscriptions/{id}/resume: of a subscription that paused when its trial ended"""
+    body = call.addressed("subscription")
+    if body["status"] != "paused":
+        message = f"You can only resume subscriptions with the status `paused`; this one is `{body['status']}`."
+        raise errors.refused(message, rule="subscriptions.resume")
+    moment = moment_of(call, body["customer"])
+    body = changes.anew(moment, {**body, "_resuming": True}, trial_end=None, behavior=call.params.get("proration_behavior", "create_prorations"))
+    invoice = call.store.get("invoice", body["latest_invoice"] or "")
+    if body["status"] == "paused" and (invoice is None or invoice["status"] != invoice_bodies.OPEN):
+        body = standing.put(moment, {**body, "status": "active", "_resuming": False}, "resumed")
+    return shaped(call, body)
+
+
+def migrate_subscription(call: Call) -> Json:
+    """POST /v1/subscriptions/{id}/migrate: to flexible billing mode, and never back"""
+    body = subscription_items.running(call.addressed("subscription"))
+    moment = moment_of(call, body["customer"])
+    prices = [price for _, price in cycle.priced_items(moment, body)]
+    subscription_items.refuse_legacy(call, prices, flexible=True)
+    return shaped(call, standing.put(moment, {**body, "billing_mode": {"type": "flexible", "updated_at": moment.now}}))
 
 
 def list_subscriptions(call: Call) -> Json:
-    """GET /v1/subscriptions: without `status` all that are not canceled"""
+    """GET /v1/subscriptions: without `status` all that are not canceled; those on a test clock only if it or the customer is named"""
     status, price_id, clock_id = call.params.get("status"), call.params.get("price"), call.params.get("test_clock")
     unclocked = clock_id is None and "customer" not in call.params
 
     def keep(body: Json) -> bool:
         if body["test_clock"] != clock_id and (clock_id is not None or unclocked):
             return False
-        has = subscriptions.status(body, _now_s(call, body))
+        has = body["status"]
         if status is None:
-            matches = has != "canceled"
+            matches = has not in standing.ENDED
         else:
-            matches = status == "all" or has == ("canceled" if status == "ended" else status)
+            matches = status == "all" or (has in standing.ENDED if status == "ended" else has == status)
         return matches and (price_id is None or any(True for _ in call.store.scan("subscription_item", parent=body["id"], ref=price_id)))
 
-    return listed(call, "subscription", lambda body: _shaped(call, body), parent=call.params.get("customer"), keep=keep)
-
-
-# ── items ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def create_item(call: Call) -> Json:
-    """POST /v1/subscription_items"""
-    subscription = _running(call, call.the("subscription", call.params["subscription"], param="subscription"))
-    added = call.the("price", call.params["price"], param="price")
-    standing = [call.the("price", each["price"], param="price") for each in _items(call, subscription["id"])]
-    subscriptions.check_prices([*standing, added], currency=subscription["currency"])
-    _refuse_legacy(call, [added])
-    body = resources.item(new_id("si"), int(_now_s(call, subscription)), call.params, subscription["id"], added)
-    _put_item(call, body)
-    return _shaped_item(call, body)
-
-
-def retrieve_item(call: Call) -> Json:
-    """GET /v1/subscription_items/{id}"""
-    return _shaped_item(call, call.addressed("subscription_item"))
-
-
-def update_item(call: Call) -> Json:
-    """POST /v1/subscription_items/{id}"""
-    body = call.addressed("subscription_item")
-    _running(call, call.the("subscription", body["subscription"], param="subscription"))
-    if "quantity" in call.params and "quantity" not in body:
-        raise errors.refused("You cannot set the quantity for metered plans", rule="items.quantity", param="quantity")
-    body = resources.changed(body, call.params, "quantity", "billing_thresholds")
-    _put_item(call, body)
-    return _shaped_item(call, body)
-
-
-def delete_item(call: Call) -> Json:
-    """DELETE /v1/subscription_items/{id}: a metered item with usage only with `clear_usage`, which destroys the usage"""
-    body = call.addressed("subscription_item")
-    _running(call, call.the("subscription", body["subscription"], param="subscription"))
-    if len(_items(call, body["subscription"])) == 1:
-        message = "A subscription must have at least one active plan. To cancel it, use the subscription's own URL."
-        raise errors.refused(message, rule="items.last")
-    legacy = "quantity" not in body and call.the("price", body["price"], param="price")["recurring"]["meter"] is None
-    if legacy and not call.params.get("clear_usage", False):
-        message = (
-            f"When deleting the subscription item {body['id']} with a metered plan, all related usage records must be cleared too "
-            "by setting clear_usage=true."
-        )
-        raise errors.refused(message, rule="items.clear_usage", param="clear_usage")
-    call.store.clear_cells(body["id"])
-    call.store.delete(body["id"])
-    return {"id": body["id"], "object": "subscription_item", "deleted": True}
-
-
-def list_items(call: Call) -> Json:
-    """GET /v1/subscription_items"""
-    call.the("subscription", call.params["subscription"], param="subscription")
-    return listed(call, "subscription_item", lambda body: _shaped_item(call, body), parent=call.params["subscription"], newest_first=False)
+    return listed(call, "subscription", lambda body: shaped(call, body), parent=call.params.get("customer"), keep=keep)

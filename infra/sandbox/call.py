@@ -1,8 +1,7 @@
-"""What a handler is given: the validated call, the instant, the store, and how to name new objects."""
+"""What a handler is given: the validated call, the instant, the store."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,8 +56,3 @@ def moment_of(call: Call, customer_id: str) -> Moment:
     """The instant of a call in the life of one customer's objects."""
     clock = clock_of(call.store.get("customer", customer_id))
     return Moment(call.store, call.knobs, now_of(call, customer_id), clock, call.now_s)
-
-
-def new_id(prefix: str) -> str:
-    """An id in Stripe's style: prefix and 24 characters, 88 bits of them random: a clash is not to be expected in any run."""
-    return f"{prefix}_1{os.urandom(12).hex()[:23]}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from infra.sandbox import clocks, errors, resources, shapes, test_clocks, versions
-from infra.sandbox.call import Call, Json, new_id
+from infra.sandbox.call import Call, Json
+from infra.sandbox.ids import new_id
 from infra.sandbox.paging import listed
 from infra.sandbox.store import Store
 
@@ -143,7 +144,9 @@ def retrieve_customer(call: Call) -> Json:
 
 def update_customer(call: Call) -> Json:
     """POST /v1/customers/{id}"""
-    body = resources.changed(call.addressed("customer"), call.params, "email", "name", "description", "phone")
+    body = resources.changed(call.addressed("customer"), call.params, "email", "name", "description", "phone", "balance")
+    if "invoice_settings" in call.params:
+        body["invoice_settings"] = resources.invoice_settings(call.params)
     put_customer(call.store, body)
     return body
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.sandbox import test_clocks, timetable
-from infra.sandbox.call import Call, Json, new_id
+from infra.sandbox import events, test_clocks, timetable
+from infra.sandbox.call import Call, Json
+from infra.sandbox.ids import new_id
 from infra.sandbox.paging import listed
 from infra.sandbox.store import Store
 
-READY = "ready"
 
-
-def put(store: Store, body: Json) -> None:
-    """Writes a clock."""
-    store.put(body)
+def _put(call: Call, body: Json, event: str) -> None:
+    """Writes a clock and says what has happened to it."""
+    call.store.put(body)
+    events.emit(call.store, f"{test_clocks.KIND}.{event}", test_clocks.shaped(body, call.knobs.default_version), call.now_s)
 
 
 def create_clock(call: Call) -> Json:
     """POST /v1/test_helpers/test_clocks"""
     body = test_clocks.opened(new_id("clock"), call.now, call.params)
-    put(call.store, body)
+    _put(call, body, "created")
     return test_clocks.shaped(body, call.version)
 
 
@@ -39,7 +39,7 @@ def advance_clock(call: Call) -> Json:
     body = call.addressed(test_clocks.KIND, "test_clock")
     running = (each for each in _subscriptions(call.store, body["id"]) if each.get("status") not in {"canceled", "incomplete_expired"})
     body = test_clocks.advancing(body, call.params["frozen_time"], [(each["_schedule"][2], each["_schedule"][3]) for each in running])
-    put(call.store, body)
+    _put(call, body, "advancing")
     timetable.plan(call.store, body["id"], clock=timetable.OWN, at_s=call.now_s + call.knobs.clock_advance_s, rank=timetable.SUBSCRIPTIONS)
     return test_clocks.shaped(body, call.version)
 
@@ -53,6 +53,7 @@ def delete_clock(call: Call) -> Json:
                 _forget(call.store, each["id"], with_items=kind == "subscription")
         call.store.delete(customer["id"])
     _forget(call.store, body["id"], with_items=False)
+    events.emit(call.store, f"{test_clocks.KIND}.deleted", test_clocks.shaped(body, call.knobs.default_version), call.now_s)
     return {"id": body["id"], "object": test_clocks.KIND, "deleted": True}
 
 

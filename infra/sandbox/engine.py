@@ -13,7 +13,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 
-from infra.sandbox import errors, expand, form, idempotency, passing, shapes, versions
+from infra.sandbox import adoption, errors, expand, form, idempotency, passing, shapes, snapshots, timetable, versions
 from infra.sandbox.call import Call, Json
 from infra.sandbox.chores import CHORES
 from infra.sandbox.clock import Clock
@@ -23,6 +23,7 @@ from infra.sandbox.faults import FaultName, Plan
 from infra.sandbox.idempotency import Replay, Saved
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.limiter import Limiter
+from infra.sandbox.moment import Moment
 from infra.sandbox.params import validate
 from infra.sandbox.routes import route
 from infra.sandbox.store import Store
@@ -83,6 +84,10 @@ class Engine:
     limiter: Limiter
     _in_flight: set[str] = field(default_factory=set)
     _locked: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """What an older program left is brought up to date."""
+        adoption.adopt(self.store, self.knobs, self.clock.now_s())
 
     def admit(self, request: Request) -> Admitted | Answer:
         """The call, ready to execute, or the answer that needs no execution."""
@@ -230,10 +235,13 @@ class Engine:
         return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.version)) if paths else body
 
     def _expandable(self, object_id: str, version: str) -> Json | None:
-        """Customers, products and prices can stand in for their ids."""
+        """Customers, products, prices, subscriptions and invoices can stand in for their ids."""
         body = self.store.any(object_id)
-        if body is None or body["object"] not in {"customer", "product", "price"}:
+        if body is None or body["object"] not in {"customer", "product", "price", "subscription", "invoice"}:
             return None
+        if body["object"] in {"subscription", "invoice"}:
+            moment = Moment(self.store, self.knobs, 0, timetable.OWN, 0)
+            return snapshots.subscription(moment, body, version) if body["object"] == "subscription" else snapshots.invoice(moment, body, version)
         if body["object"] == "price":
             return shapes.price(body, version)
         return dict(shapes.product(body, version)) if body["object"] == "product" else body

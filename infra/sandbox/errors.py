@@ -188,6 +188,11 @@ def refused(message: str, *, rule: str, param: str | None = None, code: str | No
     return ApiError(400, message, rule=rule, param=param, code=code)
 
 
+def declined() -> ApiError:
+    """402: the payment method was charged and refused."""
+    return ApiError(402, "Your card was declined.", rule="payments.declined", kind="card_error", code="card_declined")
+
+
 # ── our own failures, or a fault that was asked for ──────────────────────────────────────────────────────────────────
 def server_error() -> ApiError:
     """500: saved under the request's key when it happened while executing."""

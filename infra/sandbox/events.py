@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from infra.sandbox.call import new_id
+from infra.sandbox.ids import new_id
 from infra.sandbox.resources import Json
 from infra.sandbox.store import Store
 

@@ -60,6 +60,36 @@ class Knobs:
     clock_customers: int = 3
     """Most customers on one test clock."""
 
+    clock_subscriptions: int = 3
+    """Most subscriptions of one customer on a test clock."""
+
+    finalization_grace_s: int = 3600
+    """Seconds that the draft of a period's invoice waits before it is finalised; Stripe: an hour unless the account says up to 72 hours."""
+
+    upcoming_s: int = 7 * 86_400
+    """How long before a period's end invoice.upcoming says so; 0 never. An account setting at Stripe."""
+
+    tier_lines: bool = True
+    """Whether each graduated tier that a quantity reaches has a line of its own, or all of them share one."""
+
+    tier_flat_at_zero: bool = True
+    """Whether a quantity of 0 owes the first tier's flat amount."""
+
+    trial_usage_billed: bool = False
+    """Whether what is used during a trial is billed when it ends."""
+
+    legacy_switch_keeps_usage: bool = False
+    """Whether usage records from before a price switch are billed at the new price, instead of not at all."""
+
+    payment_method_needed: bool = False
+    """Whether a customer without a payment method cannot pay. At Stripe it cannot; here most tests have none and want to be paid."""
+
+    payment_retry_days: str = "3,5,7"
+    """Days after which a failed payment is tried again: from the first to the second try, and so on. An account setting at Stripe."""
+
+    after_retries: str = "canceled"
+    """What a subscription becomes when the last retry has failed: canceled, unpaid or past_due. An account setting at Stripe."""
+
     # meters
     meter_delay_s: float = 0.0
     """Seconds, on the sandbox's clock, between the 200 for a meter event (or its cancellation) and its being judged and counted. Stripe

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.sandbox import errors, shapes, subscriptions, usage
-from infra.sandbox.call import Call, Json, new_id, now_of
+from infra.sandbox import billed_usage, errors, invoice_bodies, shapes, subscriptions, usage
+from infra.sandbox.call import Call, Json, now_of
+from infra.sandbox.ids import new_id
 from infra.sandbox.paging import cursor, cut
 from infra.sandbox.periods import Period, Schedule
 
@@ -26,7 +27,7 @@ def create_usage_record(call: Call) -> Json:
     if recurring["usage_type"] != "metered":
         raise errors.refused(usage.LICENSED.format(**names), rule="usage.licensed", param="subscription_item")
     now_s = now_of(call, subscription["customer"])
-    if subscriptions.ended_at(subscription, now_s) is not None:
+    if subscriptions.is_ended(subscription):
         raise errors.refused(usage.CANCELED.format(**names), rule="usage.canceled", param="subscription_item")
     action = call.params.get("action", "increment")
     if action == "set" and (item["billing_thresholds"] or subscription["billing_thresholds"]):
@@ -34,24 +35,23 @@ def create_usage_record(call: Call) -> Json:
     second = call.params.get("timestamp")
     if second is None:
         second = int(now_s)
-    period = subscriptions.current_period(subscription, now_s)
+    period = subscriptions.current_period(subscription)
     refusal = usage.refusal(second, now_s=now_s, period=period, aggregate=recurring["aggregate_usage"], knobs=call.knobs)
     if refusal is not None:
         raise refusal
     quantity = call.params["quantity"]
-    standing = call.store.cell(item["id"], second) if action == "increment" else None
-    call.store.set_cell(item["id"], second, quantity if standing is None else usage.incremented(standing, quantity))
+    before = call.store.cell(item["id"], second)
+    after = quantity if before is None or action == "set" else usage.incremented(before, quantity)
+    call.store.set_cell(item["id"], second, after)
+    if not usage.holds(period, second, call.knobs) and second <= period.start and _is_billed(call, subscription):
+        billed_usage.carry(call.store, item["id"], period.start, after - (before or 0))
     return shapes.usage_record(new_id("mbur"), item["id"], second, quantity)
 
 
-def _total(call: Call, item_id: str, aggregate: str, period: Period) -> int:
-    first, last = usage.bounds(period, call.knobs)
-    if aggregate == "sum":
-        return call.store.sum_cells(item_id, first, last)
-    if aggregate == "last_ever":
-        newest = call.store.last_cell(item_id, last)
-        return usage.aggregated(aggregate, [] if newest is None else [newest])
-    return usage.aggregated(aggregate, call.store.cells(item_id, first, last))
+def _is_billed(call: Call, subscription: Json) -> bool:
+    """Whether the invoice of the period before is final already: then late usage is billed in the current one."""
+    invoice = call.store.get("invoice", subscription["_cycle_invoice"] or "")
+    return invoice is None or invoice["status"] != invoice_bodies.DRAFT
 
 
 def list_summaries(call: Call) -> Json:
@@ -60,7 +60,7 @@ def list_summaries(call: Call) -> Json:
     if recurring["usage_type"] != "metered":
         raise errors.refused(usage.LICENSED.format(item=item["id"]), rule="usage.licensed", param="subscription_item")
     schedule = subscriptions.schedule_of(subscription)
-    newest = subscriptions.current_period(subscription, now_of(call, subscription["customer"])).index
+    newest = subscriptions.current_period(subscription).index
     oldest = schedule.at(item["created"]).index if item["created"] > subscription["created"] else 0
     at, backwards = cursor(call)
     start = None if at is None else _index_of(item["id"], at, oldest, newest)
@@ -68,7 +68,7 @@ def list_summaries(call: Call) -> Json:
         raise errors.no_such("usage_record_summary", at, param="ending_before" if backwards else "starting_after", in_url=False)
     page, has_more = cut(_walk(schedule, oldest, newest, start, backwards=backwards), call, backwards=backwards)
     aggregate = recurring["aggregate_usage"]
-    data = [shapes.summary(item["id"], period, _total(call, item["id"], aggregate, period)) for period in page]
+    data = [shapes.summary(item["id"], period, billed_usage.recorded(call.store, call.knobs, item, aggregate, period)) for period in page]
     return shapes.page(call.url, data, has_more=has_more)
 
 

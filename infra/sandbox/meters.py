@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from infra.sandbox import errors, events, meter_judging
-from infra.sandbox.call import Call, Json, new_id
+from infra.sandbox.call import Call, Json
+from infra.sandbox.ids import new_id
 from infra.sandbox.paging import listed
 from infra.sandbox.store import Store
 

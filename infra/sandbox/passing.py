@@ -6,7 +6,7 @@ instant, however late the sandbox comes to it: an invoice is stamped with its pe
 
 from __future__ import annotations
 
-from infra.sandbox import test_clocks, timetable
+from infra.sandbox import cycle, events, invoicing, test_clocks, timetable
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.moment import Moment
 from infra.sandbox.resources import Json
@@ -28,7 +28,9 @@ def _step(store: Store, knobs: Knobs, object_id: str, at_s: float, wall_s: float
     if body is not None and body["object"] == test_clocks.KIND:
         _step_clock(store, knobs, body, wall_s)
     else:
-        _happen(Moment(store, knobs, at_s, timetable.OWN, wall_s), object_id, body)
+        clock = store.get(test_clocks.KIND, (body or {}).get("test_clock") or "")
+        frozen = None if clock is None else Moment(store, knobs, float(clock["frozen_time"]), clock["id"], wall_s)
+        _happen(frozen or Moment(store, knobs, at_s, timetable.OWN, wall_s), object_id, body)
 
 
 def _step_clock(store: Store, knobs: Knobs, clock: Json, wall_s: float) -> None:
@@ -36,12 +38,19 @@ def _step_clock(store: Store, knobs: Knobs, clock: Json, wall_s: float) -> None:
     due = timetable.first(store, clock["id"], clock["_target"])
     if due is not None:
         object_id, at_s = due
-        _happen(Moment(store, knobs, at_s, clock["id"], wall_s), object_id, store.any(object_id))
+        _happen(Moment(store, knobs, at_s, clock["id"], wall_s, advancing=True), object_id, store.any(object_id))
         return
-    store.put(test_clocks.arrived(clock))
+    clock = test_clocks.arrived(clock)
+    store.put(clock)
+    events.emit(store, "test_helpers.test_clock.ready", test_clocks.shaped(clock, knobs.default_version), wall_s)
     timetable.plan(store, clock["id"], clock=timetable.OWN, at_s=None, rank=0)
 
 
 def _happen(moment: Moment, object_id: str, body: Json | None) -> None:
     """What is due happens to an object; it plans what comes next."""
-    moment.plan(object_id, None, rank=0)
+    if body is None:
+        moment.plan(object_id, None, rank=0)
+    elif body["object"] == "invoice":
+        invoicing.happen(moment, body)
+    else:
+        cycle.happen(moment, body)

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 
 from infra.sandbox import errors
 
-_FIXED_S = {"day": 86_400, "week": 604_800}
+DAY_S = 86_400
+_FIXED_S = {"day": DAY_S, "week": 604_800}
 _MEAN_S = {"month": 2_629_746, "year": 31_556_952}
 """Mean Gregorian lengths; only a first guess for the index, corrected by comparison."""
 LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
@@ -34,7 +35,8 @@ class Period:
 class Schedule:
     """All periods of a subscription: the first from `first_start`, which may be longer or shorter than an interval, then anchor by anchor.
 
-    `first_edge` is k of the first edge: the first period ends at anchor + k × interval.
+    `first_edge` is k of the first edge: the first period ends at anchor + k × interval. `past` are the (start, end) of periods before
+    `first_start`, from before the billing cycle was set anew; they have the first indices.
     """
 
     first_start: int
@@ -42,21 +44,31 @@ class Schedule:
     interval: str
     count: int
     first_edge: int
+    past: tuple[tuple[int, int], ...] = ()
 
     def period(self, index: int) -> Period:
         """The period with this index, index ≥ 0."""
-        start = self.first_start if index == 0 else self._edge(self.first_edge + index - 1)
-        return Period(index, start, self._edge(self.first_edge + index))
+        k = index - len(self.past)
+        if k < 0:
+            return Period(index, *self.past[index])
+        start = self.first_start if k == 0 else self._edge(self.first_edge + k - 1)
+        return Period(index, start, self._edge(self.first_edge + k))
 
     def at(self, second: float) -> Period:
         """The period that holds an instant; before the first one it is the first."""
         length_s = (_FIXED_S.get(self.interval) or _MEAN_S[self.interval]) * self.count
-        index = max(0, int((second - self.anchor) // length_s) - self.first_edge)
+        index = max(0, int((second - self.anchor) // length_s) - self.first_edge) + len(self.past)
         while index > 0 and self.period(index).start > second:
             index -= 1
         while self.period(index).end <= second:
             index += 1
         return self.period(index)
+
+    def anew(self, before: int, *, now: int, anchor: int, first_edge: int, interval: str, count: int) -> Schedule:
+        """The schedule with a new cycle from `now` on; the period with index `before` ends there, later ones of the old cycle never come."""
+        ended = [self.period(index) for index in range(before + 1)]
+        past = tuple((each.start, min(each.end, now)) for each in ended)
+        return Schedule(now, anchor, interval, count, first_edge, past)
 
     def _edge(self, k: int) -> int:
         return edge(self.anchor, self.interval, self.count, k)

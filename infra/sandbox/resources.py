@@ -119,7 +119,7 @@ def customer(object_id: str, now: int, params: Json) -> Json:
         "id": object_id,
         "object": "customer",
         "address": None,
-        "balance": 0,
+        "balance": params.get("balance", 0),
         "created": now,
         "currency": None,
         "default_source": None,
@@ -128,6 +128,7 @@ def customer(object_id: str, now: int, params: Json) -> Json:
         "discount": None,
         "email": params.get("email"),
         "invoice_prefix": object_id[-8:].upper(),
+        "invoice_settings": invoice_settings(params),
         "livemode": False,
         "metadata": merged_metadata({}, params.get("metadata")),
         "name": params.get("name"),
@@ -138,6 +139,12 @@ def customer(object_id: str, now: int, params: Json) -> Json:
         "tax_exempt": "none",
         "test_clock": params.get("test_clock"),
     }
+
+
+def invoice_settings(params: Json) -> Json:
+    """How a customer's invoices are paid."""
+    method = params.get("invoice_settings", {}).get("default_payment_method")
+    return {"custom_fields": None, "default_payment_method": method, "footer": None, "rendering_options": None}
 
 
 def item(object_id: str, now: int, params: Json, subscription_id: str, of_price: Json) -> Json:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from infra.sandbox import billing, catalog, meter_events, meter_summaries, metering, meters, specs, specs_meters, versions
+from infra.sandbox import billing, catalog, meter_events, meter_summaries, metering, meters, specs, specs_meters, subscription_items, versions
 from infra.sandbox.endpoint import Endpoint, Key, crud
-from infra.sandbox.routes_billing import BILLING
+from infra.sandbox.routes_billing import BILLING, NAMED
 
 ENDPOINTS: dict[Key, Endpoint] = {
     **BILLING,
@@ -50,11 +50,11 @@ ENDPOINTS: dict[Key, Endpoint] = {
     **crud(
         "subscription_items",
         [
-            ("POST", "create", specs.ITEM_CREATE, billing.create_item),
-            ("GET", "list", specs.ITEM_LIST, billing.list_items),
-            ("GET", "retrieve", specs.RETRIEVE, billing.retrieve_item),
-            ("POST", "update", specs.ITEM_UPDATE, billing.update_item),
-            ("DELETE", "delete", specs.ITEM_DELETE, billing.delete_item),
+            ("POST", "create", specs.ITEM_CREATE, subscription_items.create_item),
+            ("GET", "list", specs.ITEM_LIST, subscription_items.list_items),
+            ("GET", "retrieve", specs.RETRIEVE, subscription_items.retrieve_item),
+            ("POST", "update", specs.ITEM_UPDATE, subscription_items.update_item),
+            ("DELETE", "delete", specs.ITEM_DELETE, subscription_items.delete_item),
         ],
     ),
     ("POST", "subscription_items", 3, "usage_records"): Endpoint(
@@ -99,6 +99,9 @@ def route(method: str, path: str, version: str) -> tuple[Endpoint, str] | None:
         parts = ["/".join(parts[:2]), *parts[2:]]
     if head or not 1 <= len(parts) <= 3 or not all(parts):
         return None
+    named = NAMED.get((method, rest))
+    if named is not None:
+        return None if named.legacy and versions.is_basil(version) else (named, "")
     endpoint = ENDPOINTS.get((method, parts[0], len(parts), parts[2] if len(parts) == 3 else ""))
     if endpoint is None or (endpoint.legacy and versions.is_basil(version)):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.sandbox import clocks, specs, specs_billing
+from infra.sandbox import billing, clocks, invoices, specs, specs_billing
 from infra.sandbox.endpoint import Endpoint, Key, crud
 
 BILLING: dict[Key, Endpoint] = {
@@ -19,4 +19,36 @@ BILLING: dict[Key, Endpoint] = {
     ("POST", "test_helpers/test_clocks", 3, "advance"): Endpoint(
         "POST", "test_clocks", "advance", specs_billing.CLOCK_ADVANCE, clocks.advance_clock
     ),
+    ("POST", "subscriptions", 3, "resume"): Endpoint(
+        "POST", "subscriptions", "resume", specs.SUBSCRIPTION_RESUME, billing.resume_subscription
+    ),
+    ("POST", "subscriptions", 3, "migrate"): Endpoint(
+        "POST", "subscriptions", "migrate", specs.SUBSCRIPTION_MIGRATE, billing.migrate_subscription
+    ),
+    **crud(
+        "invoices",
+        [
+            ("POST", "create", specs_billing.INVOICE_CREATE, invoices.create_invoice),
+            ("GET", "list", specs_billing.INVOICE_LIST, invoices.list_invoices),
+            ("GET", "retrieve", specs.RETRIEVE, invoices.retrieve_invoice),
+            ("POST", "update", specs_billing.INVOICE_UPDATE, invoices.update_invoice),
+            ("DELETE", "delete", specs.NOTHING, invoices.delete_invoice),
+        ],
+    ),
+    ("POST", "invoices", 3, "finalize"): Endpoint("POST", "invoices", "finalize", specs_billing.INVOICE_FINALIZE, invoices.finalize_invoice),
+    ("POST", "invoices", 3, "pay"): Endpoint("POST", "invoices", "pay", specs_billing.INVOICE_PAY, invoices.pay_invoice),
+    ("POST", "invoices", 3, "void"): Endpoint("POST", "invoices", "void", specs_billing.INVOICE_END, invoices.void_invoice),
+    ("POST", "invoices", 3, "mark_uncollectible"): Endpoint(
+        "POST", "invoices", "mark_uncollectible", specs_billing.INVOICE_END, invoices.give_up_invoice
+    ),
+    ("GET", "invoices", 3, "lines"): Endpoint("GET", "invoices", "lines", specs_billing.LINES, invoices.list_lines),
 }
+
+NAMED: dict[tuple[str, str], Endpoint] = {
+    ("GET", "invoices/upcoming"): Endpoint("GET", "invoices", "upcoming", specs_billing.UPCOMING, invoices.preview_invoice, legacy=True),
+    ("GET", "invoices/upcoming/lines"): Endpoint(
+        "GET", "invoices", "upcoming_lines", specs_billing.UPCOMING_LINES, invoices.preview_lines, legacy=True
+    ),
+    ("POST", "invoices/create_preview"): Endpoint("POST", "invoices", "create_preview", specs_billing.PREVIEW, invoices.preview_invoice),
+}
+"""URLs in which a word stands where other URLs have an id."""

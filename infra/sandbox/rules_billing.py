@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from infra.sandbox.rule import Rule, assumed, documented
+from infra.sandbox.rules_invoices import INVOICE_RULES
+from infra.sandbox.rules_subscriptions import SUBSCRIPTION_RULES
 
 CLOCKS = "https://docs.stripe.com/billing/testing/test-clocks"
 ADVANCE = "https://docs.stripe.com/api/test_clocks/advance"
 
 _CLOCKS = (
     documented("clocks.customers", "a customer is put on a test clock when it is created; at most three on one", CLOCKS, "clock_customers"),
+    documented("clocks.subscriptions", "at most three subscriptions of one customer on a clock", CLOCKS, "clock_subscriptions"),
     documented("clocks.time", "a customer's subscriptions and invoices live in the frozen time of its clock", CLOCKS),
     documented("clocks.lists", "lists of customers and subscriptions leave out those on a clock unless it (or the customer) is asked for", ADVANCE),
     documented("clocks.forward", "a clock is only advanced forward; the words are ours", ADVANCE),
@@ -20,4 +23,4 @@ _CLOCKS = (
     assumed("clocks.kept", "a clock says that it is deleted after 30 days, but the sandbox keeps it", "stripe/stripe-python#789"),
 )
 
-BILLING_RULES: tuple[Rule, ...] = _CLOCKS
+BILLING_RULES: tuple[Rule, ...] = (*_CLOCKS, *SUBSCRIPTION_RULES, *INVOICE_RULES)

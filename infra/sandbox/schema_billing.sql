@@ -8,3 +8,12 @@ CREATE TABLE IF NOT EXISTS due (
     rank  INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS due_in_order ON due (clock, at_s, rank);
+
+-- Usage records that came in a period's first minutes for the period before, whose invoice was final already: billed in the period that
+-- begins at `into_s`, and not in the one that ends there.
+CREATE TABLE IF NOT EXISTS carried (
+    item     TEXT NOT NULL,
+    into_s   INTEGER NOT NULL,
+    quantity INTEGER NOT NULL,
+    PRIMARY KEY (item, into_s)
+) WITHOUT ROWID;

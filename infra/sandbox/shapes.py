@@ -12,6 +12,7 @@ from infra.sandbox.resources import Json
 
 def price(body: Json, version: str) -> Json:
     """A price; from basil on, `recurring` has no `aggregate_usage`."""
+    body = {name: value for name, value in body.items() if name != "tiers"}
     if body["recurring"] is None or not versions.is_basil(version):
         return body
     return {**body, "recurring": {name: value for name, value in body["recurring"].items() if name != "aggregate_usage"}}
@@ -25,22 +26,21 @@ def product(body: Json, version: str) -> Json:
 
 def item(body: Json, of_price: Json, period: Period, version: str) -> Json:
     """A subscription item with its whole price; from basil on it carries the period."""
-    shaped = {**body, "price": price(of_price, version)}
+    shaped = {name: value for name, value in body.items() if not name.startswith("_")}
+    shaped["price"] = price(of_price, version)
     if versions.is_basil(version):
         shaped["current_period_start"] = period.start
         shaped["current_period_end"] = period.end
     return shaped
 
 
-def subscription(body: Json, items: Sequence[Json], prices: Mapping[str, Json], now_s: float, version: str) -> Json:
+def subscription(body: Json, items: Sequence[Json], prices: Mapping[str, Json], version: str) -> Json:
     """A subscription with its items; before basil it carries the period, from basil on the items do."""
-    period = subscriptions.current_period(body, now_s)
-    ended = subscriptions.ended_at(body, now_s)
+    period = subscriptions.current_period(body)
     shaped = {name: value for name, value in body.items() if not name.startswith("_")}
     shaped["cancel_at"] = body["_cancel_at"]
     shaped["canceled_at"] = body["_cancel_asked_at"]
-    shaped["ended_at"] = ended
-    shaped["status"] = "active" if ended is None else "canceled"
+    shaped["ended_at"] = body["_ended_at"]
     shaped["items"] = {
         "object": "list",
         "data": [item(each, prices[each["price"]], period, version) for each in items],
@@ -48,6 +48,8 @@ def subscription(body: Json, items: Sequence[Json], prices: Mapping[str, Json], 
         "total_count": len(items),
         "url": f"/v1/subscription_items?subscription={body['id']}",
     }
+    if not versions.is_flexible(version):
+        del shaped["billing_mode"]
     if not versions.is_basil(version):
         shaped["current_period_start"] = period.start
         shaped["current_period_end"] = period.end
@@ -72,7 +74,7 @@ def summary_id(item_id: str, index: int) -> str:
 
 
 def summary(item_id: str, period: Period, total_usage: int) -> Json:
-    """One period's usage of one item; `invoice` is null until the sandbox has invoices."""
+    """One period's usage of one item; `invoice` stays null, as in the first summary of a list at Stripe."""
     return {
         "id": summary_id(item_id, period.index),
         "object": "usage_record_summary",

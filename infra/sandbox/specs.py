@@ -93,16 +93,21 @@ PRICE_LIST: Spec = {
     **PAGE,
 }
 
+_INVOICE_SETTINGS = Param(Hash({"default_payment_method": Param(ID)}))
 CUSTOMER_CREATE: Spec = {
     "email": Param(String(512)),
     "name": Param(String(256)),
     "description": Param(String()),
     "phone": Param(String(20)),
     "test_clock": Param(ID),
+    "balance": Param(Integer(-(2**53), 2**53)),
+    "invoice_settings": _INVOICE_SETTINGS,
     **METADATA,
     **EXPAND,
 }
 CUSTOMER_UPDATE: Spec = {
+    "balance": Param(Integer(-(2**53), 2**53)),
+    "invoice_settings": _INVOICE_SETTINGS,
     "email": Param(String(512)),
     "name": Param(String(256)),
     "description": Param(String()),
@@ -118,14 +123,41 @@ _NEW_ITEM: Spec = {
     "billing_thresholds": _ITEM_THRESHOLDS,
     **FIRST_METADATA,
 }
+_TRIAL_SETTINGS = Param(
+    Hash(
+        {
+            "end_behavior": Param(
+                Hash({"missing_payment_method": Param(Enum(("cancel", "create_invoice", "pause")), required=True)}), required=True
+            )
+        }
+    )
+)
+_CHANGED_ITEM: Spec = {
+    "id": Param(ID),
+    "price": Param(ID),
+    "quantity": Param(COUNT),
+    "deleted": Param(Boolean()),
+    "clear_usage": Param(Boolean()),
+    "billing_thresholds": _ITEM_THRESHOLDS,
+    **METADATA,
+}
+_PAUSE: Spec = {"behavior": Param(Enum(("keep_as_draft", "mark_uncollectible", "void")), required=True), "resumes_at": Param(Timestamp())}
+BILLING_MODE: Spec = {"type": Param(Enum(("classic", "flexible")), required=True)}
+
 SUBSCRIPTION_CREATE: Spec = {
     "customer": Param(ID, required=True),
     "items": Param(Array(Hash(_NEW_ITEM), 20), required=True),
     "backdate_start_date": Param(Timestamp()),
     "billing_cycle_anchor": Param(Timestamp()),
     "billing_thresholds": _THRESHOLDS,
+    "billing_mode": Param(Hash(BILLING_MODE)),
+    "cancel_at": Param(Timestamp()),
     "cancel_at_period_end": Param(Boolean()),
     "collection_method": _COLLECTION,
+    "default_payment_method": Param(ID),
+    "trial_end": Param(Timestamp(now=True)),
+    "trial_period_days": Param(Integer(0, 730)),
+    "trial_settings": _TRIAL_SETTINGS,
     "currency": Param(String(3)),
     "days_until_due": Param(COUNT),
     "description": Param(String(500)),
@@ -136,7 +168,15 @@ SUBSCRIPTION_CREATE: Spec = {
     **EXPAND,
 }
 SUBSCRIPTION_UPDATE: Spec = {
+    "items": Param(Array(Hash(_CHANGED_ITEM), 20)),
+    "billing_cycle_anchor": Param(Enum(("now", "unchanged"))),
     "billing_thresholds": _THRESHOLDS,
+    "cancel_at": Param(Timestamp(), unsets=True),
+    "default_payment_method": Param(ID),
+    "pause_collection": Param(Hash(_PAUSE), unsets=True),
+    "proration_date": Param(Timestamp()),
+    "trial_end": Param(Timestamp(now=True)),
+    "trial_settings": _TRIAL_SETTINGS,
     "cancel_at_period_end": Param(Boolean()),
     "collection_method": _COLLECTION,
     "days_until_due": Param(COUNT),
@@ -146,6 +186,13 @@ SUBSCRIPTION_UPDATE: Spec = {
     **METADATA,
     **EXPAND,
 }
+SUBSCRIPTION_RESUME: Spec = {
+    "billing_cycle_anchor": Param(Enum(("now", "unchanged"))),
+    "proration_behavior": _PRORATION,
+    "proration_date": Param(Timestamp()),
+    **EXPAND,
+}
+SUBSCRIPTION_MIGRATE: Spec = {"billing_mode": Param(Hash({"type": Param(Enum(("flexible",)), required=True)}), required=True), **EXPAND}
 SUBSCRIPTION_CANCEL: Spec = {"invoice_now": Param(Boolean()), "prorate": Param(Boolean()), **EXPAND}
 SUBSCRIPTION_LIST: Spec = {
     "customer": Param(ID),
@@ -160,9 +207,12 @@ ITEM_CREATE: Spec = {
     **_NEW_ITEM,
     "payment_behavior": _PAYMENT,
     "proration_behavior": _PRORATION,
+    "proration_date": Param(Timestamp()),
     **EXPAND,
 }
 ITEM_UPDATE: Spec = {
+    "price": Param(ID),
+    "proration_date": Param(Timestamp()),
     "quantity": Param(COUNT),
     "billing_thresholds": _ITEM_THRESHOLDS,
     "payment_behavior": _PAYMENT,
@@ -170,7 +220,7 @@ ITEM_UPDATE: Spec = {
     **METADATA,
     **EXPAND,
 }
-ITEM_DELETE: Spec = {"clear_usage": Param(Boolean()), "proration_behavior": _PRORATION}
+ITEM_DELETE: Spec = {"clear_usage": Param(Boolean()), "proration_behavior": _PRORATION, "proration_date": Param(Timestamp())}
 ITEM_LIST: Spec = {"subscription": Param(ID, required=True), **PAGE}
 
 USAGE_CREATE: Spec = {

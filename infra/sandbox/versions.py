@@ -12,6 +12,8 @@ from infra.sandbox import errors
 
 ACACIA = "2024-09-30"
 BASIL = "2025-03-31"
+FLEXIBLE = "2025-06-30"
+CLOVER = "2025-09-30"
 DAHLIA = "2026-04-22"
 _FORM = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:\.[a-z][a-z0-9_]*)?")
 
@@ -31,6 +33,16 @@ def is_basil(version: str) -> bool:
 def is_named(version: str) -> bool:
     """Whether the version has a name (2024-09-30.acacia or newer)."""
     return version[:10] >= ACACIA
+
+
+def is_flexible(version: str) -> bool:
+    """Whether the version is 2025-06-30.basil or newer: subscriptions have a billing mode."""
+    return version[:10] >= FLEXIBLE
+
+
+def is_clover(version: str) -> bool:
+    """Whether the version is 2025-09-30.clover or newer: new subscriptions are in flexible billing mode unless they say classic."""
+    return version[:10] >= CLOVER
 
 
 def is_dahlia(version: str) -> bool:
