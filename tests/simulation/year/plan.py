@@ -1,0 +1,87 @@
+"""What a seed decides of a year: who subscribes when to what, who cancels, who sends what, how late."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+DAY_S: Final = 86_400
+START_S: Final = 1_798_761_600
+"""2027-01-01T00:00:00Z."""
+PRICES: Final[dict[str, dict[str, Any]]] = {
+    "unit": {"unit_amount": 3},
+    "decimal": {"unit_amount_decimal": "0.125"},
+}
+LATE: Final = ((0.80, 60), (0.90, 3 * 3600), (0.97, 3 * DAY_S), (1.0, 28 * DAY_S))
+"""(up to this draw, so many seconds late at most)."""
+
+
+class Used(NamedTuple):
+    """One event: when it happened, when it is sent, how much of it."""
+
+    occurred_at_s: int
+    sent_at_s: int
+    customer: int
+    quantity: int
+    id: str
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """One customer. `cancels_at_s`: when it asks for the end (None: never), `at_once` or at the period's end."""
+
+    number: int
+    name: str
+    joins_at_s: int
+    interval: str
+    price: str
+    cancels_at_s: int | None
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything of one year."""
+
+    seed: int
+    until_s: int
+    subscribers: tuple[Subscriber, ...]
+    used: tuple[Used, ...]
+
+
+def plan_of(seed: int, customers: int, days: int, events_a_day: float = 1.0) -> Plan:
+    """The plan of a seed."""
+    chance = random.Random(seed)
+    until_s = START_S + days * DAY_S
+    subscribers = tuple(_subscriber(chance, number, days) for number in range(customers))
+    used = sorted((one for each in subscribers for one in _used(chance, each, until_s, events_a_day)), key=lambda one: (one.sent_at_s, one.id))
+    return Plan(seed, until_s, subscribers, tuple(used))
+
+
+def _subscriber(chance: random.Random, number: int, days: int) -> Subscriber:
+    joins_at_s = START_S + chance.randrange(min(days // 3, 31) * DAY_S)
+    cancels = chance.random() < 0.15
+    return Subscriber(
+        number=number,
+        name=chance.choice(("acme", "a|b", "ünï 顧客", "c%7Cd")) + f"-{number}",
+        joins_at_s=joins_at_s,
+        interval=chance.choice(("month", "month", "month", "week")),
+        price=chance.choice(sorted(PRICES)),
+        cancels_at_s=joins_at_s + chance.randrange(days * DAY_S) if cancels else None,
+        at_once=chance.random() < 0.3,
+    )
+
+
+def _used(chance: random.Random, each: Subscriber, until_s: int, events_a_day: float) -> list[Used]:
+    found: list[Used] = []
+    at_s = float(each.joins_at_s)
+    while True:
+        at_s += chance.expovariate(events_a_day / DAY_S)
+        occurred_at_s = int(at_s)
+        if occurred_at_s >= until_s or (each.cancels_at_s is not None and occurred_at_s >= each.cancels_at_s):
+            return found
+        draw = chance.random()
+        most_s = next(seconds for share, seconds in LATE if draw <= share)
+        sent_at_s, quantity = occurred_at_s + chance.randrange(1, most_s), chance.choice((1, 1, 2, 7, 40))
+        found.append(Used(occurred_at_s, sent_at_s, each.number, quantity, f"e{each.number}-{len(found)}"))
