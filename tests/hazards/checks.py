@@ -72,6 +72,8 @@ CHECKS: Final[dict[str, Check]] = {
     "H27": Check("H27", "test_h27_two_report_workers", "seeded", "test_h27_two_workers_deliver_one_customer_once"),
     "H27 places": Check("H27", "test_h27_two_report_workers", "seeded_places", "test_h27_all_of_a_customer_lies_on_its_home"),
     "H30": Check("H30", "test_h30_same_second", "seeded", "test_h30_cells_that_share_a_second_hold_the_sum"),
+    "H31": Check("H31", "test_h31_prices_that_bill_wrongly", "seeded", "test_h31_every_price_that_bills_wrongly_is_named"),
+    "H31 shared": Check("H31", "test_h31_prices_that_bill_wrongly", "seeded_customers", "test_h31_items_that_share_are_named"),
     "H33": Check("H33", "test_h33_doubled_records", "seeded", "test_h33_a_kill_at_any_insert_loses_and_doubles_nothing"),
     "H33 moves": Check("H33", "test_h33_doubled_records", "seeded_moves", "test_h33_a_partition_that_moves_is_archived_once"),
     "H33 views": Check("H33", "test_h33_doubled_records", "seeded_views", "test_h33_views_of_doubled_records_are_the_model", 0.1),
