@@ -140,7 +140,7 @@ class Year:
     def _cancel(self, each: Subscriber) -> None:
         path = f"/v1/subscriptions/{self.subscriptions[each.number]}"
         if each.at_once:
-            self.shop.call("DELETE", path)
+            self.shop.call("DELETE", path, {"invoice_now": True})
         else:
             self.shop.call("POST", path, {"cancel_at_period_end": True})
 

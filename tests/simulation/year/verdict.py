@@ -55,11 +55,16 @@ def _of(year: Year, number: int, subscription: str, open_: dict[int, int]) -> li
 
 
 def billed_by_period(year: Year, subscription: str) -> dict[Span, int]:
-    """Units that Stripe holds for each period of a subscription."""
-    billed: dict[Span, int] = {}
-    for item in year.shop.pages("/v1/subscription_items", {"subscription": subscription}):
-        for row in year.shop.pages(summaries_path(item["id"])):
-            billed[Span(row["period"]["start"], row["period"]["end"])] = row["total_usage"]
+    """Units of each period of a subscription: what its final invoices say; of the period that runs, what Stripe holds."""
+    billed: dict[Span, int] = defaultdict(int)
+    for invoice in year.shop.pages("/v1/invoices", {"subscription": subscription}):
+        assert invoice["status"] == "paid", invoice["status"]
+        for line in invoice["lines"]["data"]:
+            billed[Span(line["period"]["start"], line["period"]["end"])] += line["quantity"]
+    if year.shop.call("GET", f"/v1/subscriptions/{subscription}")["status"] != "canceled":
+        for item in year.shop.pages("/v1/subscription_items", {"subscription": subscription}):
+            newest = next(iter(year.shop.pages(summaries_path(item["id"]))))
+            billed[Span(newest["period"]["start"], newest["period"]["end"])] += newest["total_usage"]
     return billed
 
 
