@@ -232,7 +232,12 @@ class Engine:
         call = Call(admitted.path, admitted.object_id, admitted.params, admitted.version, now_s, self.store, self.knobs, request)
         body = admitted.endpoint.handler(call)
         paths = admitted.params.get("expand") or []
-        return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.version)) if paths else body
+        if not paths:
+            return body
+        return expand.expanded(body, paths, lambda object_id: self._expandable(object_id, admitted.version), self._tiers)
+
+    def _tiers(self, price_id: str) -> object:
+        return (self.store.get("price", price_id) or {}).get("tiers")
 
     def _expandable(self, object_id: str, version: str) -> Json | None:
         """Customers, products, prices, subscriptions and invoices can stand in for their ids."""

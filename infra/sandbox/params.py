@@ -141,6 +141,15 @@ class Timestamp:
 
 
 @dataclass(frozen=True, slots=True)
+class UpTo:
+    """The end of a tier: a whole number above 0, or `inf`, which is read as None."""
+
+    def read(self, raw: Raw, name: str) -> int | None:
+        """The last unit of the tier, or None."""
+        return None if raw == "inf" else Integer(1).read(raw, name)
+
+
+@dataclass(frozen=True, slots=True)
 class Enum:
     """One of a few words."""
 

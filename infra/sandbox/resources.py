@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
-from infra.sandbox import errors, periods
+from infra.sandbox import errors, periods, price_amounts
 
 Json = dict[str, Any]
 
@@ -57,12 +56,14 @@ def price(object_id: str, now: int, params: Json, product_id: str) -> Json:
     currency = params["currency"].lower()
     if len(currency) != 3 or not currency.isalpha():
         raise errors.wrong_shape("currency", "a three-letter ISO currency code")
-    unit_amount, unit_amount_decimal = _amounts(params)
+    scheme = params.get("billing_scheme", "per_unit")
+    unit_amount, unit_amount_decimal = price_amounts.single(params) if scheme == "per_unit" else (None, None)
+    tiers = price_amounts.tiers(params) if scheme == "tiered" else None
     return {
         "id": object_id,
         "object": "price",
         "active": params.get("active", True),
-        "billing_scheme": "per_unit",
+        "billing_scheme": scheme,
         "created": now,
         "currency": currency,
         "custom_unit_amount": None,
@@ -73,24 +74,13 @@ def price(object_id: str, now: int, params: Json, product_id: str) -> Json:
         "product": product_id,
         "recurring": _recurring(params["recurring"]) if "recurring" in params else None,
         "tax_behavior": params.get("tax_behavior", "unspecified"),
-        "tiers_mode": None,
-        "transform_quantity": None,
+        "tiers": tiers,
+        "tiers_mode": params["tiers_mode"] if tiers else None,
+        "transform_quantity": params.get("transform_quantity"),
         "type": "recurring" if "recurring" in params else "one_time",
         "unit_amount": unit_amount,
         "unit_amount_decimal": unit_amount_decimal,
     }
-
-
-def _amounts(params: Json) -> tuple[int | None, str]:
-    """`unit_amount` and `unit_amount_decimal`: given as one of them, shown as both; the integer is null where cents have a fraction."""
-    if ("unit_amount" in params) == ("unit_amount_decimal" in params):
-        message = "You must specify exactly one of `unit_amount` and `unit_amount_decimal`."
-        raise errors.refused(message, rule="prices.amount", param="unit_amount")
-    if "unit_amount" in params:
-        return params["unit_amount"], str(params["unit_amount"])
-    exact = Decimal(params["unit_amount_decimal"])
-    text = format(exact.normalize(), "f")
-    return (int(exact) if exact == int(exact) else None), text
 
 
 def _recurring(params: Json) -> Json:

@@ -106,6 +106,11 @@ RULES: tuple[Rule, ...] = (
         "exactly one of unit_amount and unit_amount_decimal (at most 12 places)",
         "https://docs.stripe.com/api/prices/create",
     ),
+    documented(
+        "prices.tiers",
+        "tiers with tiers_mode in ascending order, the last up to inf; shown only where expanded; no packages of them",
+        "https://docs.stripe.com/api/prices/create",
+    ),
     documented("prices.interval", "an interval lasts at most three years", "https://docs.stripe.com/api/prices/create"),
     documented(
         "prices.metered_only",

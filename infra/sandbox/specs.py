@@ -5,7 +5,7 @@ A parameter that Stripe has and the sandbox does not implement is refused as unk
 
 from __future__ import annotations
 
-from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp
+from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp, UpTo
 
 ID = String(255)
 EXPAND: Spec = {"expand": Param(Array(String(), 20))}
@@ -59,6 +59,13 @@ _PRODUCT_DATA: Spec = {
     "unit_label": Param(String(12)),
     **FIRST_METADATA,
 }
+_TIER: Spec = {
+    "up_to": Param(UpTo(), required=True),
+    "unit_amount": Param(Integer(0)),
+    "unit_amount_decimal": Param(Decimal()),
+    "flat_amount": Param(Integer(0)),
+    "flat_amount_decimal": Param(Decimal()),
+}
 PRICE_CREATE: Spec = {
     "currency": Param(String(3), required=True),
     "product": Param(ID),
@@ -66,7 +73,10 @@ PRICE_CREATE: Spec = {
     "unit_amount": Param(Integer(0)),
     "unit_amount_decimal": Param(Decimal()),
     "recurring": Param(Hash(_RECURRING)),
-    "billing_scheme": Param(Enum(("per_unit",))),
+    "billing_scheme": Param(Enum(("per_unit", "tiered"))),
+    "tiers": Param(Array(Hash(_TIER))),
+    "tiers_mode": Param(Enum(("graduated", "volume"))),
+    "transform_quantity": Param(Hash({"divide_by": Param(Integer(1), required=True), "round": Param(Enum(("down", "up")), required=True)})),
     "active": Param(Boolean()),
     "nickname": Param(String()),
     "lookup_key": Param(String(200)),

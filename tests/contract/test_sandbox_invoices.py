@@ -4,49 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infra.sandbox.knobs import NEWEST_VERSION, Knobs
+from tests.contract.billing_bench import DAY, FEB_29, HOUR, MAR_31, START, Bench, licensed
 from tests.contract.sandbox_driver import Driver
-
-CLOCKS = "/v1/test_helpers/test_clocks"
-START = 1_706_659_200
-"""2024-01-31T00:00:00Z: the next edges are February 29 and March 31."""
-FEB_29, MAR_31 = 1_709_164_800, 1_711_843_200
-HOUR, DAY = 3600, 86_400
-
-
-class Bench:
-    """A sandbox, a clock, and a customer on it."""
-
-    def __init__(self, driver: Driver, **customer: object) -> None:
-        self.driver = driver
-        self.clock = driver.made(CLOCKS, {"frozen_time": START})["id"]
-        self.customer = driver.made("/v1/customers", {"test_clock": self.clock, **customer})["id"]
-
-    def subscribe(self, price: str, **more: object) -> tuple[str, str]:
-        """(subscription, first item) on a price."""
-        made = self.driver.made("/v1/subscriptions", {"customer": self.customer, "items[0][price]": price, **more})
-        return made["id"], made["items"]["data"][0]["id"]
-
-    def advance(self, to: int) -> None:
-        """Moves the clock, and waits until it is there."""
-        self.driver.made(f"{CLOCKS}/{self.clock}/advance", {"frozen_time": to})
-        assert self.driver.get(f"{CLOCKS}/{self.clock}").json["frozen_time"] == to
-
-    def invoices(self, **version: str) -> list[Any]:
-        """The customer's invoices, oldest first."""
-        return list(self.driver.get("/v1/invoices", {"customer": self.customer, "limit": 100}, **version).json["data"][::-1])
-
-    def status(self, subscription: str) -> str:
-        """A subscription's status."""
-        return str(self.driver.get(f"/v1/subscriptions/{subscription}").json["status"])
-
-    def events(self) -> list[str]:
-        """Types of all events, oldest first."""
-        return [row[0] for row in self.driver.store.run("SELECT type FROM events ORDER BY seq")]
 
 
 @pytest.fixture
@@ -54,12 +17,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench on a fresh sandbox."""
     with Driver(tmp_path) as driver:
         yield Bench(driver)
-
-
-def licensed(driver: Driver, **more: object) -> str:
-    """The id of a monthly price of 30 dollars paid in advance."""
-    params = {"currency": "usd", "unit_amount": 3000, "product_data[name]": "seat", "recurring[interval]": "month", **more}
-    return str(driver.made("/v1/prices", params)["id"])
 
 
 def test_a_period_is_billed_an_hour_after_its_end(bench: Bench) -> None:

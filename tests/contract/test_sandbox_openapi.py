@@ -11,7 +11,7 @@ import pytest
 
 from infra.sandbox.endpoint import Endpoint
 from infra.sandbox.knobs import NEWEST_VERSION
-from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp
+from infra.sandbox.params import Array, Boolean, Decimal, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp, UpTo
 from infra.sandbox.routes import ENDPOINTS
 from infra.sandbox.routes_billing import NAMED
 from tests.contract.openapi_subset import FOLDER, Description
@@ -223,7 +223,7 @@ def _unlike(param: Param, variants: list[Any], newer: Any, at: str) -> list[str]
     if isinstance(kind, Array):
         arrays = [each for each in variants if each.get("type") == "array"]
         faults += _unlike(Param(kind.kind), _variants(arrays[0]["items"]), newer, at + "[]") if arrays else []
-    assert isinstance(kind, (String, Decimal, Boolean, Integer, Timestamp, Hash, Array, Metadata, Enum))
+    assert isinstance(kind, (String, Decimal, Boolean, Integer, Timestamp, Hash, Array, Metadata, Enum, UpTo))
     return faults
 
 
