@@ -35,7 +35,7 @@ def used(bench: Bench, units: int, at: int) -> None:
 
 @pytest.mark.parametrize("mode", ["classic", "flexible"])
 def test_usage_before_a_price_switch(bench: Bench, mode: str) -> None:
-    """Classic: usage before the switch is on no line. Flexible: what was reported by then is an invoice item at the old price."""
+    """In classic mode usage before the switch is on no line; in flexible mode what was reported by then is an invoice item at the old price."""
     old, new = on_meter(bench)
     subscription = bench.driver.post(
         "/v1/subscriptions", {"customer": bench.customer, "items[0][price]": old, "billing_mode[type]": mode}, stripe_version=NEWEST_VERSION
