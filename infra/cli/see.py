@@ -119,7 +119,9 @@ def explain(
     customer: Annotated[str | None, typer.Argument(metavar="CUSTOMER", show_default=False)] = None,
     meter: Annotated[str | None, typer.Argument(metavar="METER", show_default=False)] = None,
     start: Annotated[str | None, typer.Argument(metavar="START", help="an instant inside the window", show_default=False)] = None,
-    invoice_line: Annotated[str | None, typer.Option("--invoice-line", metavar="ID", help="an invoice line instead", show_default=False)] = None,
+    invoice_line: Annotated[
+        str | None, typer.Option("--invoice-line", metavar="ID", help="an invoice line instead: il_…, in_…/il_… or in_…", show_default=False)
+    ] = None,
     limit: Limit = 50,
     directory: Dir = None,
     config: Config = None,
@@ -127,15 +129,23 @@ def explain(
 ) -> None:
     """Takes a window apart: its total, events, duplicates, late ones, revisions, what was sent when, and the proof recomputed.
 
+    Or an invoice line: the windows behind it, what Stripe holds of each, and the events counted again.
+
     Exit code 1 where the proof does not hold.
 
     \b
     tidemark explain acme api_calls 2026-11-03T10:00:00Z
+    tidemark explain --invoice-line in_1P3x7q/il_1P3x9z
     """
     from topics.errors import UsageError
 
     if invoice_line is not None:
-        raise UsageError("--invoice-line comes with the Stripe issue; until then name the window: CUSTOMER METER START")
+        from infra.explaining_line import explain_line
+        from infra.target import resolve
+
+        if not explain_line(resolve(directory, config).settings, invoice_line, limit=limit, as_json=as_json):
+            raise typer.Exit(1)
+        return
     if customer is None or meter is None or start is None:
         raise UsageError("name the window: tidemark explain CUSTOMER METER START")
     from infra.explaining import explain_window

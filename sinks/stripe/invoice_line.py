@@ -1,0 +1,105 @@
+"""One line of an invoice as Stripe shows it, in the shapes of both API eras; and finding a line by its id.
+
+Until 2025-03-31 a line names its item in `subscription_item` and its price in `price.id`; since then in `parent.subscription_item_details` and
+`pricing.price_details` (Stripe, changelog basil, "Invoice line items").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from topics.errors import TidemarkError
+
+
+class Pages(Protocol):
+    """`sinks.stripe.client.StripeAccess` as this file uses it."""
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """GET; the decoded object."""
+        ...
+
+    def pages(self, path: str, **parameters: Any) -> Iterable[dict[str, Any]]:
+        """All rows of a list."""
+        ...
+
+
+class InvoiceLine(NamedTuple):
+    """A line of usage: `[start_s, end_s)` is its service period, `units` what it bills, `amount` money in the currency's minor unit."""
+
+    invoice: str
+    status: str
+    id: str
+    item: str
+    price: str
+    start_s: int
+    end_s: int
+    units: int
+    amount: int
+    currency: str
+
+
+class _Period(msgspec.Struct):
+    start: int
+    end: int
+
+
+class _Line(msgspec.Struct):
+    id: str
+    amount: int
+    currency: str
+    period: _Period
+    quantity: int | None = None
+
+
+def line_of(row: Mapping[str, Any], invoice: Mapping[str, Any]) -> InvoiceLine | None:
+    """The line; None where it bills no subscription item (a single item, a credit). Raises TidemarkError where it is not as documented."""
+    item = _at(row, "parent", "subscription_item_details", "subscription_item") or row.get("subscription_item")
+    price = _at(row, "pricing", "price_details", "price") or _at(row, "price", "id")
+    if not isinstance(item, str) or not isinstance(price, str):
+        return None
+    try:
+        line = msgspec.convert(row, _Line)
+    except msgspec.ValidationError as error:
+        raise TidemarkError(f"line {row.get('id')} of invoice {invoice.get('id')} is not as Stripe documents it: {error}") from None
+    status = str(invoice.get("status"))
+    place = (str(invoice.get("id")), status, line.id, item, price)
+    return InvoiceLine(*place, line.period.start, line.period.end, line.quantity or 0, line.amount, line.currency)
+
+
+def lines_of(access: Pages, invoice: Mapping[str, Any]) -> list[InvoiceLine]:
+    """All usage lines of an invoice; a list of lines shows its first ten only."""
+    shown = invoice.get("lines") or {}
+    rows = access.pages(f"/v1/invoices/{invoice['id']}/lines") if shown.get("has_more") else shown.get("data", [])
+    return [line for row in rows if (line := line_of(row, invoice)) is not None]
+
+
+def find(access: Pages, name: str) -> InvoiceLine:
+    """The line `il_…`, looked for on the newest invoices first; or `in_…`, an invoice with one line that bills something.
+
+    Stripe retrieves no line by its id alone: `in_…/il_…` spares the search. Raises TidemarkError where there is none, or `in_…` has several.
+    """
+    invoice_id, _, line_id = name.rpartition("/") if "/" in name else ("", "", name)
+    if not invoice_id and name.startswith("in_"):
+        lines = [line for line in lines_of(access, access.get(f"/v1/invoices/{name}")) if line.units]
+        if len(lines) == 1:
+            return lines[0]
+        listed = ", ".join(f"{name}/{line.id}" for line in lines)
+        raise TidemarkError(f"invoice {name} has {len(lines)} lines of usage" + (f"; name one: {listed}" if lines else ""))
+    invoices = [access.get(f"/v1/invoices/{invoice_id}")] if invoice_id else access.pages("/v1/invoices")
+    for invoice in invoices:
+        for line in lines_of(access, invoice):
+            if line.id == line_id:
+                return line
+    raise TidemarkError(f"no invoice has a usage line {line_id}; name it with its invoice: in_…/il_…")
+
+
+def _at(row: Mapping[str, Any], *names: str) -> Any:
+    value: Any = row
+    for name in names:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
