@@ -127,14 +127,15 @@ def list_lines(call: Call) -> Json:
     """GET /v1/invoices/{id}/lines: in the invoice's own order"""
     body = call.addressed("invoice", "invoice")
     found = shapes_invoices.lines(call.store, call.knobs, body)
-    return _line_page(call, [shapes_invoices.line(each, body, call.version) for each in found])
+    return line_page(call, [shapes_invoices.line(each, body, call.version) for each in found])
 
 
-def _line_page(call: Call, found: list[Json]) -> Json:
+def line_page(call: Call, found: list[Json], kind: str = "line_item") -> Json:
+    """A page of lines, in their own order."""
     at, backwards = cursor(call)
     ids = [each["id"] for each in found]
     if at is not None and at not in ids:
-        raise errors.no_such("line_item", at, param="ending_before" if backwards else "starting_after", in_url=False)
+        raise errors.no_such(kind, at, param="ending_before" if backwards else "starting_after", in_url=False)
     place = None if at is None else ids.index(at)
     if backwards and place is not None:
         rows = found[:place][::-1]
@@ -154,7 +155,7 @@ def preview_lines(call: Call) -> Json:
     """GET /v1/invoices/upcoming/lines"""
     subscription = _previewed(call)
     moment = moment_of(call, subscription["customer"])
-    return _line_page(call, cycle.upcoming(moment, subscription, call.version, first=None)["lines"]["data"])
+    return line_page(call, cycle.upcoming(moment, subscription, call.version, first=None)["lines"]["data"])
 
 
 def _previewed(call: Call) -> Json:

@@ -115,7 +115,7 @@ def settle(moment: Moment, body: Json, *, out_of_band: bool = False) -> Json:
     """The invoice paid."""
     if body["status"] not in {OPEN, UNCOLLECTIBLE}:
         raise errors.refused("Invoice is already paid" if body["status"] == PAID else "Invoice is not open.", rule="invoices.pay")
-    due = body["_amount_due"]
+    due = body["_amount_due"] - body["pre_payment_credit_notes_amount"]
     body = invoice_bodies.ended(body, PAID, moment.now, amount_paid=due, attempted=True, paid_out_of_band=out_of_band)
     put(moment, body, "paid", "payment_succeeded")
     if body["subscription"] is not None:

@@ -105,13 +105,16 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Decimal:
-    """A non-negative decimal string with at most 12 places, kept as text: prices are never floats."""
+    """A decimal string with at most 12 places, non-negative unless it may be `negative`, kept as text: prices are never floats."""
+
+    negative: bool = False
 
     def read(self, raw: Raw, name: str) -> str:
         """The text."""
         text = _text(raw, name)
-        if _DECIMAL.fullmatch(text) is None:
-            raise errors.wrong_shape(name, "a non-negative decimal with at most 12 places")
+        if _DECIMAL.fullmatch(text.removeprefix("-") if self.negative else text) is None:
+            kind = "a decimal" if self.negative else "a non-negative decimal"
+            raise errors.wrong_shape(name, f"{kind} with at most 12 places")
         return text
 
 

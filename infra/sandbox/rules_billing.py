@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra.sandbox.rule import Rule, assumed, documented
+from infra.sandbox.rules_credits import CREDIT_RULES
 from infra.sandbox.rules_invoices import INVOICE_RULES
 from infra.sandbox.rules_subscriptions import SUBSCRIPTION_RULES
 
@@ -23,4 +24,4 @@ _CLOCKS = (
     assumed("clocks.kept", "a clock says that it is deleted after 30 days, but the sandbox keeps it", "stripe/stripe-python#789"),
 )
 
-BILLING_RULES: tuple[Rule, ...] = (*_CLOCKS, *SUBSCRIPTION_RULES, *INVOICE_RULES)
+BILLING_RULES: tuple[Rule, ...] = (*_CLOCKS, *SUBSCRIPTION_RULES, *INVOICE_RULES, *CREDIT_RULES)

@@ -163,7 +163,7 @@ UNDESCRIBED = frozenset({"invoices", "invoiceitems", "credit_notes", "subscripti
 
 
 def _is_described(endpoint: Endpoint) -> bool:
-    return endpoint.action == "lines" or not {endpoint.resource, endpoint.name} & UNDESCRIBED
+    return (endpoint.resource, endpoint.action) == ("invoices", "lines") or not {endpoint.resource, endpoint.name} & UNDESCRIBED
 
 
 ROWS = [pytest.param(endpoint, key, id=endpoint.name) for key, endpoint in ENDPOINTS.items() if _is_described(endpoint)]
