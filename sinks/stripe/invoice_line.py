@@ -27,7 +27,10 @@ class Pages(Protocol):
 
 
 class InvoiceLine(NamedTuple):
-    """A line of usage: `[start_s, end_s)` is its service period, `units` what it bills, `amount` money in the currency's minor unit."""
+    """A line of usage: `[start_s, end_s)` is its service period, `units` what it bills, `amount` money in the currency's minor unit.
+
+    Where a price has graduated tiers Stripe shows a line for each: they are one line here, under the id that was asked for.
+    """
 
     invoice: str
     status: str
@@ -83,17 +86,32 @@ def find(access: Pages, name: str) -> InvoiceLine:
     """
     invoice_id, _, line_id = name.rpartition("/") if "/" in name else ("", "", name)
     if not invoice_id and name.startswith("in_"):
-        lines = [line for line in lines_of(access, access.get(f"/v1/invoices/{name}")) if line.units]
+        lines = _whole(line for line in lines_of(access, access.get(f"/v1/invoices/{name}")) if line.units)
         if len(lines) == 1:
             return lines[0]
         listed = ", ".join(f"{name}/{line.id}" for line in lines)
         raise TidemarkError(f"invoice {name} has {len(lines)} lines of usage" + (f"; name one: {listed}" if lines else ""))
     invoices = [access.get(f"/v1/invoices/{invoice_id}")] if invoice_id else access.pages("/v1/invoices")
     for invoice in invoices:
-        for line in lines_of(access, invoice):
+        lines = lines_of(access, invoice)
+        for line in lines:
             if line.id == line_id:
-                return line
+                return next(whole for whole in _whole(lines) if _bills(whole) == _bills(line))._replace(id=line.id)
     raise TidemarkError(f"no invoice has a usage line {line_id}; name it with its invoice: in_…/il_…")
+
+
+def _bills(line: InvoiceLine) -> tuple[str, str, int, int]:
+    """What the lines of one price's tiers have in common."""
+    return line.item, line.price, line.start_s, line.end_s
+
+
+def _whole(lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:
+    """Lines of one price's tiers as one."""
+    found: dict[tuple[str, str, int, int], InvoiceLine] = {}
+    for line in lines:
+        held = found.get(_bills(line))
+        found[_bills(line)] = line if held is None else held._replace(units=held.units + line.units, amount=held.amount + line.amount)
+    return list(found.values())
 
 
 def _at(row: Mapping[str, Any], *names: str) -> Any:

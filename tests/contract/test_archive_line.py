@@ -76,8 +76,11 @@ NEW = {
 SINGLE = {"id": "il_3", "amount": 1, "currency": "usd", "quantity": 1, "period": PERIOD, "price": {"id": "price_3"}}
 
 
+TIER: dict[str, Any] = {**OLD, "id": "il_4", "amount": 20, "quantity": 40}
+
+
 class Invoices:
-    """Two invoices; the older one has its lines on a page of its own."""
+    """Two invoices; the older one has its lines on a page of its own, two of them the tiers of one price."""
 
     def get(self, path: str, **_: Any) -> dict[str, Any]:
         """One of them."""
@@ -86,7 +89,7 @@ class Invoices:
     def pages(self, path: str, **_: Any) -> Iterable[dict[str, Any]]:
         """Both, or the lines of the older one."""
         if path.endswith("/lines"):
-            return [OLD, SINGLE]
+            return [OLD, TIER, SINGLE]
         newer = {"id": "in_2", "status": "draft", "lines": {"data": [NEW, SINGLE], "has_more": False}}
         return [newer, {"id": "in_1", "status": "paid", "lines": {"data": [], "has_more": True}}]
 
@@ -95,6 +98,13 @@ class Invoices:
 def test_a_line_is_found_by_its_name(name: str, item: str) -> None:
     """A line's id alone, with its invoice, or an invoice with one line of usage names the line, in either shape."""
     assert find(Invoices(), name).item == item
+
+
+@pytest.mark.parametrize("name", ["il_1", "il_4", "in_1", "in_1/il_4"])
+def test_the_tiers_of_a_price_are_one_line(name: str) -> None:
+    """Whichever tier of a graduated price is named, the line is all of its units and all of its money."""
+    line = find(Invoices(), name)
+    assert (line.units, line.amount, line.id) == (43, 320, name.rpartition("/")[2] if "il_" in name else "il_1")
 
 
 @pytest.mark.parametrize("name", ["il_3", "il_9", "in_1/il_2"])

@@ -12,6 +12,13 @@ START_S: Final = 1_798_761_600
 PRICES: Final[dict[str, dict[str, Any]]] = {
     "unit": {"unit_amount": 3},
     "decimal": {"unit_amount_decimal": "0.125"},
+    "graduated": {
+        "billing_scheme": "tiered",
+        "tiers_mode": "graduated",
+        "tiers": [{"up_to": 20, "unit_amount": 10}, {"up_to": 100, "unit_amount": 5, "flat_amount": 100}, {"up_to": "inf", "unit_amount": 1}],
+    },
+    "volume": {"billing_scheme": "tiered", "tiers_mode": "volume", "tiers": [{"up_to": 50, "unit_amount": 7}, {"up_to": "inf", "unit_amount": 2}]},
+    "package": {"unit_amount": 250, "transform_quantity": {"divide_by": 25, "round": "up"}},
 }
 LATE: Final = ((0.80, 60), (0.90, 3 * 3600), (0.97, 3 * DAY_S), (1.0, 28 * DAY_S))
 """(up to this draw, so many seconds late at most)."""

@@ -17,6 +17,20 @@ UNWANTED: Final = ("idempotency_error",)
 """Kinds of error that no call of the product may ever get."""
 
 
+def owed(kind: str, units: int) -> int:
+    """Cents for so many units under the prices of `plan.py`, each by hand; halves round up."""
+    if kind == "unit":
+        return 3 * units
+    if kind == "decimal":
+        return (units * 125 + 500) // 1000
+    if kind == "graduated":
+        first, second, third = min(units, 20), min(max(units - 20, 0), 80), max(units - 100, 0)
+        return 10 * first + 5 * second + (100 if second else 0) + third
+    if kind == "volume":
+        return units * (7 if units <= 50 else 2)
+    return 250 * -(-units // 25)
+
+
 class Span(NamedTuple):
     """One billing period of a subscription, `[start_s, end_s)`."""
 
@@ -51,6 +65,17 @@ def _of(year: Year, number: int, subscription: str, open_: dict[int, int]) -> li
         stands = billed[span] if span is not None else 0
         if stands + listed[span] != used[span]:
             faults.append(f"{span}: {stands} billed and {listed[span]} listed, {used[span]} were used")
+    return faults + _money(year, number, subscription)
+
+
+def _money(year: Year, number: int, subscription: str) -> list[str]:
+    """Each invoice's amount is what its units cost; a graduated price has a line for each tier."""
+    kind, faults = year.plan.subscribers[number].price, []
+    for invoice in year.shop.pages("/v1/invoices", {"subscription": subscription}):
+        lines = invoice["lines"]["data"]
+        units, cents = sum(line["quantity"] for line in lines), sum(line["amount"] for line in lines)
+        if cents != owed(kind, units):
+            faults.append(f"invoice {invoice['id']}: {units} units at price {kind} are {cents}, not {owed(kind, units)}")
     return faults
 
 
