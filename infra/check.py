@@ -11,6 +11,7 @@ from topics.errors import Fault, TidemarkError, Unreachable
 
 if TYPE_CHECKING:
     from infra.settings import Settings
+    from infra.stripe_preflight import Answered
 
 REFERENCE_RATE = 1000.0
 """Events a second for which `check` says what remembering ids costs: a round number to scale from."""
@@ -37,7 +38,7 @@ async def online(settings: Settings) -> Found:
     """Kafka's topics, ClickHouse's answer and Stripe's, asked at the same time."""
     found = offline(settings)
     for outcome in await asyncio.gather(
-        _topics(settings), _clickhouse(settings), _stripe(settings), asyncio.to_thread(_items, settings), return_exceptions=True
+        _topics(settings), _clickhouse(settings), _stripe(settings), asyncio.to_thread(_bound, settings), return_exceptions=True
     ):
         if isinstance(outcome, Unreachable):
             found.unreachable.append(str(outcome))
@@ -45,8 +46,11 @@ async def online(settings: Settings) -> Found:
             found.faults.append(Fault("servers", str(outcome), "See the sentence."))
         elif isinstance(outcome, BaseException):
             raise outcome
-        else:
+        elif isinstance(outcome, list):
             found.faults.extend(outcome)
+        else:
+            found.faults.extend(outcome.faults)
+            found.warnings.extend(outcome.notes)
     return found
 
 
@@ -80,24 +84,14 @@ async def _stripe(settings: Settings) -> list[Fault]:
     return []
 
 
-def _items(settings: Settings) -> list[Fault]:
-    """Items that the file names: each must be there, metered, and summed (a window's `set` on any other price bills one window only)."""
-    from infra.stripe_catalog import lookup_with
+def _bound(settings: Settings) -> Answered:
+    """What is bound at Stripe and would bill wrongly."""
+    from infra.stripe_preflight import Answered, preflight
 
-    faults: list[Fault] = []
-    if settings.stripe.api_key is None:
-        return faults
-    lookup = lookup_with(settings)
-    for index, customer in enumerate(settings.customers):
-        for number, item in enumerate(customer.items):
-            try:
-                lookup(item.stripe_subscription_item)
-            except Unreachable:
-                return faults  # said once, by the question before
-            except TidemarkError as error:
-                remedy = "Name an item with a legacy metered price that sums; `tidemark stripe setup` makes one."
-                faults.append(Fault(f"customers[{index}].items[{number}]", str(error), remedy))
-    return faults
+    try:
+        return preflight(settings)
+    except Unreachable:
+        return Answered([], [])  # said once, by the question before
 
 
 async def _get(url: str, headers: dict[str, str], who: str, address: str) -> int:

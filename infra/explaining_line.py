@@ -23,7 +23,7 @@ def explain_line(settings: Settings, name: str, *, limit: int, as_json: bool = F
     from sinks.stripe.invoice_line import find
 
     with access(settings) as stripe:
-        line = find(stripe, name)
+        line = find(stripe.old, name)
     archive = clickhouse(settings)
     try:
         found = owners(archive, line.item)

@@ -26,8 +26,13 @@ url = "http://localhost:8123"
 
 [stripe]
 api_base = "https://api.stripe.com"
-mode = "usage_records"
+mode = "usage_records"        # or "meters": Billing Meters; a meter can say otherwise for itself (stripe_mode)
 calls_per_second = 80         # below your account's limit: 100 in live mode, 25 in test mode
+# live = true                 # allows a live key: real invoices
+# base_amount = 1900          # a fixed fee for each period, in cents, that `tidemark stripe setup` puts on every subscription;
+                              # or base_price = "price_…", which is there already
+# currency = "usd"            # of the prices that set-up makes, and their interval
+# interval = "month"
 """
 
 TIMING: Final = """
@@ -54,6 +59,11 @@ window = "1h"                 # 10s … 1d, must divide a day: one report at Str
 grace = "5m"                  # how long after its end a window waits for late events before it is reported
 allow_negative = false
 # stripe_price = "price_…"    # the subscription's item with this price is billed; `tidemark stripe setup` makes one where missing
+# unit_amount = "0.04"        # of that price, in the currency's smallest unit
+# stripe_mode = "meters"      # two meters over one event type, one in each mode, are compared before a switch: `tidemark stripe compare`
+# stripe_aggregation = "hour" # mode meters: the Billing Meter keeps one number for each UTC hour or day ("day"), or adds deltas up ("sum")
+# stripe_meter = "mtr_…"      # mode meters: which one; or stripe_event_name, by default the slug
+# scale = 1                   # units sent = quantity × scale
 
 [[meters]]
 slug = "tokens"
@@ -94,6 +104,7 @@ CUSTOMERS: Final = """
 # Who is billed where. Without this, `tidemark stripe setup` makes what is missing at Stripe and `tidemark stripe sync` reads it.
 # [[customers]]
 # id = "acme"                 # CloudEvents `subject`, and the record's key
+# email = "billing@acme.example"  # given to the customer that set-up makes; stripe_customer = "cus_…" names one that is there
 # [[customers.items]]
 # meter = "api_calls"
 # stripe_subscription_item = "si_…"

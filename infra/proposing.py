@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from infra.proposal import Proposal
+from infra.settings_stripe import terms_of
 from topics.bindings import Item
 from topics.errors import ConfigurationFault, Fault
 
 if TYPE_CHECKING:
     from infra.settings import CustomerSettings, ItemSettings, Settings
-    from topics.periods import Interval
+    from sinks.stripe.suitability import Terms
 
-
-class Found(NamedTuple):
-    """What a provider knows about one subscription item."""
-
-    price: str
-    subscription: str
-    period_anchor_s: int
-    period: Interval
-    period_count: int
-    starts_at_s: int
-
-
-Lookup = Callable[[str], Found]
-"""Asks the provider for a subscription item by its id. Raises TidemarkError where there is none, Unreachable where it is down."""
+Lookup = Callable[[str, "Terms"], Item]
+"""Asks the provider for a subscription item by its id, as a binding for a meter. Raises TidemarkError where there is none or it cannot serve,
+Unreachable where the provider is down."""
 
 
 def proposal_of(settings: Settings, lookup: Lookup, more: Mapping[str, tuple[Item, ...]] | None = None) -> Proposal:
@@ -42,38 +34,42 @@ def meters_only(settings: Settings) -> Proposal:
 
 
 def _items_of(settings: Settings, customer: CustomerSettings, lookup: Lookup) -> tuple[Item, ...]:
-    prices = {meter.slug: meter.stripe_price or "" for meter in settings.meters}
-    return tuple(_item_of(item, prices.get(item.meter, ""), lookup) for item in customer.items)
+    terms = {one.slug: one for one in terms_of(settings)}
+    return tuple(_item_of(customer, item, terms[item.meter], lookup) for item in customer.items)
 
 
-def _item_of(item: ItemSettings, meter_price: str, lookup: Lookup) -> Item:
-    price = item.price or meter_price
-    if item.period_anchor_s is not None and item.period is not None:
-        return Item(
-            meter=item.meter,
-            item=item.stripe_subscription_item,
-            price=price,
-            period_anchor_s=item.period_anchor_s,
-            period=item.period,
-            scale=item.scale,
-            fractions=item.fractions,
-            late=item.late,
-        )
-    found = lookup(item.stripe_subscription_item)
+def _item_of(customer: CustomerSettings, item: ItemSettings, terms: Terms, lookup: Lookup) -> Item:
+    found = _whole(customer, item, terms) or lookup(item.stripe_subscription_item, terms)
+    price = item.price or terms.price
     if price and found.price and price != found.price:
         place = f"customers.items ({item.stripe_subscription_item})"
         problem = f"the file says price {price}, the provider says {found.price}"
         raise ConfigurationFault([Fault(place, problem, "Name the item that has this price, or correct the price.")])
+    said: dict[str, Any] = {"period_anchor_s": item.period_anchor_s, "scale": item.scale, "fractions": item.fractions, "late": item.late}
+    if item.period is not None:
+        said |= {"period": item.period, "period_count": 1}
+    if customer.stripe_customer is not None:
+        said |= {"stripe_customer": customer.stripe_customer}
+    return replace(found, price=price or found.price, **{name: value for name, value in said.items() if value is not None})
+
+
+def _whole(customer: CustomerSettings, item: ItemSettings, terms: Terms) -> Item | None:
+    """The item where the file alone says everything about it: then the provider is not asked. Else None."""
+    if item.period_anchor_s is None or item.period is None:
+        return None
+    if terms.mode == "meters" and not (customer.stripe_customer and terms.event_name and terms.aggregation):
+        return None
     return Item(
         meter=item.meter,
+        mode=terms.mode,
         item=item.stripe_subscription_item,
-        price=price or found.price,
-        subscription=found.subscription,
-        period_anchor_s=found.period_anchor_s if item.period_anchor_s is None else item.period_anchor_s,
-        period=item.period or found.period,
-        period_count=1 if item.period else found.period_count,
-        starts_at_s=found.starts_at_s,
-        scale=item.scale,
-        fractions=item.fractions,
-        late=item.late,
+        period_anchor_s=item.period_anchor_s,
+        period=item.period,
+        scale=terms.scale,
+        fractions=terms.fractions,
+        late=terms.late,
+        aggregation=terms.aggregation,
+        event_name=terms.event_name,
+        stripe_customer=customer.stripe_customer or "",
+        clock=customer.test_clock or "",
     )

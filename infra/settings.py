@@ -22,6 +22,7 @@ from topics.durations import format_ms, parse_ms
 from topics.errors import ConfigurationFault, Fault
 from topics.instants import parse_s
 from topics.meters import COUNT, Meter, Scalar, Timing
+from topics.periods import Interval
 
 M = TypeVar("M", bound=BaseModel)
 DEFAULT_FILE: Final = "tidemark.toml"
@@ -55,6 +56,11 @@ def _whole(value: object) -> object:
     return value
 
 
+def _plain_number(value: object) -> object:
+    """A whole number may be written without quotes; a fraction may not: TOML would make it a binary float."""
+    return str(value) if type(value) is int else value
+
+
 def _addresses(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -64,6 +70,12 @@ AtLeastSecondMs = Annotated[int, _duration(1000)]
 AtLeastMinuteMs = Annotated[int, _duration(60_000)]
 InstantS = Annotated[int, BeforeValidator(_instant)]
 Whole = Annotated[int, BeforeValidator(_whole)]
+Amount = Annotated[str, BeforeValidator(_plain_number), Field(pattern=r"^\d{1,12}(\.\d{1,12})?$")]
+"""Of money: smallest units of a currency, with up to twelve places (Stripe: `unit_amount_decimal`)."""
+Scale = Annotated[str, BeforeValidator(_plain_number), Field(pattern=r"^\d{1,18}(\.\d{1,12})?$")]
+StripeMode = Literal["usage_records", "meters"]
+Fractions = Literal["refuse", "ledger", "exact"]
+Late = Literal["hold", "next_period", "invoice_item", "credit_note"]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
 
 
@@ -93,11 +105,22 @@ class ClickhouseSettings(Section):
 
 
 class StripeSettings(Section):
-    """The provider. `api_key` and `webhook_secret` by environment only."""
+    """The provider. `api_key` and `webhook_secret` by environment only.
+
+    `live` allows a live key; `plain_http` an http:// address beyond this machine. `base_price` names the fixed fee that `stripe setup` puts on
+    every subscription, `base_amount` (smallest units of `currency` for each `interval`) has one made; `currency` and `interval` are those of
+    every price that set-up makes.
+    """
 
     api_base: HttpUrl = Field(default="https://api.stripe.com", examples=['"https://api.stripe.com"'])
-    mode: Literal["usage_records", "meters"] = Field(default="usage_records", examples=['"usage_records"'])
+    mode: StripeMode = Field(default="usage_records", examples=['"usage_records"'])
     calls_per_second: Whole = Field(default=80, ge=1, le=10_000, examples=["80"])
+    live: bool = Field(default=False, examples=["true"])
+    plain_http: bool = Field(default=False, examples=["true"])
+    base_price: str | None = Field(default=None, min_length=1, examples=['"price_…"'])
+    base_amount: Amount | None = Field(default=None, examples=["1900"])
+    currency: str = Field(default="usd", pattern=r"^[a-z]{3}$", examples=['"usd"'])
+    interval: Interval = Field(default="month", examples=['"month"'])
     api_key: SecretStr | None = None
     webhook_secret: SecretStr | None = None
 
@@ -127,7 +150,12 @@ class AlarmSettings(Section):
 
 
 class MeterSettings(Section):
-    """One `[[meters]]`. `stripe_price`: a subscription's item with this price is the item for this meter."""
+    """One `[[meters]]`. `stripe_price`: a subscription's item with this price is the item for this meter.
+
+    `stripe_mode`: as `[stripe] mode`, for this meter alone. Mode `meters`: `stripe_meter` or `stripe_event_name` (default: the slug) names the
+    Billing Meter, `stripe_aggregation` how it must add up (default: as it does). `unit_amount` (smallest units of the currency): of a price that
+    set-up makes. `scale`, `fractions` and `late`: of items that do not say otherwise.
+    """
 
     slug: str = Field(examples=['"api_calls"'])
     event_type: str = Field(examples=['"api.request"'])
@@ -137,6 +165,14 @@ class MeterSettings(Section):
     grace_ms: DurationMs = Field(default=300_000, alias="grace", examples=['"5m"'])
     allow_negative: bool = Field(default=False, examples=["false"])
     stripe_price: str | None = Field(default=None, min_length=1, examples=['"price_…"'])
+    stripe_mode: StripeMode | None = Field(default=None, examples=['"meters"'])
+    stripe_meter: str | None = Field(default=None, min_length=1, examples=['"mtr_…"'])
+    stripe_event_name: str | None = Field(default=None, min_length=1, max_length=100, examples=['"api_requests"'])
+    stripe_aggregation: Literal["hour", "day", "sum"] | None = Field(default=None, examples=['"hour"'])
+    unit_amount: Amount | None = Field(default=None, examples=['"0.04"'])
+    scale: Scale = Field(default="1", examples=["1"])
+    fractions: Fractions | None = Field(default=None, examples=['"refuse"'])
+    late: Late = Field(default="hold", examples=['"hold"'])
 
     def record(self) -> Meter:
         """As a control record carries it; the provider's price is no part of what is counted."""
@@ -152,24 +188,28 @@ class MeterSettings(Section):
 
 
 class ItemSettings(Section):
-    """One `[[customers.items]]`; what is None is read from the provider by `apply`."""
+    """One `[[customers.items]]`; what is None is read from the provider by `apply`, or is as its meter says (`scale`, `fractions`, `late`)."""
 
     meter: str = Field(examples=['"api_calls"'])
     stripe_subscription_item: str = Field(min_length=1, examples=['"si_…"'])
     price: str | None = Field(default=None, examples=['"price_…"'])
     period_anchor_s: InstantS | None = Field(default=None, alias="period_anchor", examples=['"2026-11-03T10:23:45Z"'])
-    period: Literal["day", "week", "month", "year"] | None = Field(default=None, examples=['"month"'])
-    scale: Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)] = Field(
-        default="1", pattern=r"^\d{1,18}(\.\d{1,12})?$", examples=["1"]
-    )
-    fractions: Literal["refuse", "ledger"] = Field(default="refuse", examples=['"refuse"'])
-    late: Literal["hold", "next_period", "invoice_item", "credit_note"] = Field(default="hold", examples=['"hold"'])
+    period: Interval | None = Field(default=None, examples=['"month"'])
+    scale: Scale | None = Field(default=None, examples=["1"])
+    fractions: Fractions | None = Field(default=None, examples=['"refuse"'])
+    late: Late | None = Field(default=None, examples=['"hold"'])
 
 
 class CustomerSettings(Section):
-    """One `[[customers]]`: `id` is CloudEvents' `subject`. Without items, `stripe setup` and `stripe sync` find them."""
+    """One `[[customers]]`: `id` is CloudEvents' `subject`. Without items, `stripe setup` and `stripe sync` find them.
+
+    `email` and `test_clock` are given to a customer that set-up makes; `stripe_customer` says which one is there already.
+    """
 
     id: str = Field(min_length=1, examples=['"acme"'])
+    email: str | None = Field(default=None, min_length=3, max_length=512, examples=['"billing@acme.example"'])
+    stripe_customer: str | None = Field(default=None, min_length=1, examples=['"cus_…"'])
+    test_clock: str | None = Field(default=None, min_length=1, examples=['"clock_…"'])
     items: tuple[ItemSettings, ...] = ()
 
 

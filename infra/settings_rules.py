@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from infra.settings_sources import redacted
+from infra.settings_stripe import meters_faults, mode_of, provider_faults
 from topics.durations import format_ms
 from topics.errors import Fault
 from topics.home import home_of
 from topics.meters import Timing, meter_problems
 
 if TYPE_CHECKING:
-    from infra.settings import CustomerSettings, ItemSettings, KafkaSettings, MeterSettings, Settings
+    from infra.settings import CustomerSettings, ItemSettings, KafkaSettings, MeterSettings, Settings, StripeMode
 
 _LATER = "It comes with the Stripe issue; until then"
 
@@ -22,12 +24,13 @@ def rule_faults(sections: dict[str, Any], lists: dict[str, tuple[Any, ...]]) -> 
     faults: list[Fault] = []
     if "kafka" in sections:
         faults += _kafka_faults(sections["kafka"])
-    if "stripe" in sections and sections["stripe"].mode != "usage_records":
-        mode = sections["stripe"].mode
-        faults.append(Fault("stripe.mode", f"mode {mode!r} is not there yet", f'{_LATER} write mode = "usage_records".'))
+    if "stripe" in sections:
+        faults += provider_faults(sections["stripe"])
+        faults += meters_faults(lists["meters"], sections["stripe"].mode)
     timing = sections["timing"].record() if "timing" in sections else Timing()
     faults += _meters_faults(lists["meters"], timing)
-    faults += _customers_faults(lists["customers"], {meter.slug for meter in lists["meters"]})
+    default: StripeMode = sections["stripe"].mode if "stripe" in sections else "usage_records"
+    faults += _customers_faults(lists["customers"], {meter.slug: mode_of(meter, default) for meter in lists["meters"]})
     # They quote names, and a key may have been pasted where a name belongs.
     return [Fault(fault.place, redacted(fault.problem), redacted(fault.remedy)) for fault in faults]
 
@@ -43,6 +46,7 @@ def _meters_faults(meters: tuple[MeterSettings, ...], timing: Timing) -> list[Fa
     faults: list[Fault] = []
     for index, meter in enumerate(meters):
         place = f"meters[{index}]"
+        faults += _later_faults(place, meter)
         problems = (problem for problem in meter_problems((meter.record(),), timing) if not problem.startswith("timing "))
         faults += [Fault(place, problem, "Correct this meter; `tidemark init` shows the form.") for problem in problems]
         if meter.window_ms % 1000:
@@ -54,14 +58,14 @@ def _meters_faults(meters: tuple[MeterSettings, ...], timing: Timing) -> list[Fa
     return faults
 
 
-def _customers_faults(customers: tuple[CustomerSettings, ...], slugs: set[str]) -> list[Fault]:
+def _customers_faults(customers: tuple[CustomerSettings, ...], modes: Mapping[str, str]) -> list[Fault]:
     faults: list[Fault] = []
     for identity, count in Counter(customer.id for customer in customers).items():
         if count > 1:
             faults.append(Fault("customers", f"the id {identity!r} is there {count} times", "Put all its items below one [[customers]]."))
     for index, customer in enumerate(customers):
         for number, item in enumerate(customer.items):
-            faults += _item_faults(f"customers[{index}].items[{number}]", item, slugs)
+            faults += _item_faults(f"customers[{index}].items[{number}]", item, modes)
         for slug, count in Counter(item.meter for item in customer.items).items():
             if count > 1:
                 problem = f"customer {customer.id!r} has {count} items for meter {slug!r}"
@@ -74,17 +78,26 @@ def _customers_faults(customers: tuple[CustomerSettings, ...], slugs: set[str]) 
     return faults
 
 
-def _item_faults(place: str, item: ItemSettings, slugs: set[str]) -> list[Fault]:
+def _later_faults(place: str, owner: ItemSettings | MeterSettings) -> list[Fault]:
+    """What is refused by name until its part exists."""
     faults: list[Fault] = []
-    if item.meter not in slugs:
-        known = ", ".join(sorted(slugs)) or "none"
-        faults.append(Fault(f"{place}.meter", f"there is no meter {item.meter!r}", f"The meters of this file are: {known}."))
-    if item.fractions != "refuse":
-        problem = f"fractions = {item.fractions!r} is not there yet"
+    if owner.fractions == "ledger":
+        problem = f"fractions = {owner.fractions!r} is not there yet"
         faults.append(Fault(f"{place}.fractions", problem, f'{_LATER} write fractions = "refuse": a fractional total is parked.'))
-    if item.late != "hold":
-        faults.append(Fault(f"{place}.late", f"late = {item.late!r} is not there yet", f'{_LATER} write late = "hold".'))
-    if item.scale.strip("0.") == "":
+    if owner.late not in {None, "hold"}:
+        faults.append(Fault(f"{place}.late", f"late = {owner.late!r} is not there yet", f'{_LATER} write late = "hold".'))
+    return faults
+
+
+def _item_faults(place: str, item: ItemSettings, modes: Mapping[str, str]) -> list[Fault]:
+    faults: list[Fault] = []
+    if item.meter not in modes:
+        known = ", ".join(sorted(modes)) or "none"
+        faults.append(Fault(f"{place}.meter", f"there is no meter {item.meter!r}", f"The meters of this file are: {known}."))
+    faults += _later_faults(place, item)
+    if item.fractions == "exact" and modes.get(item.meter) == "usage_records":
+        faults.append(Fault(f"{place}.fractions", "usage records take whole units only", 'Write fractions = "refuse".'))
+    if item.scale is not None and item.scale.strip("0.") == "":
         faults.append(Fault(f"{place}.scale", "scale is 0, which would report nothing", "Write scale = 1."))
     return faults
 

@@ -4,67 +4,142 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
 
 from infra.clock import now_ms
-from infra.proposing import Found, Lookup
+from infra.proposing import Lookup
+from infra.settings_stripe import has_live_key, terms_of
 from topics.errors import ConfigurationFault, Fault
 
 if TYPE_CHECKING:
     from infra.settings import Settings
-    from sinks.stripe.catalog import Made
-    from sinks.stripe.client import StripeAccess
+    from sinks.stripe.access import Eras
+    from sinks.stripe.objects import Price
+    from sinks.stripe.setup import Made, NewCustomer, Plan
+    from sinks.stripe.suitability import Terms
     from topics.bindings import Item
 
 Tell = Callable[[str], None]
+SHOWN_UNITS: Final = 1000
+"""For how many units set-up says what they cost."""
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What set-up made, what 1,000 units cost by meter (with the price's id), and what is worth saying."""
+
+    made: list[Made]
+    costs: dict[str, tuple[str, str]]
+    notes: list[str]
 
 
 @contextmanager
-def access(settings: Settings) -> Iterator[StripeAccess]:
-    """A connection to the account of the settings. Raises ConfigurationFault where no key is set."""
+def access(settings: Settings, *, live: bool = True) -> Iterator[Eras]:
+    """A connection to the account of the settings under both API versions. `live` False: a live key is refused, whatever the settings say.
+
+    Raises ConfigurationFault where no key is set, UsageError for one that may not be used.
+    """
+    from sinks.stripe.access import Eras
     from sinks.stripe.client import StripeAccess
+    from sinks.stripe.request import API_VERSION, MODERN_VERSION
 
     if settings.stripe.api_key is None:
         raise ConfigurationFault([Fault("STRIPE_API_KEY", "it is not set", "Set it in the environment; a test key begins with sk_test_.")])
-    opened = StripeAccess(settings.stripe.api_base, settings.stripe.api_key.get_secret_value())
+    base, key = settings.stripe.api_base, settings.stripe.api_key.get_secret_value()
+    opened = [StripeAccess(base, key, live=live, version=version) for version in (API_VERSION, MODERN_VERSION)]
     try:
-        yield opened
+        yield Eras(*opened)
     finally:
-        opened.close()
+        for each in opened:
+            each.close()
 
 
 def lookup_with(settings: Settings) -> Lookup:
     """Asks the provider for one subscription item; opens no connection until it is asked."""
 
-    def lookup(item_id: str) -> Found:
-        from sinks.stripe.catalog import facts_of
+    def lookup(item_id: str, terms: Terms) -> Item:
+        from sinks.stripe.binding import bound_item
 
-        with access(settings) as opened:
-            return Found(*facts_of(opened, item_id))
+        with access(settings) as eras:
+            return bound_item(eras, item_id, terms)
 
     return lookup
 
 
-def setup(settings: Settings, since_s: int | None = None) -> list[Made]:
-    """Makes what is missing at Stripe for the meters and customers of the configuration; what was made.
+def plan_of(settings: Settings, since_s: int | None = None) -> Plan:
+    """What set-up is asked for. Customers with items of their own are left alone: the file says already where they are billed."""
+    from sinks.stripe.setup import NewMeter, Plan
 
-    Customers with items of their own are left alone: the file says already where they are billed.
-    """
-    from sinks.stripe.catalog import setup as make
+    meters = [
+        NewMeter(terms, f"meters[{index}]", meter.unit_amount or "1")
+        for index, (meter, terms) in enumerate(zip(settings.meters, terms_of(settings), strict=True))
+    ]
+    stripe = settings.stripe
+    return Plan(
+        meters=meters,
+        customers=_new_customers(settings),
+        now_s=now_ms() // 1000,
+        since_s=since_s,
+        currency=stripe.currency,
+        interval=stripe.interval,
+        base_price=stripe.base_price,
+        base_amount=stripe.base_amount,
+    )
 
-    customers = [customer.id for customer in settings.customers if not customer.items]
-    meters = {meter.slug: meter.stripe_price for meter in settings.meters}
-    with access(settings) as opened:
-        return make(opened, meters=meters, customers=customers, now_s=now_ms() // 1000, since_s=since_s)
+
+def _new_customers(settings: Settings) -> list[NewCustomer]:
+    from sinks.stripe.setup import NewCustomer
+
+    return [
+        NewCustomer(customer.id, customer.email, customer.stripe_customer, customer.test_clock)
+        for customer in settings.customers
+        if not customer.items
+    ]
+
+
+def setup(settings: Settings, since_s: int | None = None, *, live: bool = False) -> SetUp:
+    """Makes what is missing at Stripe for the meters and customers of the configuration. Raises UsageError for a live key unless `live`."""
+    from sinks.stripe.subscribing import set_up
+
+    with access(settings, live=live) as eras:
+        found = set_up(eras, plan_of(settings, since_s))
+        costs = {slug: (price.id, _thousand(eras, price)) for slug, price in found.prices.items()}
+        if found.base is not None:
+            costs["base"] = (found.base.id, _money(found.base, 1))
+    return SetUp(found.made, costs, found.notes)
+
+
+def _thousand(eras: Eras, price: Price) -> str:
+    """What SHOWN_UNITS units of one period cost; a tiered price shows its tiers only where it is asked for them."""
+    from sinks.stripe.objects import Price, read
+
+    if price.billing_scheme == "tiered" and price.tiers is None:
+        legacy = price.recurring is not None and price.recurring.meter is None
+        price = read(eras.of(legacy=legacy).get(f"/v1/prices/{price.id}", expand=["tiers"]), Price)
+    return _money(price, SHOWN_UNITS)
+
+
+def _money(price: Price, units: int) -> str:
+    from sinks.stripe.costs import cost, money
+
+    amount = cost(price, Fraction(units))
+    return "unknown" if amount is None else money(amount, price.currency)
 
 
 def read_items(settings: Settings, tell: Tell = lambda _: None) -> dict[str, tuple[Item, ...]]:
-    """Items by customer from all running subscriptions; `tell` hears what was left out and why."""
-    from sinks.stripe.catalog import sync
+    """Items by customer from all subscriptions; `tell` hears what was left out and why.
 
-    prices = {meter.stripe_price: meter.slug for meter in settings.meters if meter.stripe_price is not None}
-    with access(settings) as opened:
-        found = sync(opened, prices, [meter.slug for meter in settings.meters])
-    for problem in found.problems:
+    Those that ended within `horizon` are bound up to their end: late events may still correct what was billed by them.
+    """
+    from sinks.stripe.binding import sync
+
+    names = {customer.stripe_customer: customer.id for customer in settings.customers if customer.stripe_customer}
+    ended_after_s = (now_ms() - settings.timing.horizon_ms) // 1000
+    with access(settings) as eras:
+        clocks = not has_live_key(settings.stripe)
+        found = sync(eras, terms_of(settings), names, clocks=clocks, ended_after_s=ended_after_s)
+    for problem in found.problems + found.notes:
         tell(problem)
     return found.items

@@ -23,13 +23,14 @@ def register(app: typer.Typer) -> None:
 @verbs.command()
 def setup(
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="backdate new subscriptions to this instant", show_default=False)] = None,
+    live: Annotated[bool, typer.Option("--live", help="allow a live key: real customers and real invoices")] = False,
     directory: Dir = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Creates product, price, customer and subscription where missing, for the meters and customers of the configuration.
+    """Creates product, meter, price, base price, customer and subscription where missing, for the meters and customers of the configuration.
 
-    Doing it twice creates nothing twice.
+    Doing it twice, or again after it was interrupted, creates nothing twice. Says what 1,000 units cost.
 
     \b
     tidemark stripe setup
@@ -39,13 +40,18 @@ def setup(
     from infra.target import resolve
 
     since_s = None if since is None else reading.instant(since, "--since") // 1_000_000
-    found = stripe_catalog.setup(resolve(directory, config).settings, since_s)
+    found = stripe_catalog.setup(resolve(directory, config).settings, since_s, live=live)
+    for sentence in found.notes:
+        note(sentence)
     if as_json:
-        print_json([{"what": made.what, "id": made.id, "for": made.owner} for made in found])
-    elif not found:
-        say("nothing is missing")
+        print_json([{"what": made.what, "id": made.id, "for": made.owner} for made in found.made])
+        return
+    if found.made:
+        table(("what", "id", "for"), [list(made) for made in found.made])
     else:
-        table(("what", "id", "for"), [list(made) for made in found])
+        say("nothing is missing")
+    for slug, (price, cost) in found.costs.items():
+        say(f"{slug}: {price}, {cost} a period" if slug == "base" else f"{slug}: {price}, 1,000 units cost {cost}")
 
 
 @verbs.command()

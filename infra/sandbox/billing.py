@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from infra.sandbox import (
@@ -198,6 +199,8 @@ def list_subscriptions(call: Call) -> Json:
     """GET /v1/subscriptions: without `status` all that are not canceled; those on a test clock only if it or the customer is named"""
     status, price_id, clock_id = call.params.get("status"), call.params.get("price"), call.params.get("test_clock")
     unclocked = clock_id is None and "customer" not in call.params
+    ends = call.params.get("current_period_end", {})
+    bounds = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
     def keep(body: Json) -> bool:
         if body["test_clock"] != clock_id and (clock_id is not None or unclocked):
@@ -207,6 +210,8 @@ def list_subscriptions(call: Call) -> Json:
             matches = has not in standing.ENDED
         else:
             matches = status == "all" or (has in standing.ENDED if status == "ended" else has == status)
+        if not all(bounds[name](subscriptions.current_period(body).end, at) for name, at in ends.items()):
+            return False
         return matches and (price_id is None or any(True for _ in call.store.scan("subscription_item", parent=body["id"], ref=price_id)))
 
     return listed(call, "subscription", lambda body: shaped(call, body), parent=call.params.get("customer"), keep=keep)

@@ -208,6 +208,7 @@ SUBSCRIPTION_LIST: Spec = {
     "customer": Param(ID),
     "price": Param(ID),
     "status": Param(Enum(STATUSES)),
+    "current_period_end": Param(Hash({name: Param(Timestamp()) for name in ("gt", "gte", "lt", "lte")})),
     "test_clock": Param(ID),
     **PAGE,
 }

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from infra.sandbox.testing import Sandbox, sandbox_server
 from sinks.outcomes import Answer, Outcome, Wanted, outcome_of
+from sinks.stripe.access import Eras
 from sinks.stripe.client import StripeAccess
-from sinks.stripe.request import usage_record_body, usage_record_path
+from sinks.stripe.request import MODERN_VERSION, usage_record_body, usage_record_path
 
 T = TypeVar("T")
 
@@ -25,6 +26,12 @@ class Bench:
     access: StripeAccess
     item: str
     now_s: int
+    modern: StripeAccess
+
+    @property
+    def eras(self) -> Eras:
+        """The account under both API versions, as set-up and sync use it."""
+        return Eras(self.access, self.modern)
 
     async def call(self, do: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """A blocking call in a thread, as the worker makes it: the sandbox runs in this loop."""
@@ -47,7 +54,9 @@ async def bench(directory: Path, **options: Any) -> AsyncIterator[Bench]:
     async with sandbox_server(directory / "sandbox", **options) as sandbox:
         _, _, item = await sandbox.metered_item()
         access = StripeAccess(sandbox.url, sandbox.key, timeout_s=3.0)
+        modern = StripeAccess(sandbox.url, sandbox.key, timeout_s=3.0, version=MODERN_VERSION)
         try:
-            yield Bench(sandbox, access, item, int((await sandbox.control("clock"))["now"]))
+            yield Bench(sandbox, access, item, int((await sandbox.control("clock"))["now"]), modern)
         finally:
             access.close()
+            modern.close()

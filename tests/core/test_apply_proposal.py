@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from infra.control import ControlEvent, binding_event, close_event, meters_event, release_event
 from infra.proposal import Proposal, answers_to, publications, unchanged
-from infra.proposing import Found, proposal_of
+from infra.proposing import proposal_of
 from infra.settings import CustomerSettings, ItemSettings, MeterSettings, Settings, load_settings
+from sinks.stripe.suitability import Terms
 from topics.bindings import BindingRecord, Item, ItemVersion, items_digest
 from topics.definitions import Definitions
 from topics.errors import ConfigurationFault
@@ -127,20 +128,27 @@ def settings_with(item_settings: ItemSettings, price: str | None = None) -> Sett
     return Settings(base.kafka, base.clickhouse, base.stripe, base.timing, (meter,), (customer,), base.worker, base.status)
 
 
-FOUND = Found(price="price_1", subscription="sub_1", period_anchor_s=5, period="week", period_count=2, starts_at_s=7)
+FOUND = Item(
+    meter="calls", item="si_1", price="price_1", subscription="sub_1", period_anchor_s=5, period="week", period_count=2, starts_at_s=7, ends_at_s=9
+)
+
+
+def found(_item_id: str, _terms: Terms) -> Item:
+    """What the provider says of every item."""
+    return FOUND
 
 
 def test_what_the_file_leaves_open_is_read_from_the_provider() -> None:
     """Without anchor and period the provider's are taken; with both the provider is not asked."""
     asked: list[str] = []
 
-    def lookup(item_id: str) -> Found:
+    def lookup(item_id: str, _terms: Terms) -> Item:
         asked.append(item_id)
         return FOUND
 
     open_item = ItemSettings(meter="calls", stripe_subscription_item="si_1")
     (made,) = proposal_of(settings_with(open_item), lookup).items["acme"]
-    assert (made.price, made.subscription, made.period_anchor_s, made.period, made.period_count, made.starts_at_s) == FOUND
+    assert made == FOUND
     assert asked == ["si_1"]
     whole = ItemSettings.model_validate(
         {"meter": "calls", "stripe_subscription_item": "si_2", "period_anchor": "2026-11-03T10:23:45Z", "period": "month"}
@@ -153,7 +161,7 @@ def test_what_the_file_leaves_open_is_read_from_the_provider() -> None:
 def test_another_price_than_the_file_says_is_a_fault() -> None:
     """Where the provider's item has another price than the meter's, the wrong thing would be billed: a configuration fault."""
     with pytest.raises(ConfigurationFault, match="price_1"):
-        proposal_of(settings_with(ItemSettings(meter="calls", stripe_subscription_item="si_1"), price="price_2"), lambda _: FOUND)
+        proposal_of(settings_with(ItemSettings(meter="calls", stripe_subscription_item="si_1"), price="price_2"), found)
 
 
 def test_the_files_own_items_win_over_those_read_from_subscriptions() -> None:
@@ -161,6 +169,6 @@ def test_the_files_own_items_win_over_those_read_from_subscriptions() -> None:
     whole = ItemSettings.model_validate(
         {"meter": "calls", "stripe_subscription_item": "si_2", "period_anchor": "2026-11-03T10:23:45Z", "period": "month"}
     )
-    proposal = proposal_of(settings_with(whole), lambda _: FOUND, {"acme": (item(9),), "other": (item(8),)})
+    proposal = proposal_of(settings_with(whole), found, {"acme": (item(9),), "other": (item(8),)})
     assert proposal.items["acme"][0].item == "si_2"
     assert proposal.items["other"] == (item(8),)

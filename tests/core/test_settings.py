@@ -69,7 +69,7 @@ def test_every_key_of_surfaces_is_taken(tmp_path: Path) -> None:
 def test_all_faults_are_said_at_once_with_place_and_remedy(tmp_path: Path) -> None:
     """Eleven faults in six sections are eleven sentences, and an unknown key names the nearest right one."""
     text = (
-        '[kafka]\npartitons = 4\nreplication = 1\nretention = 7\n[stripe]\nmode = "meters"\n[timing]\ndedup = "0s"\n[metters]\nx = 1\n'
+        '[kafka]\npartitons = 4\nreplication = 1\nretention = 7\n[stripe]\nmode = "metered"\n[timing]\ndedup = "0s"\n[metters]\nx = 1\n'
         '[[meters]]\nslug = "Api"\nevent_type = "api.request"\nwindow = "7s"\n[[meters]]\nevent_type = "api.request"\nwher = {}\n'
         '[[customers]]\nid = "acme"\n[[customers.items]]\nmeter = "nope"\nstripe_subscription_item = "si_1"\n'
         'late = "next_period"\nfractions = "ledger"\n'

@@ -89,7 +89,7 @@ def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:
     """Every fault of a file is named at once with its place, nothing is started, and the exit code is 2."""
     path = tmp_path / "wrong.toml"
     path.write_text(
-        '[kafka]\npartitions = 0\n[stripe]\nmode = "meters"\n[timing]\nhorizon = "soon"\n[[meters]]\nslug = "a"\nevent_type = "x"\nwindow = "7m"\n'
+        '[kafka]\npartitions = 0\n[stripe]\nmode = "metered"\n[timing]\nhorizon = "soon"\n[[meters]]\nslug = "a"\nevent_type = "x"\nwindow = "7m"\n'
         '[[meters]]\nslug = "a"\nevnt_type = "y"\n[[customers]]\nid = "c"\n[[customers.items]]\nmeter = "nope"\n'
         'stripe_subscription_item = "si_1"\nfractions = "ledger"\nlate = "credit_note"\n'
     )

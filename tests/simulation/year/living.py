@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.control import binding_event, meters_event
-from sinks.stripe.catalog import sync
+from sinks.stripe.access import Eras
+from sinks.stripe.binding import sync
+from sinks.stripe.suitability import Terms
 from tests.simulation.year.counting import Counting
 from tests.simulation.year.delivering import Delivering
 from tests.simulation.year.plan import DAY_S, PRICES, START_S, Plan, Subscriber, Used
@@ -146,7 +148,8 @@ class Year:
 
     def _sync(self) -> None:
         """What a webhook does: who is billed where is read from the shop, and published where it changed."""
-        found = sync(Access(self.shop), {}, [METER])
+        access = Access(self.shop)
+        found = sync(Eras(access, access), [Terms(METER)])
         assert not found.problems, found.problems
         for customer, items in found.items.items():
             event = binding_event(customer, items, self.bound.get(customer))

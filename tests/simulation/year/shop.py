@@ -114,7 +114,7 @@ class Shop:
 
 
 class Access:
-    """`sinks.stripe.catalog.Access` over the shop, without faults: it is the command line's."""
+    """`sinks.stripe.access.Access` over the shop, without faults: it is the command line's."""
 
     def __init__(self, shop: Shop, version: str = LEGACY) -> None:
         self._shop = shop
