@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from topics.receipt import CellReceipt
+from topics.receipt import CellReceipt, MeterTarget
 
 CALL_WITHIN_MS: Final = 60_000
 """A call starts only this long after its intent's commit: by then a worker that was suspended has lost the partition at the latest, and must
@@ -28,13 +28,37 @@ class Call(NamedTuple):
     intent: CellReceipt
     not_after_ms: int
 
+    @property
+    def mode(self) -> str:
+        """Whose rate limit it falls under; each mode has its own."""
+        return "usage_records" if self.intent.meter_target is None else "meters"
+
+
+class EventRange(NamedTuple):
+    """The UTC hours (or days) of a customer's usage of a meter that are read back: [start_s, end_s)."""
+
+    target: MeterTarget
+    start_s: int
+    end_s: int
+
+    @property
+    def grouping(self) -> str:
+        """How the provider is to group them."""
+        return "day" if self.target.aggregation == "day" else "hour"
+
 
 class ReadBack(NamedTuple):
-    """Read the item's totals per period back, as far as the period that holds `timestamp_s`."""
+    """Read the item's totals per period back, as far as the period that holds `timestamp_s`; or, for meters, the usage of `events`."""
 
     key: bytes
     item: str
     timestamp_s: int
+    events: EventRange | None = None
+
+    @property
+    def mode(self) -> str:
+        """Reading falls under the account's limit, whatever is read."""
+        return "usage_records"
 
 
 def not_after_ms(intent: CellReceipt, committed_at_ms: int) -> int:

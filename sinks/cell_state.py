@@ -10,11 +10,12 @@ from typing import Final, Literal
 import msgspec
 
 from sinks.cells import Place
-from sinks.keys import idempotency_key
+from sinks.keys import idempotency_key, meter_identifier
+from sinks.meter_events import accepted, delta_of, is_new_event, is_too_old, repeats, stands_after, too_old
 from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
-from sinks.stripe.request import usage_record_body, usage_record_path
-from sinks.units import Unsendable, total_of, units_of
-from topics.receipt import CellReceipt, Standing, WindowPart, WindowReceipt, cell_key
+from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body, usage_record_body, usage_record_path
+from sinks.units import Unsendable, meter_units, sendable, total_of, units_of
+from topics.receipt import CellReceipt, MeterTarget, Standing, WindowPart, WindowReceipt, cell_key
 from topics.receipt import CellState as State
 
 Priority = tuple[int, int, str]
@@ -24,6 +25,7 @@ Need = Literal["answer", "assert", "intent", "hold"]
 MOST_ATTEMPTS: Final = 50
 """Saved failures of one revision before a person is asked: with waits of up to a minute that is most of an hour of nothing but 500."""
 _HELD: Final = ("refused", "unknown")
+_ACCEPTED: Final = ("delivered", "confirmed")
 
 
 class CellState:
@@ -81,7 +83,7 @@ class CellState:
         cell = cls(
             Place(
                 receipt.provider, receipt.account, receipt.cell, receipt.customer, receipt.meter, receipt.item, receipt.subscription,
-                receipt.timestamp_s, receipt.period_start_s, receipt.period_end_s, receipt.scale,
+                receipt.timestamp_s, receipt.period_start_s, receipt.period_end_s, receipt.scale, receipt.meter_target, receipt.fractions,
             )
         )  # fmt: skip
         cell.restore(receipt)
@@ -103,16 +105,31 @@ class CellState:
             return None
         if self.receipt is not None and self.receipt.state in _HELD and not self.released:
             return "hold"
-        return "hold" if isinstance(self._units(), Unsendable) else "intent"
+        if self.receipt is not None and repeats(self.receipt):
+            return "intent"
+        value = self._value(self._units())
+        return "hold" if isinstance(value, Unsendable) or (self.place.adds_up and value == "0") else "intent"
 
     def _due(self) -> bool:
-        """A receipt is due: first one, newer total, spent key, release."""
+        """A receipt is due: first one, newer total, spent key, release; where a meter adds up also any difference to what stands."""
         if self.receipt is None or self.receipt.state == "failed":
+            return True
+        if self.place.adds_up and self.receipt.state in _ACCEPTED and self._value(self._units()) != "0":
             return True
         return self.dirty or (self.receipt.state in {*_HELD, "parked"} and self.released)
 
-    def _units(self) -> int | Unsendable:
-        return units_of(total_of(part.quantity for part in self.wanted.values()), self.place.scale)
+    def _units(self) -> str | Unsendable:
+        quantity = total_of(part.quantity for part in self.wanted.values())
+        if self.place.target is not None:
+            return meter_units(quantity, self.place.scale, self.place.fractions)
+        units = units_of(quantity, self.place.scale)
+        return units if isinstance(units, Unsendable) else str(units)
+
+    def _value(self, units: str | Unsendable) -> str | Unsendable:
+        """What a request says: the units, or where a meter adds up their difference to what stands."""
+        if isinstance(units, Unsendable) or not self.place.adds_up:
+            return units
+        return sendable(delta_of(units, None if self.receipt is None else self.receipt.standing))
 
     def compose(self, now_ms: int) -> CellReceipt:
         """The record for `needs()`. Only asked where there is a need."""
@@ -127,10 +144,12 @@ class CellState:
     def _fresh(self, now_ms: int) -> CellReceipt:
         """The next intent, or the parked record of a total that cannot be sent."""
         place, last = self.place, self.receipt
+        if last is not None and repeats(last):
+            return self._again(last)
         parts = tuple(self.wanted[key] for key in sorted(self.wanted))
         quantity = total_of(part.quantity for part in parts)
-        units = units_of(quantity, place.scale)
-        again = last is not None and not self.dirty
+        units = self._units()
+        again = last is not None and not self.dirty and last.state not in _ACCEPTED and not is_new_event(last)
         revision = 1 if last is None else last.revision + (0 if again else 1)
         attempt = last.attempt + 1 if last is not None and again else 1
         receipt = CellReceipt(
@@ -156,30 +175,87 @@ class CellState:
             released=self.release,
             standing=None if last is None else last.standing,
             maybe=() if last is None else last.maybe,
+            meter_target=place.target,
+            fractions=place.fractions,
+            unconfirmed=() if last is None else last.unconfirmed,
+            lost=0 if last is None else last.lost,
         )
         if isinstance(units, Unsendable):
             return msgspec.structs.replace(receipt, reason=units.reason, sentence=units.sentence)
+        value = self._value(units)
+        if isinstance(value, Unsendable):
+            return msgspec.structs.replace(receipt, reason=value.reason, sentence=value.sentence)
+        if place.target is not None:
+            return self._event(msgspec.structs.replace(receipt, units=units), place.target, value, now_ms)
         return msgspec.structs.replace(
             receipt,
             state="intent",
-            units=str(units),
+            units=units,
             idempotency_key=idempotency_key(place.provider, place.account, place.name, revision, units, attempt),
             path=usage_record_path(place.item),
-            body=usage_record_body(units, place.timestamp_s),
+            body=usage_record_body(int(units), place.timestamp_s),
+        )
+
+    def _event(self, receipt: CellReceipt, target: MeterTarget, value: str, now_ms: int) -> CellReceipt:
+        """The intent of a meter event; or the record that says why none is needed, or none can be sent any more."""
+        place, units = self.place, receipt.units
+        if place.adds_up and value == "0":
+            standing = Standing(
+                revision=receipt.revision, attempt=receipt.attempt, units=units, quantity=receipt.quantity, at_ms=now_ms
+            )
+            return msgspec.structs.replace(
+                receipt, state="delivered", outcome="delivered", reason="no_change", standing=standing, reported_at_ms=now_ms
+            )
+        if is_too_old(place.timestamp_s, now_ms):
+            return too_old(receipt, now_ms)
+        identifier = meter_identifier(place.provider, place.account, place.name, receipt.revision, units)
+        return msgspec.structs.replace(
+            receipt,
+            state="intent",
+            identifier=identifier,
+            idempotency_key=idempotency_key(place.provider, place.account, place.name, receipt.revision, units, receipt.attempt),
+            path=METER_EVENTS_PATH,
+            body=meter_event_body(target, value, identifier, place.timestamp_s),
+        )
+
+    def _again(self, last: CellReceipt) -> CellReceipt:
+        """The same meter event under the next key: it may stand, and only its identifier says so. Its age is counted from its first intent."""
+        attempt = last.attempt + 1
+        return msgspec.structs.replace(
+            last,
+            state="intent",
+            attempt=attempt,
+            idempotency_key=idempotency_key(last.provider, last.account, last.cell, last.revision, last.units, attempt),
+            reported_at_ms=None,
+            outcome="",
+            http_status=None,
+            request_id="",
+            reason="",
+            sentence="",
+            released=self.release,
         )
 
     def _held(self, last: CellReceipt) -> CellReceipt:
-        """A newer total of a held cell: shown with its amount, sent to nobody (no key, no request)."""
+        """A newer total of a held cell: shown with its amount, sent to nobody (no key, no request).
+
+        Where a meter adds up, an event that may stand stays what it is: it is settled before the newer total is.
+        """
         parts = tuple(self.wanted[key] for key in sorted(self.wanted))
         units = self._units()
+        if repeats(last):
+            quantity = total_of(part.quantity for part in parts)
+            return msgspec.structs.replace(
+                last, windows=parts, quantity=quantity, attempt=last.attempt + 1, closed_at_ms=self.closed_at_ms, released=self.release
+            )
         return msgspec.structs.replace(
             last,
             windows=parts,
             revision=last.revision + 1,
             attempt=1,
             quantity=total_of(part.quantity for part in parts),
-            units="" if isinstance(units, Unsendable) else str(units),
+            units="" if isinstance(units, Unsendable) else units,
             idempotency_key="",
+            identifier="",
             path="",
             body="",
             closed_at_ms=self.closed_at_ms,
@@ -188,12 +264,15 @@ class CellState:
 
     def answered(self, intent: CellReceipt, outcome: Outcome, now_ms: int) -> CellReceipt:
         """The open `intent` with its definite answer."""
-        standing, maybe = intent.standing, intent.maybe
+        standing, maybe, unconfirmed = intent.standing, intent.maybe, intent.unconfirmed
         if isinstance(outcome, Delivered | AlreadyDelivered | Confirmed):
             maybe = ()
             standing = Standing(
-                revision=intent.revision, attempt=intent.attempt, units=intent.units, quantity=intent.quantity, at_ms=now_ms
+                revision=intent.revision, attempt=intent.attempt, units=stands_after(intent), quantity=intent.quantity, at_ms=now_ms
             )
+            unconfirmed = () if isinstance(outcome, Confirmed) else accepted(intent, self.place.adds_up, now_ms)
+        elif self.place.target is not None and outcome.reason == "not_landed":
+            maybe = tuple(units for units in maybe if units != intent.units)
         elif outcome.may_stand and intent.units not in maybe:
             maybe = (*maybe, intent.units)
         return msgspec.structs.replace(
@@ -208,6 +287,7 @@ class CellState:
             released=self.release,
             standing=standing,
             maybe=maybe,
+            unconfirmed=unconfirmed,
         )
 
 

@@ -2,17 +2,25 @@
 
 For usage records a cell is (subscription item, second) and `set` replaces it (stripe/stripe-python#607). Windows of one item whose seconds
 coincide share a cell, which then holds their sum: [P, P+1) and [P+1, …) right after a period starts at P.
+
+For a meter with an `event_time_window` a cell is (customer, meter, UTC hour or day): the event received last replaces those before it. For one
+without, nothing is ever replaced: each window is a cell of its own, and what is sent is the difference to what stands.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+from urllib.parse import quote
 
 from topics.bindings import Item
 from topics.instants import format_s
-from topics.windows import Window
+from topics.receipt import MeterTarget
+from topics.windows import Window, window_key
 
 PROVIDER: Final = "stripe"
+HOUR_S: Final = 3600
+BUCKET_S: Final = {"hour": HOUR_S, "day": 24 * HOUR_S}
+"""A pre-aggregated meter's intervals are UTC hours and days (Stripe, "Configure a meter"): multiples of these in Unix time."""
 
 
 class Place(NamedTuple):
@@ -32,6 +40,18 @@ class Place(NamedTuple):
     period_start_s: int
     period_end_s: int
     scale: str
+    target: MeterTarget | None = None
+    fractions: Literal["refuse", "ledger", "exact"] = "refuse"
+
+    @property
+    def mode(self) -> str:
+        """How it is reported; each mode has its own rate limit."""
+        return "usage_records" if self.target is None else "meters"
+
+    @property
+    def adds_up(self) -> bool:
+        """True where the provider replaces nothing, so that only the difference to what stands is sent."""
+        return self.target is not None and self.target.aggregation == "sum"
 
     @property
     def owner(self) -> tuple[str, str, int, str]:
@@ -41,7 +61,16 @@ class Place(NamedTuple):
     @property
     def lane(self) -> tuple[str, str, str]:
         """The object at the provider that one call at a time may touch (Stripe answers 429 lock_timeout to a second one)."""
-        return (self.provider, self.account, self.item)
+        if self.target is None:
+            return (self.provider, self.account, self.item)
+        return (self.provider, self.account, f"meter {quote(self.target.event_name)} {self.target.customer}")
+
+    @property
+    def bucket(self) -> tuple[int, int]:
+        """The UTC hour or day of a meter's cell, in which it can be read back."""
+        length_s = BUCKET_S["day" if self.target is not None and self.target.aggregation == "day" else "hour"]
+        start_s = self.timestamp_s - self.timestamp_s % length_s
+        return start_s, start_s + length_s
 
 
 class Unplaced(NamedTuple):
@@ -58,15 +87,17 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
     """
     if item is None:
         return Unplaced("unbound", f"{window.customer!r} has no item for meter {window.meter!r}; bind it, and this usage is reported")
-    if item.provider != PROVIDER or item.mode != "usage_records" or item.account != account:
-        said = f"provider {item.provider!r}, mode {item.mode!r}, account {item.account!r}"
-        return Unplaced("unsupported", f"{said}: this worker reports usage records of Stripe account {account!r} only")
+    if item.provider != PROVIDER or item.account != account:
+        said = f"provider {item.provider!r}, account {item.account!r}"
+        return Unplaced("unsupported", f"{said}: this worker reports to Stripe account {account!r} only")
     # A window across the instant from which the item is billed belongs to the period that begins there.
     period = item.period_at(max(window.start_s, item.billable_from_s))
     period_start_s = max(period.start_s, item.billable_from_s)
     if window.end_s <= period_start_s:
         since = format_s(period_start_s)
         return Unplaced("before_period", f"the window ends before {since}, from when item {item.item} is billed")
+    if item.mode == "meters":
+        return _meter_cell(window, item, period_start_s, period.end_s)
     timestamp_s = max(window.start_s, period_start_s + 1)
     return Place(
         provider=item.provider,
@@ -80,4 +111,43 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         period_start_s=period_start_s,
         period_end_s=period.end_s,
         scale=item.scale,
+    )
+
+
+def _meter_cell(window: Window, item: Item, period_start_s: int, period_end_s: int) -> Place | Unplaced:
+    """The cell at a meter. Its second lies in the window's hour or day and in the billing period, so that both say where the usage counts."""
+    if item.aggregation == "":
+        return Unplaced("unsupported", f"item {item.item} of meter {window.meter!r} does not say how its meter adds up: set its aggregation")
+    target = MeterTarget(
+        aggregation=item.aggregation,
+        event_name=item.event_name,
+        customer=item.stripe_customer,
+        customer_key=item.customer_key or "stripe_customer_id",
+        value_key=item.value_key or "value",
+    )
+    name = f"meter|{quote(item.event_name, safe='')}|{quote(item.stripe_customer, safe='')}|{item.aggregation}"
+    start_s = window.start_s
+    if item.aggregation == "sum":
+        name = f"{name}|{window_key(window)}"
+    else:
+        length_s = BUCKET_S[item.aggregation]
+        start_s -= start_s % length_s
+        name = f"{name}|{start_s}"
+        if window.end_s > start_s + length_s:
+            said = f"a window that ends at {format_s(window.end_s)} does not fit into the UTC {item.aggregation} from {format_s(start_s)}"
+            return Unplaced("unsupported", f"{said}, which is all that meter {item.event_name!r} keeps apart: choose a smaller window")
+    return Place(
+        provider=item.provider,
+        account=item.account,
+        name=name,
+        customer=window.customer,
+        meter=window.meter,
+        item=item.item,
+        subscription=item.subscription,
+        timestamp_s=max(start_s, period_start_s),
+        period_start_s=period_start_s,
+        period_end_s=period_end_s,
+        scale=item.scale,
+        target=target,
+        fractions=item.fractions,
     )

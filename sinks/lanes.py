@@ -87,9 +87,12 @@ class Lanes:
             heappush(self._lane(cell).intents, (cell.priority, cell))
             heappush(self._callable, (cell.priority, cell.place.lane))
 
-    def pop_call(self, *, in_turn: bool = False) -> CellState | None:
-        """The next cell to call; its lane is taken until `call_done`. `in_turn`: of the lane whose last call is longest ago, whatever goes first."""
-        key = self._longest_ago() if in_turn else self._first()
+    def pop_call(self, *, in_turn: bool = False, full: frozenset[str] = frozenset()) -> CellState | None:
+        """The next cell to call; its lane is taken until `call_done`. `in_turn`: of the lane whose last call is longest ago, whatever goes first.
+
+        Lanes of a mode that is `full` keep their place.
+        """
+        key = self._longest_ago(full) if in_turn else self._first(full)
         if key is None:
             return None
         lane = self._lanes[key]
@@ -99,18 +102,35 @@ class Lanes:
         lane.called = next(self._turns)
         return cell
 
-    def _first(self) -> LaneKey | None:
-        while self._callable:
-            _, key = heappop(self._callable)
-            if self._may_call(key):
-                return key
-        return None
+    def take(self, key: LaneKey) -> bool:
+        """Take the lane for a call of no cell's intent, until `call_done`; False where it has a call under way."""
+        lane = self._lanes.setdefault(key, _Lane())
+        taken, lane.calling = not lane.calling, True
+        return taken
 
-    def _longest_ago(self) -> LaneKey | None:
+    def _first(self, full: frozenset[str]) -> LaneKey | None:
+        aside: list[tuple[Priority, LaneKey]] = []
+        found = None
+        while self._callable and found is None:
+            entry = heappop(self._callable)
+            if not self._may_call(entry[1]):
+                continue
+            if self._mode(entry[1]) in full:
+                aside.append(entry)
+            else:
+                found = entry[1]
+        for entry in aside:
+            heappush(self._callable, entry)
+        return found
+
+    def _longest_ago(self, full: frozenset[str]) -> LaneKey | None:
         keys = {key for _, key in self._callable if self._may_call(key)}
         self._callable = [(self._lanes[key].intents[0][0], key) for key in keys]
         heapify(self._callable)
-        return min(keys, key=lambda key: self._lanes[key].called, default=None)
+        return min((key for key in keys if self._mode(key) not in full), key=lambda key: self._lanes[key].called, default=None)
+
+    def _mode(self, key: LaneKey) -> str:
+        return self._lanes[key].intents[0][1].place.mode
 
     def _may_call(self, key: LaneKey) -> bool:
         lane = self._lanes[key]

@@ -38,6 +38,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedEvent:
+    """What a meter event's answer must repeat to be believed; `values` are its payload."""
+
+    event_name: str
+    identifier: str
+    timestamp_s: int
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Base: what a receipt keeps as evidence."""
 
@@ -139,19 +149,31 @@ class _Record(msgspec.Struct):
     quantity: int
 
 
+class _Event(msgspec.Struct):
+    object: str
+    event_name: str
+    identifier: str
+    timestamp: int
+    payload: dict[str, str]
+
+
 _error = msgspec.json.Decoder(_ErrorBody)
 _record = msgspec.json.Decoder(_Record)
+_event = msgspec.json.Decoder(_Event)
 
 PERIOD_OVER: Final = ("last invoice period", "current period start")
 """From "timestamps must be after the subscription's last invoice period (or current period start time)" (authgear/authgear-server#2430)."""
+EVENT_TAKEN: Final = "already exists with identifier"
+NO_METER: Final = "No active meter found"
+"""Both without a code, in public reports of meter events."""
 ACCOUNT_WIDE: Final = {401: "unauthorized", 403: "forbidden"}
 """They speak of our key, not of a cell: nothing is parked for them, delivery waits and says so."""
 ELSEWHERE: Final = (301, 302, 303, 307, 308, 404, 405, 407, 410)
 """Without Stripe's error object these come from a proxy or a wrong base address, and would refuse every cell one by one."""
 
 
-def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
-    """The outcome of a posted usage record."""
+def outcome_of(answer: Answer, wanted: Wanted | WantedEvent) -> Outcome:
+    """The outcome of a posted usage record or meter event."""
     if answer.late:
         return TooLate()
     if answer.status is None:
@@ -160,6 +182,8 @@ def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
     replayed = answer.headers.get("idempotent-replayed", "").lower() == "true"
     seen: dict[str, Any] = {"http_status": answer.status, "request_id": answer.headers.get("request-id", "")}
     if 200 <= answer.status < 300:
+        if isinstance(wanted, WantedEvent):
+            return _event_accepted(answer.body, wanted, replayed, seen)
         return _accepted(answer.body, wanted, replayed, seen)
     error = _error_of(answer.body)
     seen["sentence"] = error.message[:500] or f"HTTP {answer.status}"
@@ -175,7 +199,37 @@ def outcome_of(answer: Answer, wanted: Wanted) -> Outcome:
         return RetryAfter(**seen, reason=ACCOUNT_WIDE[answer.status], down=True)
     if answer.status in ELSEWHERE and not error.type and not error.code:
         return RetryAfter(**seen, reason="not_stripe", down=True)
+    if isinstance(wanted, WantedEvent):
+        return _event_refused(error, wanted, replayed, seen)
     return _refused(error, replayed, seen)
+
+
+def _event_accepted(body: str, wanted: WantedEvent, replayed: bool, seen: dict[str, Any]) -> Outcome:
+    """Received, which is not yet counted: what does not count is reported later, or found missing (H29)."""
+    try:
+        event = _event.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return RetryAfter(**seen, reason="unreadable", sentence="the answer was cut or is no meter event")
+    got = WantedEvent(event.event_name, event.identifier, event.timestamp, event.payload)
+    if event.object != "billing.meter_event" or got != wanted:
+        return Conflict(**seen, reason="other_answer", may_stand=True, sentence=f"asked for {wanted}, answered {event.object} {got}"[:500])
+    return AlreadyDelivered(**seen) if replayed else Delivered(**seen)
+
+
+def _event_refused(error: _Error, wanted: WantedEvent, replayed: bool, seen: dict[str, Any]) -> Outcome:
+    """The other 4xx of a meter event."""
+    if error.type == "idempotency_error":
+        return Conflict(**seen, reason="idempotency_error", may_stand=True)
+    if EVENT_TAKEN in error.message and wanted.identifier in error.message:
+        # langfuse/langfuse#16292: it has no code. Our identifier names this very event, so an earlier attempt of it has landed.
+        return AlreadyDelivered(**seen, reason="identifier_taken")
+    if error.param == "timestamp" or error.code in {"timestamp_too_far_in_past", "timestamp_in_future"}:
+        if "future" in error.message or error.code == "timestamp_in_future":
+            return RetryAfter(**seen, reason="timestamp_in_future", ms=5_000, spent=replayed)
+        return PeriodClosed(**seen, reason="timestamp_too_far_in_past")
+    if NO_METER in error.message:
+        return Refused(**seen, reason="no_meter")
+    return Refused(**seen, reason=error.code or error.param or f"http_{seen['http_status']}")
 
 
 def _accepted(body: str, wanted: Wanted, replayed: bool, seen: dict[str, Any]) -> Outcome:

@@ -32,7 +32,10 @@ OUTCOMES: Final[dict[Landed, Outcome]] = {
 
 
 class Summary(NamedTuple):
-    """An item's total of one billing period; the period's seconds are (start, end]."""
+    """An item's total of one billing period; the period's seconds are (start, end].
+
+    Of a meter: a customer's usage in one UTC hour or day, [start, end), in 10⁻¹² units.
+    """
 
     start_s: int
     end_s: int

@@ -9,27 +9,34 @@ A simulation drives the very same machine with a fake log, a fake Stripe and a c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from sinks.calls import HAND_OUT_WITHIN_MS, Call, ReadBack, is_old, not_after_ms, readable_at_ms
-from sinks.cell_state import CellState, LaneKey
-from sinks.cells import Unplaced, cell_of
+import msgspec
+
+from sinks.calls import HAND_OUT_WITHIN_MS, Call, EventRange, ReadBack, is_old, not_after_ms, readable_at_ms
+from sinks.cell_state import CellState
+from sinks.confirming import Confirming
 from sinks.coverage import Coverage
+from sinks.meter_events import taken_back
+from sinks.meter_readback import CONFIRM_AFTER_MS, verdicts
 from sinks.outcomes import Confirmed, Outcome, RetryAfter, TooLate
 from sinks.parked import Parked
+from sinks.placing import Placing
 from sinks.readback import Summary, verdicts_of
 from sinks.retry import delay_ms
 from sinks.schedule import Schedule
-from sinks.tally import Tally
 from topics.bindings import ItemVersion, Release
-from topics.definitions import Definition, Definitions
-from topics.receipt import CellReceipt, Receipt, WindowPart, cell_key, parked_key
+from topics.definitions import Definition
+from topics.meter_errors import MeterError
+from topics.receipt import CellReceipt, Receipt, WindowPart, parked_key
 from topics.window_total import WindowTotal
-from topics.windows import Window, window_key
+from topics.windows import window_key
 
 WRITE_LIMIT: Final = 100
 """Receipts in a transaction: one costs 22 ms whether it holds 1 or 100; more would make the first of them wait for the last."""
+MOVING_MS: Final = 60_000
+"""A doubtful event whose hour still changes is read back again after this."""
 
 
 class Write(NamedTuple):
@@ -38,22 +45,15 @@ class Write(NamedTuple):
     records: tuple[tuple[bytes, Receipt], ...]
 
 
-class Deliveries:
+class Deliveries(Placing):
     """Everything this worker knows of one partition's deliveries. No awaits, no clock: `now_ms` is an argument and never falls."""
 
-    def __init__(self, partition: int, account: str, next_offset: int) -> None:
+    def __init__(self, partition: int, account: str, next_offset: int, *, confirm_after_ms: int = CONFIRM_AFTER_MS) -> None:
+        super().__init__(account, Schedule(f"{account}|{partition}"))
         self.partition = partition
-        self.account = account
         self.coverage = Coverage(next_offset)
-        self.tally = Tally()
-        self._schedule = Schedule(f"{account}|{partition}")
         self.breaker = self._schedule.breaker
-        self._definitions = Definitions()
-        self._cells: dict[bytes, CellState] = {}
-        self._cell_of: dict[str, CellState] = {}
-        self._in_lane: dict[LaneKey, list[CellState]] = {}
-        self._parked: dict[bytes, Parked] = {}
-        self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
+        self._confirming = Confirming(confirm_after_ms)
 
     # ── what happened ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -67,6 +67,7 @@ class Deliveries:
                 if cell.open_intent is not None:
                     self._schedule.lanes.open(cell)
                 self.tally.cell(cell)
+                self._confirming.note(cell, now_ms)
                 self._schedule.cell(cell, now_ms)
             elif receipt.state == "parked":
                 self._park(Parked.of(receipt))
@@ -83,6 +84,9 @@ class Deliveries:
                 bound[definition.customer, definition.meter] = None
             elif isinstance(definition, Release):
                 releases.append(definition)
+            elif isinstance(definition, MeterError) and definition.said.account == self.account:
+                for cell in self._confirming.refused(definition.said):
+                    self._take_back(cell, now_ms)
         for key in bound:
             for parked in list(self._parked_of.get(key, {}).values()):
                 self._place_again(parked, now_ms)
@@ -140,6 +144,9 @@ class Deliveries:
         """What the provider says the item's periods add up to, or that it did not say."""
         cell = self._cells[call.key]
         self._returned(cell, found if isinstance(found, RetryAfter) else Confirmed(), now_ms)
+        if call.events is not None:
+            self._events_read(cell, call.events, found, now_ms)
+            return
         if isinstance(found, RetryAfter):
             self._later(cell, found, now_ms)
             return
@@ -165,13 +172,17 @@ class Deliveries:
                 records += self._compose_cell(source, now_ms)
         return Write(tuple(records)) if records else None
 
-    def next_calls(self, now_ms: int, limit: int) -> list[Call | ReadBack]:
-        """At most `limit` calls that may start now. Each must come back through `answered` or `read_back`."""
+    def next_calls(self, now_ms: int, limit: int, rooms: Mapping[str, int] | None = None) -> list[Call | ReadBack]:
+        """At most `limit` calls that may start now, and of each mode at most its `rooms`. Each must come back through `answered` or `read_back`."""
         self._schedule.fire(now_ms)
         found: list[Call | ReadBack] = []
         while len(found) < limit and self.breaker.may_call(now_ms):
-            cell = self._schedule.lanes.pop_call(in_turn=self.breaker.is_open)
+            full = frozenset(mode for mode, room in (rooms or {}).items() if sum(call.mode == mode for call in found) >= room)
+            cell = self._schedule.lanes.pop_call(in_turn=self.breaker.is_open, full=full)
             if cell is None:
+                if (confirmation := self._confirmation(now_ms, full)) is not None:
+                    found.append(confirmation)
+                    continue
                 break
             call = self._call_of(cell, now_ms)
             if call is None:
@@ -184,7 +195,8 @@ class Deliveries:
 
     def wake_at_ms(self, now_ms: int) -> int | None:
         """When there may be something to do without anything happening; None: never."""
-        return self._schedule.wake_at_ms(now_ms)
+        times = (self._schedule.wake_at_ms(now_ms), self._confirming.wake_at_ms())
+        return min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     @property
     def committable(self) -> int:
@@ -192,78 +204,6 @@ class Deliveries:
         return self.coverage.committable
 
     # ── the parts ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _know(self, cell: CellState) -> None:
-        self._cells[cell.key] = cell
-        self._in_lane.setdefault(cell.place.lane, []).append(cell)
-
-    def _place(self, window: Window) -> CellState | Unplaced:
-        """The cell the window belongs to by what is in force now, made if it is not there."""
-        item = self._definitions.item_at(window.customer, window.meter, window.start_s)
-        place = cell_of(window, item, self.account)
-        if isinstance(place, Unplaced):
-            return place
-        cell = self._cells.get(cell_key(place.provider, place.account, place.name))
-        if cell is None:
-            cell = CellState(place)
-            self._know(cell)
-        elif cell.place.owner != place.owner:
-            return Unplaced("cell_taken", f"cell {place.name} already belongs to {cell.place.owner}; two sources on one item cannot be told apart")
-        return cell
-
-    def _first(self, window: Window, part: WindowPart, closed_at_ms: int | None, now_ms: int) -> None:
-        where = self._place(window)
-        if isinstance(where, Unplaced):
-            self._park(Parked(window, part, where, closed_at_ms))
-        else:
-            self._want(where, part, closed_at_ms, now_ms)
-
-    def _want(self, cell: CellState, part: WindowPart, closed_at_ms: int | None, now_ms: int) -> None:
-        """The cell is to hold this total of the window, unless it holds a later one."""
-        known = cell.wanted.get(part.window)
-        if known is None or part.revision > known.revision:
-            cell.wanted[part.window] = part
-            self._cell_of[part.window] = cell
-            cell.closed_at_ms = max((at for at in (closed_at_ms, cell.closed_at_ms) if at is not None), default=None)
-        self.tally.cell(cell)
-        self._schedule.cell(cell, now_ms)
-
-    def _park(self, parked: Parked) -> None:
-        self._parked[parked_key(parked.key)] = parked
-        self._parked_of.setdefault((parked.window.customer, parked.window.meter), {})[parked_key(parked.key)] = parked
-        self._count(parked)
-        self._schedule.record(parked)
-
-    def _place_again(self, parked: Parked, now_ms: int) -> None:
-        """Give the window its cell if there is one by now; the cell's next record and the end of the parked one are one transaction."""
-        where = self._place(parked.window)
-        if isinstance(where, Unplaced):
-            parked.why = where
-            self._count(parked)
-            self._schedule.record(parked)
-            return
-        key = parked_key(parked.key)
-        del self._parked[key], self._parked_of[parked.window.customer, parked.window.meter][key]
-        self.tally.window(parked.tally, None)
-        if parked.receipt is not None:
-            where.binds[parked.key] = parked.bound(where.place.name, now_ms)
-        self._want(where, parked.part, parked.closed_at_ms, now_ms)
-
-    def _release(self, release: Release, now_ms: int) -> None:
-        """An operator's word counts once: receipts keep the offset of the last one seen."""
-        cell, parked = self._cells.get(release.target.encode()), self._parked.get(release.target.encode())
-        if cell is not None:
-            cell.release = max(cell.release, release.offset)
-            self.tally.cell(cell)
-            self._schedule.cell(cell, now_ms)
-        elif parked is not None:
-            parked.release = max(parked.release, release.offset)
-            self._place_again(parked, now_ms)
-
-    def _count(self, parked: Parked) -> None:
-        state = parked.state
-        self.tally.window(parked.tally, state)
-        parked.tally = state
 
     def _compose_window(self, parked: Parked, now_ms: int) -> list[tuple[bytes, Receipt]]:
         key = parked_key(parked.key)
@@ -296,6 +236,8 @@ class Deliveries:
         else:
             cell.pending = cell.committed_at_ms = None
             self._schedule.lanes.close(cell)
+        self._confirming.note(cell, at_ms)
+        self._take_back(cell, at_ms)
         self.tally.cell(cell)
         self._schedule.cell(cell, at_ms)
 
@@ -316,9 +258,49 @@ class Deliveries:
         """Once nothing of it can be under way any more."""
         at_ms = readable_at_ms(intent)
         if now_ms >= at_ms:
-            return ReadBack(cell.key, cell.place.item, cell.place.timestamp_s)
+            target = cell.place.target
+            events = None if target is None else EventRange(target, *cell.place.bucket)
+            return ReadBack(cell.key, cell.place.item, cell.place.timestamp_s, events)
         self._schedule.at(at_ms, cell)
         return None
+
+    def _confirmation(self, now_ms: int, full: frozenset[str]) -> ReadBack | None:
+        """The reading back of a lane whose accepted events are to be confirmed."""
+        if self.breaker.is_open or "usage_records" in full:
+            return None
+        while (lane := self._confirming.due(now_ms)) is not None:
+            cell, call = self._confirming.range_of(lane)
+            if not cell.in_flight and self._schedule.lanes.take(lane):
+                cell.in_flight = True
+                self.breaker.started()
+                return call
+            self._confirming.busy(lane, now_ms)
+        return None
+
+    def _events_read(self, asked: CellState, events: EventRange, found: list[Summary] | RetryAfter, now_ms: int) -> None:
+        """What a meter's hours or days hold, or that the provider did not say."""
+        lane = asked.place.lane
+        if not isinstance(found, RetryAfter):
+            cells = [cell for cell in self._in_lane[lane] if events.start_s <= cell.place.timestamp_s < events.end_s]
+            for cell, verdict in verdicts(cells, found, now_ms):
+                if isinstance(verdict, CellReceipt):
+                    cell.pending = verdict
+                elif (intent := cell.open_intent) is not None:
+                    self._settle(cell, intent, verdict, now_ms)
+                self._schedule.cell(cell, now_ms)
+        self._confirming.looked(lane, now_ms)
+        if asked.open_intent is not None and asked.pending is None:
+            self._later(asked, found if isinstance(found, RetryAfter) else RetryAfter(ms=MOVING_MS), now_ms)
+
+    def _take_back(self, cell: CellState, now_ms: int) -> None:
+        """What the provider refused after it had accepted it: the cell is held with its words, and nothing of it counts as standing (H29)."""
+        error = self._confirming.error_of(cell)
+        if error is None or cell.receipt is None or cell.writing or cell.pending is not None or cell.open_intent is not None:
+            return
+        keys, said = error
+        back = taken_back(cell.receipt, keys, now_ms, said.code, said.sentence)
+        cell.pending = msgspec.structs.replace(back, state="refused")
+        self._schedule.cell(cell, now_ms)
 
     def _returned(self, cell: CellState, outcome: Outcome, now_ms: int) -> None:
         cell.in_flight = False

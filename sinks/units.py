@@ -35,3 +35,37 @@ def units_of(quantity: str, scale: str) -> int | Unsendable:
     if units > MOST_UNITS:
         return Unsendable("too_large", f"{quantity} × {scale} is more than Stripe's integers hold")
     return units
+
+
+MOST_DIGITS: Final = 15
+"""A meter event's value has at most 15 digits (Stripe, changelog 2026-04-22.dahlia); zeros at the end are counted as digits."""
+
+
+def meter_units(quantity: str, scale: str, fractions: str) -> str | Unsendable:
+    """quantity × scale as a plain decimal, signed (Stripe takes negative values), or why a meter event cannot say it."""
+    product, rest = divmod(parse_total(quantity) * parse_total(scale), ONE)
+    if rest:
+        return Unsendable("fraction", f"{quantity} × {scale} is a number of more than {PLACES} places, and a meter event has no more")
+    if product % ONE and fractions != "exact":
+        said = f"{quantity} × {scale} is {format_scaled(product)}; a scale can make it whole"
+        return Unsendable("fraction", f'{said}, or fractions = "exact" sends decimals')
+    return sendable(format_scaled(product))
+
+
+def sendable(value: str) -> str | Unsendable:
+    """A value that a meter event can carry, or why not."""
+    digits = len(value.lstrip("-").replace(".", "").lstrip("0"))
+    if digits > MOST_DIGITS:
+        reason = "too_many_digits" if "." in value else "too_large"
+        return Unsendable(reason, f"{value} has {digits} digits, and a meter event's value has at most {MOST_DIGITS}")
+    return value
+
+
+def minus(one: str, other: str) -> str:
+    """The exact difference of two stored numbers."""
+    return format_scaled(parse_total(one) - parse_total(other))
+
+
+def plus(one: str, other: str) -> str:
+    """The exact sum of two stored numbers."""
+    return format_scaled(parse_total(one) + parse_total(other))

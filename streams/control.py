@@ -30,6 +30,7 @@ from topics.definitions import Definition, period_edges
 from topics.event import Event
 from topics.home import home_of
 from topics.instants import US_PER_S
+from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
 from topics.quantity import Digits
 from topics.windows import next_common_boundary
@@ -44,6 +45,7 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
         METERS_TYPE: _fold_meters,
         BINDING_TYPE: _fold_binding,
         RELEASE_TYPE: _fold_release,
+        METER_ERROR_TYPE: _fold_meter_error,
         CLOSE_TYPE: lambda *_: [],
     }
     fold = folds.get(event.type)
@@ -189,6 +191,12 @@ def _too_late_edges(state: PartitionState, customer: str, meter: str, item: Item
     edges = period_edges(item, max(from_s, min(window.start_s for window in windows)), max(window.end_s for window in windows))
     across = (edges[bisect_right(edges, window.start_s) : bisect_left(edges, window.end_s)] for window in windows)
     return sorted({edge_s for part in across for edge_s in part})
+
+
+def _fold_meter_error(_state: PartitionState, event: Event, _key: bytes | None, offset: int) -> Fold:
+    """A provider's error about accepted meter events; its keys name cells of whichever partition, so every partition publishes it."""
+    record = _read(event.data, MeterErrorRecord)
+    return record if isinstance(record, str) else [MeterError(said=record, offset=offset)]
 
 
 def _fold_release(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:

@@ -27,7 +27,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     when it is wished (None: now; a first one: from the beginning).
     `fractions`: what becomes of a part of a unit: refused, kept in the period's ledger (law 17), or sent exactly, where the provider takes decimals.
     Mode `meters`: `event_name` and `stripe_customer` name what is reported, `aggregation` how the meter adds up: the newest event of a UTC `hour`
-    or `day` (`set`), or the `sum` of all (signed deltas). `clock` is the provider's test clock that the customer lives by ("": none).
+    or `day` (`set`), or the `sum` of all (signed deltas); `customer_key` and `value_key` are the meter's names in a payload ("": its defaults).
+    `clock` is the provider's test clock that the customer lives by ("": none).
     """
 
     meter: str
@@ -50,6 +51,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     stripe_customer: str = ""
     clock: str = ""
     ends_at_s: int | None = None
+    customer_key: str = ""
+    value_key: str = ""
 
     def period_at(self, instant_s: int) -> Period:
         """The billing period that holds the instant."""
@@ -105,7 +108,7 @@ class Release(Stored, frozen=True, kw_only=True):
     offset: int
 
 
-LATER_FIELDS: Final = frozenset({"aggregation", "event_name", "stripe_customer", "clock", "ends_at_s"})
+LATER_FIELDS: Final = frozenset({"aggregation", "event_name", "stripe_customer", "clock", "ends_at_s", "customer_key", "value_key"})
 """Fields that items did not always have. Where none of them says anything the digest is the one that the item always had: a log that was
 written before them is read as it was (law 0)."""
 _EarlyItem = msgspec.defstruct("_EarlyItem", [(name, object) for name in Item.__struct_fields__ if name not in LATER_FIELDS])

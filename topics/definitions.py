@@ -14,10 +14,11 @@ import msgspec
 from topics.bindings import Item, ItemVersion, Release
 from topics.codec import VERSION, decode, encode
 from topics.errors import UnknownVersion
+from topics.meter_errors import MeterError
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
 from topics.windows import Window, grid_start
 
-Definition = MeterVersion | TimingVersion | ItemVersion | Release
+Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError
 
 
 class _Kind(msgspec.Struct):
@@ -30,6 +31,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "timing": msgspec.json.Decoder(TimingVersion),
     "binding": msgspec.json.Decoder(ItemVersion),
     "release": msgspec.json.Decoder(Release),
+    "meter_error": msgspec.json.Decoder(MeterError),
 }
 
 
@@ -39,6 +41,9 @@ def definition_key(definition: Definition) -> bytes:
         return encode(["meter", definition.meter.slug, definition.valid_from_s])
     if isinstance(definition, ItemVersion):
         return encode(["binding", definition.customer, definition.meter, definition.valid_from_s, definition.offset])
+    if isinstance(definition, MeterError):
+        said = definition.said
+        return encode(["meter_error", said.provider, said.account, said.event, said.code])
     return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])
 
 

@@ -52,16 +52,42 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
+class MeterTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider's meter and customer that a cell is reported to.
+
+    `aggregation`: the newest event of a UTC `hour` or `day` counts (a delivery says the total), or the `sum` of all (it says the signed delta).
+    `customer_key` and `value_key` are the names under which the meter finds both in an event's payload.
+    """
+
+    aggregation: Literal["hour", "day", "sum"]
+    event_name: str
+    customer: str
+    customer_key: str = "stripe_customer_id"
+    value_key: str = "value"
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A meter event that was accepted and is not confirmed yet: by how much it changed what stands (signed), and the key that errors name."""
+
+    idempotency_key: str
+    units: str
+    quantity: str
+    at_ms: int
+
+
 class CellReceipt(Stored, frozen=True, kw_only=True):
     """One revision and attempt of a cell, and what stands at the provider meanwhile.
 
-    `cell` names the cell within (provider, account): `item|second` for usage records. `revision` is a counter from 1, `windows` are what it
-    sums; `units` = Σ quantity × scale as an integer string ("" where parked: there is none). `path` and `body` are the exact request that
-    `idempotency_key` names. `intent_at_ms` is when this attempt's intent was first written: the key's age is counted from it.
+    `cell` names the cell within (provider, account): `item|second` for usage records, the meter, customer and UTC hour or day (or window) where
+    `meter` is there. `revision` is a counter from 1, `windows` are what it sums; `units` = Σ quantity × scale as a whole number, for meters as a
+    signed decimal ("" where parked: there is none); where a meter adds up, `body` says only the difference to `standing`. `path` and `body` are
+    the exact request that `idempotency_key` names. `intent_at_ms` is when this attempt's intent was first written: the key's age is counted from
+    it, and that of `identifier`, which names a meter event over all attempts of a delta.
     `reported_at_ms` is when the answer came. `outcome` is one of sinks/outcomes.py in snake case, `reason` a short stable word, `sentence` is
     for people. `closed_at_ms` is when the meter emitted the newest of `windows` (None: not said).
     `released` is the offset of the last release seen (−1: none). `maybe` are units that may stand instead of `standing`: those of attempts
-    since then which ended without saying whether they took effect.
+    since then which ended without saying whether they took effect. `unconfirmed` are accepted meter events in order; `lost` counts those in a row
+    that were accepted and then were not there. `fractions` is the binding's word on parts of a unit (law 17).
     """
 
     kind: str = "cell"
@@ -96,6 +122,11 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     released: int = -1
     standing: Standing | None = None
     maybe: tuple[str, ...] = ()
+    meter_target: MeterTarget | None = None
+    identifier: str = ""
+    fractions: Literal["refuse", "ledger", "exact"] = "refuse"
+    unconfirmed: tuple[Sent, ...] = ()
+    lost: int = 0
 
 
 class WindowReceipt(Stored, frozen=True, kw_only=True):
@@ -159,6 +190,7 @@ _key = msgspec.json.Decoder(list[str])
 
 
 _UNITS: Final = re.compile(r"\d{1,19}", re.ASCII)
+_METER_UNITS: Final = re.compile(r"-?\d{1,40}(\.\d{1,12})?", re.ASCII)
 
 
 def decode_receipt(data: bytes | None, where: str) -> Receipt:
@@ -185,9 +217,12 @@ def _check(receipt: Receipt) -> None:
         parse_total(part.quantity)
     for quantity in (receipt.scale, receipt.quantity, *(() if receipt.standing is None else (receipt.standing.quantity,))):
         parse_total(quantity)
+    form = _UNITS if receipt.meter_target is None else _METER_UNITS
+    for sent in receipt.unconfirmed:
+        parse_total(sent.units), parse_total(sent.quantity)
     asked = (receipt.units,) if receipt.units or receipt.state == "intent" else ()
     for units in (*asked, *receipt.maybe, *(() if receipt.standing is None else (receipt.standing.units,))):
-        if not _UNITS.fullmatch(units):
+        if not form.fullmatch(units):
             raise MalformedRecord(f"{units[:40]!r} are no units")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sinks.stripe.agent_clock import SteadyClock
-from sinks.stripe.app_calls import Caller
+from sinks.stripe.app_calls import METER_CALLS_PER_S, Caller
 from sinks.stripe.app_driver import PartitionDriver
 from sinks.stripe.app_ports import Log, Metrics, Provider
 from sinks.stripe.client import StripeAccess
@@ -32,6 +32,7 @@ class ReportSettings:
     api_key: str = field(repr=False)
     account: str = "default"
     calls_per_second: float = 80.0
+    meter_calls_per_second: float = METER_CALLS_PER_S
     live: bool = False
 
 
@@ -53,7 +54,7 @@ class ReportWorker:
         self._now_ms = now_ms or SteadyClock().now_ms
         self._open_log = open_log or (lambda partition: ReceiptLog(settings.bootstrap, partition))
         access = provider or StripeAccess(settings.api_base, settings.api_key, live=settings.live)
-        self._caller = Caller(access, settings.calls_per_second, metrics, self._now_ms)
+        self._caller = Caller(access, settings.calls_per_second, metrics, self._now_ms, settings.meter_calls_per_second)
         self._drivers: dict[TopicPartition, PartitionDriver] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._halted: str | None = None

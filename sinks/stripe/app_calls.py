@@ -10,12 +10,15 @@ from typing import Final
 
 from sinks.calls import Call, ReadBack
 from sinks.limiter import TokenBucket
-from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, RetryAfter, Wanted, outcome_of
+from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, RetryAfter, outcome_of
 from sinks.readback import Summary
 from sinks.stripe.app_ports import Metrics, Provider
+from sinks.stripe.request import wanted_of
 
 IN_FLIGHT: Final = 16
 """Calls at once: at 20 ms an answer that is 800 a second, more than any account may make, and few enough for Stripe's concurrency limits."""
+METER_CALLS_PER_S: Final = 20.0
+"""Meter events: 1,000 a second in live mode, outside of the account's limit; in a sandbox they count towards its 25 (Stripe, "Rate limits")."""
 LONGEST_WAIT_S: Final = 1.0
 """How long a partition waits for a token before it looks at its own state again."""
 
@@ -32,11 +35,18 @@ async def happens(event: asyncio.Event, timeout_s: float) -> None:
 
 
 class Caller:
-    """Makes calls for all partitions of one account, at most `IN_FLIGHT` at once and `calls_per_second` of them."""
+    """Makes calls for all partitions of one account, at most `IN_FLIGHT` at once; meter events and all else have their own limits a second."""
 
-    def __init__(self, provider: Provider, calls_per_second: float, metrics: Metrics, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        calls_per_second: float,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        meter_calls_per_second: float = METER_CALLS_PER_S,
+    ) -> None:
         self._provider = provider
-        self._bucket = TokenBucket(calls_per_second)
+        self._buckets = {"usage_records": TokenBucket(calls_per_second), "meters": TokenBucket(meter_calls_per_second)}
         self._metrics = metrics
         self._now_ms = now_ms
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stripe")
@@ -48,26 +58,31 @@ class Caller:
     @property
     def free(self) -> int:
         """How many calls may be picked now."""
-        return min(self._free, self._bucket.available(self._now_ms()))
+        return min(self._free, max(self.room_of().values()))
+
+    def room_of(self) -> dict[str, int]:
+        """How many calls of each mode may start now."""
+        now_ms = self._now_ms()
+        return {mode: bucket.available(now_ms) for mode, bucket in self._buckets.items()}
 
     async def room(self) -> None:
         """Return when a call may start, or after a while."""
-        wait_s = min(LONGEST_WAIT_S, self._bucket.wait_ms(self._now_ms()) / 1000)
+        wait_s = min(LONGEST_WAIT_S, min(bucket.wait_ms(self._now_ms()) for bucket in self._buckets.values()) / 1000)
         if wait_s:
             await asyncio.sleep(wait_s)
         elif not self._free:
             self._freed.clear()
             await happens(self._freed, LONGEST_WAIT_S)
 
-    def take(self) -> None:
+    def take(self, call: Call | ReadBack) -> None:
         """A picked call will be made: it has its slot and its token from here on."""
         self._free -= 1
-        self._bucket.spend(1)
+        self._buckets[call.mode].spend(1)
 
     async def report(self, call: Call) -> Outcome:
         """Post the intent; the outcome."""
         intent = call.intent
-        wanted = Wanted(intent.item, intent.timestamp_s, int(intent.units))
+        wanted = wanted_of(intent)
         try:
             # The guard runs in the thread, after the connection stands: behind every await and every wait of this process.
             answer = await asyncio.get_running_loop().run_in_executor(
@@ -82,15 +97,19 @@ class Caller:
             self._give_back()
         outcome = outcome_of(answer, wanted)
         if isinstance(outcome, RetryAfter) and outcome.limited:
-            self._bucket.limited(self._now_ms())
+            self._buckets[call.mode].limited(self._now_ms())
         self._metrics.outcome(intent.provider, outcome.name)
         if isinstance(outcome, Delivered | AlreadyDelivered) and intent.closed_at_ms is not None:
             self._metrics.delivered((self._now_ms() - intent.closed_at_ms) / 1000)
         return outcome
 
     async def read_back(self, call: ReadBack) -> list[Summary] | RetryAfter:
-        """Read the item's totals back."""
+        """Read the item's totals back, or the meter's."""
+        events = call.events
         try:
+            if events is not None:
+                asked = (events.target.event_name, events.target.customer, events.grouping, events.start_s, events.end_s)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.event_summaries, *asked)
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.summaries, call.item, call.timestamp_s)
         finally:
             self._give_back()

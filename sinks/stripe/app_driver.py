@@ -287,9 +287,9 @@ class PartitionDriver:
         while self._working and not self._stopping:
             self._to_call.clear()
             free = self._caller.free
-            calls = self._machine.next_calls(self._now_ms(), free) if free and self.is_current else []
+            calls = self._machine.next_calls(self._now_ms(), free, self._caller.room_of()) if free and self.is_current else []
             for call in calls:
-                self._caller.take()
+                self._caller.take(call)
                 task = asyncio.create_task(self._make(self._machine, call))
                 self._calls.add(task)
                 task.add_done_callback(self._call_ended)

@@ -52,6 +52,10 @@ class Provider(Protocol):
         """The item's totals per period, newest first, as far back as the one that holds `back_to_s`; empty where the item is gone."""
         ...
 
+    def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
+        """A customer's usage of a meter by UTC hours or days of [start, end), in 10⁻¹² units; what is absent is 0."""
+        ...
+
     def close(self) -> None:
         """Close idle connections."""
         ...

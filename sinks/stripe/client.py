@@ -14,9 +14,18 @@ import stripe
 
 from sinks.outcomes import Answer, RetryAfter
 from sinks.readback import Summary
-from sinks.stripe.request import API_VERSION, body_parameters, summaries_path
+from sinks.stripe.request import (
+    API_VERSION,
+    METERS_PATH,
+    MODERN_VERSION,
+    body_parameters,
+    event_summaries_path,
+    summaries_path,
+    version_of,
+)
 from sinks.stripe.transport import TIMEOUT_S, Connections, NotSent, TooLateToSend
 from topics.errors import TidemarkError, Unreachable, UsageError
+from topics.quantity import BadQuantity, Digits, OutOfRange, parse
 
 _UNREADABLE: Final = (AttributeError, TypeError, ValueError, LookupError, RecursionError)
 """What Stripe's library raises over JSON that is not shaped as Stripe's."""
@@ -33,6 +42,21 @@ class _Period(msgspec.Struct):
 class _SummaryRow(msgspec.Struct):
     total_usage: int
     period: _Period = msgspec.field(default_factory=_Period)
+
+
+class _EventSummary(msgspec.Struct):
+    id: str
+    start_time: int
+    end_time: int
+    aggregated_value: msgspec.Raw
+
+
+class _EventPage(msgspec.Struct):
+    data: list[_EventSummary]
+    has_more: bool = False
+
+
+_event_page = msgspec.json.Decoder(_EventPage)
 
 
 def _summary_row(row: dict[str, Any]) -> _SummaryRow:
@@ -63,8 +87,14 @@ class StripeAccess:
         self._secret = api_key
         self._connections = Connections(self.api_base, timeout_s)
         stripe.enable_telemetry = False
-        self._client = stripe.StripeClient(
-            api_key,
+        # One client per API version: each asks and is answered in the shapes of its own.
+        self._clients = {name: self._client_of(name) for name in {version, API_VERSION, MODERN_VERSION}}
+        self._client = self._clients[version]
+        self._meters: dict[str, str] = {}
+
+    def _client_of(self, version: str) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            self._secret,
             stripe_version=version,
             base_addresses={"api": self.api_base},
             max_network_retries=0,
@@ -76,7 +106,8 @@ class StripeAccess:
         parameters = body_parameters(body)
         try:
             with self._connections.guarded(may_send):
-                reply = self._client.raw_request("post", path, **parameters, idempotency_key=idempotency_key)
+                client = self._clients[version_of(path)]
+                reply = client.raw_request("post", path, **parameters, idempotency_key=idempotency_key)
         except stripe.StripeError as error:
             return self._answer_of(error)
         except _UNREADABLE:
@@ -102,6 +133,48 @@ class StripeAccess:
             return RetryAfter(reason="no_read_back", sentence=str(error), down=True)
         return found
 
+    def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
+        """A customer's usage of a meter by UTC hours or days of [start, end), exactly as the answer's digits say it; what is absent is 0."""
+        try:
+            meter = self._meter_of(event_name)
+            if meter is None:
+                return RetryAfter(reason="no_meter", sentence=f"no active meter has the event name {event_name!r}")
+            found: list[Summary] = []
+            after: dict[str, Any] = {}
+            asked = {"customer": customer, "start_time": start_s, "end_time": end_s, "value_grouping_window": grouping, "limit": PAGE}
+            while True:
+                page = self._event_page(event_summaries_path(meter), {**asked, **after})
+                found += [Summary(row.start_time, row.end_time, self._exact(row)) for row in page.data]
+                if not page.has_more or not page.data:
+                    return found
+                after = {"starting_after": page.data[-1].id}
+        except StripeRefusal as error:
+            return RetryAfter(reason="no_read_back", sentence=str(error))
+        except TidemarkError as error:
+            return RetryAfter(reason="no_read_back", sentence=str(error), down=True)
+
+    def _meter_of(self, event_name: str) -> str | None:
+        """The id of the active meter with this event name; looked up once, since an active meter keeps its name."""
+        if event_name not in self._meters:
+            modern = self._clients[MODERN_VERSION]
+            for row in self._pages(modern, METERS_PATH, {"status": "active"}):
+                self._meters[str(row.get("event_name"))] = row["id"]
+        return self._meters.get(event_name)
+
+    def _event_page(self, path: str, parameters: dict[str, Any]) -> _EventPage:
+        reply = self._asked(self._clients[MODERN_VERSION], "get", path, parameters)
+        try:
+            return _event_page.decode(self._text(reply.body))
+        except (msgspec.DecodeError, RecursionError):
+            raise self._not_stripe() from None
+
+    def _exact(self, row: _EventSummary) -> int:
+        """The value × 10¹²: a JSON number, read from its digits and never as a float."""
+        try:
+            return parse(Digits(bytes(row.aggregated_value).decode()))
+        except (BadQuantity, OutOfRange):
+            raise self._not_stripe() from None
+
     def _summary(self, row: dict[str, Any]) -> Summary | None:
         """A row of the totals; None for the period that is to come, which has no edges yet. A total is never guessed at: Unreachable."""
         try:
@@ -125,9 +198,14 @@ class StripeAccess:
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """All rows of a list, page by page; each is an object with an id. Raises Unreachable or StripeRefusal."""
+        return self._pages(self._client, path, parameters)
+
+    def _pages(self, client: stripe.StripeClient, path: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         after: dict[str, Any] = {}
         while True:
-            page = self.get(path, limit=PAGE, **parameters, **after)
+            page = self._asked(client, "get", path, {"limit": PAGE, **parameters, **after}).data
+            if not isinstance(page, dict):
+                raise self._not_stripe()
             rows = page.get("data", [])
             if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
                 raise self._not_stripe()
@@ -141,17 +219,20 @@ class StripeAccess:
         self._connections.close()
 
     def _plain(self, method: str, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        reply = self._asked(self._client, method, path, parameters)
+        if not isinstance(reply.data, dict):
+            raise self._not_stripe()
+        return reply.data
+
+    def _asked(self, client: stripe.StripeClient, method: str, path: str, parameters: dict[str, Any]) -> Any:
         try:
-            reply = self._client.raw_request(method, path, **parameters)
+            return client.raw_request(method, path, **parameters)
         except stripe.StripeError as error:
             if error.http_status is None:
                 raise Unreachable(f"Stripe at {self.api_base} does not answer: {error.user_message}") from None
             raise StripeRefusal(error.http_status, str(error.code or ""), self._text(error.user_message)) from None
         except _UNREADABLE:
             raise self._not_stripe() from None
-        if not isinstance(reply.data, dict):
-            raise self._not_stripe()
-        return reply.data
 
     def _not_stripe(self) -> Unreachable:
         return Unreachable(f"{self.api_base} answers, but not as Stripe documents it: is this its address, or does something stand in between?")

@@ -117,6 +117,10 @@ class FakeProvider:
             return Answer(None, error="reset")
         return Answer(200, json.dumps({"object": "usage_record", "quantity": units, "subscription_item": item, "timestamp": second}))
 
+    def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
+
     def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
         """See Provider."""
         raise AssertionError("nothing is old here")

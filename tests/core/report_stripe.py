@@ -14,6 +14,8 @@ from urllib.parse import parse_qs
 
 from sinks.outcomes import Answer
 from sinks.readback import Summary
+from tests.core.report_meters import MODERN, FakeMeters
+from topics.quantity import ONE
 
 DAY_MS = 86_400_000
 PERIOD = Summary(0, 4_000_000_000, 0)
@@ -42,7 +44,11 @@ class FakeStripe:
     sticky: Callable[[str], bool] = field(default=lambda _key: False)
     errors: list[str] = field(default_factory=list)
     posts: int = 0
+    reads: int = 0
     is_down: bool = False
+
+    def __post_init__(self) -> None:
+        self.meters = FakeMeters(self.chance)
 
     def post(self, path: str, body: str, key: str, now_ms: int) -> Answer:
         """One request as it reaches Stripe."""
@@ -54,7 +60,7 @@ class FakeStripe:
         saved = self.keys.get(key)
         if saved is not None and now_ms - saved.at_ms < DAY_MS:
             return self._replay(saved, (path, body), key)
-        answer = self._execute(path, body, key)
+        answer = self._execute(path, body, key, now_ms)
         if answer.status not in {401, 403}:  # refused at the door: nothing was begun, so nothing is saved
             self.keys[key] = Saved((path, body), answer.status or 0, answer.body, now_ms)
         return answer
@@ -63,13 +69,30 @@ class FakeStripe:
         """The item's total of the one period."""
         return [PERIOD._replace(total=sum(units for (owner, _), units in self.cells.items() if owner == item))]
 
+    def event_summaries(self, name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary]:
+        """A customer's usage by hours or days."""
+        self.reads += 1
+        found = self.meters.usage(name, customer, grouping, start_s, end_s)
+        return [Summary(start, end, int(value * ONE)) for start, end, value in found]
+
     def _replay(self, saved: Saved, print_: tuple[str, str], key: str) -> Answer:
         if saved.print != print_:
             self.errors.append(f"{key}: {saved.print} then {print_}")
             return self._error(400, type="idempotency_error", message="Keys for idempotent requests can only be used with the same parameters")
         return Answer(saved.status, saved.body, {"idempotent-replayed": "true"})
 
-    def _execute(self, path: str, body: str, key: str) -> Answer:
+    def _meter_event(self, body: str, key: str, now_ms: int) -> Answer:
+        fails = self.sticky(key) or self._strikes("500")
+        said: tuple[int, dict[str, object]] | None = None
+        if not fails or self.chance.random() < 0.5:
+            said = self.meters.take(body, key, now_ms)
+        if fails or said is None:
+            return self._error(500, type="api_error", message="sorry")
+        return Answer(said[0], json.dumps(said[1]), {"request-id": f"req_{self.posts}"})
+
+    def _execute(self, path: str, body: str, key: str, now_ms: int) -> Answer:
+        if path == MODERN:
+            return self._meter_event(body, key, now_ms)
         match = re.fullmatch(r"/v1/subscription_items/([^/]+)/usage_records", path)
         assert match is not None, path
         form = {name: values[0] for name, values in parse_qs(body).items()}

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sinks.calls import Call, ReadBack
-from sinks.outcomes import Answer, RetryAfter, Wanted, outcome_of
+from sinks.outcomes import Answer, RetryAfter, outcome_of
+from sinks.readback import Summary
 from sinks.receipts import Deliveries
+from sinks.stripe.request import wanted_of
 from tests.core.report_stripe import FakeStripe
 from topics.bindings import Item, ItemVersion, Release
 from topics.codec import encode
@@ -147,7 +149,7 @@ class World:
         yield "waits for a token"
         yield "connects"
         if isinstance(call, ReadBack):
-            found = RetryAfter(down=True) if self.stripe.is_down else self.stripe.summaries(call.item)
+            found = RetryAfter(down=True) if self.stripe.is_down else self._read(call)
             worker.machine.read_back(call, found, self.now_ms)
         else:
             answer: list[Answer] = []
@@ -156,8 +158,14 @@ class World:
             else:
                 yield from self._on_the_wire(call, answer)
             intent = call.intent
-            worker.machine.answered(call, outcome_of(answer[0], Wanted(intent.item, intent.timestamp_s, int(intent.units))), self.now_ms)
+            worker.machine.answered(call, outcome_of(answer[0], wanted_of(intent)), self.now_ms)
         worker.calls_out -= 1
+
+    def _read(self, call: ReadBack) -> list[Summary]:
+        if call.events is None:
+            return self.stripe.summaries(call.item)
+        target = call.events.target
+        return self.stripe.event_summaries(target.event_name, target.customer, call.events.grouping, call.events.start_s, call.events.end_s)
 
     def _on_the_wire(self, call: Call, answer: list[Answer]) -> Iterator[str]:
         sent_ms = self.now_ms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 
@@ -23,7 +25,7 @@ def emit(world: World, windows: int = 6) -> None:
     world.source.append(total_of(customer, start_s, world.chance.randrange(50) * ONE, len(world.source)))
 
 
-def disturb(world: World) -> None:
+def disturb(world: World, emit: Callable[[World], None] = emit) -> None:
     """One thing happens: usage, time, a crash, a suspension, an awakening, a change of the weather."""
     event = world.chance.random()
     if event < 0.30:

@@ -8,13 +8,13 @@ from tests.hazards.edits import Edit
 from tests.hazards.mutation import Mutation, without
 
 CELL, RECEIPTS, CALLS, OUTCOMES, LOG = "sinks.cell_state", "sinks.receipts", "sinks.calls", "sinks.outcomes", "sinks.stripe.receipt_log"
-KEYS, COVERAGE = "sinks.keys", "sinks.coverage"
+KEYS, COVERAGE, PLACING = "sinks.keys", "sinks.coverage", "sinks.placing"
 
 LAW_12: Final = (
     without(
         "shared-cell-overwritten", "12", "windows that share a cell are summed",
-        f"{CELL}:CellState._fresh", "quantity = total_of(part.quantity for part in parts)",
-        "quantity = total_of(part.quantity for part in parts[-1:])", "H30",
+        f"{CELL}:CellState._units", "total_of(part.quantity for part in self.wanted.values())",
+        "total_of(part.quantity for part in list(self.wanted.values())[-1:])", "H30",
     ),
     without(
         "second-of-the-period-start", "12", "a cell's second is after the period's start, as Stripe wants it",
@@ -26,7 +26,7 @@ LAW_12: Final = (
     ),
     without(
         "two-owners-of-a-cell", "12", "a cell that belongs to another customer or period takes no window",
-        f"{RECEIPTS}:Deliveries._place", "elif cell.place.owner != place.owner:", "elif False:", "H30",
+        f"{PLACING}:Placing._place", "elif cell.place.owner != place.owner:", "elif False:", "H30",
     ),
     without(
         "keys-without-their-cell", "12, 14", "a key names its cell",
@@ -75,11 +75,11 @@ LAW_13: Final = (
     ),
     without(
         "parked-not-recorded", "13", "a window without a cell is a record before its offset passes",
-        f"{RECEIPTS}:Deliveries._park", "self._schedule.record(parked)", "self.coverage.cover(parked.key, parked.part.revision)", "H23",
+        f"{PLACING}:Placing._park", "self._schedule.record(parked)", "self.coverage.cover(parked.key, parked.part.revision)", "H23",
     ),
     without(
         "older-total-wins", "13", "a cell holds the highest revision of each window, whatever comes later",
-        f"{RECEIPTS}:Deliveries._want", "if known is None or part.revision > known.revision:", "if True:", "H23",
+        f"{PLACING}:Placing._want", "if known is None or part.revision > known.revision:", "if True:", "H23",
     ),
     without(
         "replayed-total-wins", "13", "a revision that the receipts already hold, or a higher one, changes nothing",

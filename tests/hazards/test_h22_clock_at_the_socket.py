@@ -32,6 +32,10 @@ class Slow:
         self.sent_at_ms = self.now_ms()
         return Answer(503, f"{path} {body} {idempotency_key}")
 
+    def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
+
     def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
         """See `Provider`."""
         return RetryAfter(down=True, reason=f"{item} {back_to_s}")
@@ -59,7 +63,7 @@ async def _call(rng: random.Random) -> list[str]:
 
     provider = Slow(pass_time, lambda: now_ms)
     caller = Caller(provider, 80.0, Counted(), lambda: now_ms)
-    caller.take()
+    caller.take(call)
     await caller.report(call)
     caller.close()
     if provider.sent_at_ms is not None and provider.sent_at_ms > committed_at_ms + 60_000:

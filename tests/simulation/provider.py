@@ -46,6 +46,10 @@ class SimulatedProvider:
         """Only ever run by `simulate`."""
         raise NotImplementedError
 
+    def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
+        """Only ever run by `simulate`."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -79,9 +83,17 @@ class SimulatedProvider:
         return RetryAfter(down=True) if self.site.stripe.is_down else self.site.stripe.summaries(item)
 
 
+    async def read_events(self, *asked: Any) -> list[Summary] | RetryAfter:
+        """A customer's usage of a meter."""
+        await asyncio.sleep(self.kernel.chance.choice((0.01, 0.3)))
+        return RetryAfter(down=True) if self.site.stripe.is_down else self.site.stripe.event_summaries(*asked)
+
+
 def simulate(func: Callable[..., Any], args: tuple[Any, ...]) -> Coroutine[Any, Any, Any] | None:
     """What `Kernel.executor` is: provider calls become coroutines, all else is none of ours."""
     owner = getattr(func, "__self__", None)
     if not isinstance(owner, SimulatedProvider):
         return None
+    if func.__name__ == "event_summaries":
+        return owner.read_events(*args)
     return owner.post(*args) if func.__name__ == "report" else owner.read(args[0])

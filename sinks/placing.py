@@ -1,0 +1,100 @@
+"""Which cell each window of a partition is in, or why it has none: placed once, and parked whole until a definition gives it one. Pure."""
+
+from __future__ import annotations
+
+from sinks.cell_state import CellState, LaneKey
+from sinks.cells import Unplaced, cell_of
+from sinks.parked import Parked
+from sinks.schedule import Schedule
+from sinks.tally import Tally
+from topics.bindings import Release
+from topics.definitions import Definitions
+from topics.receipt import WindowPart, cell_key, parked_key
+from topics.windows import Window
+
+
+class Placing:
+    """The cells and parked windows of one partition; `Deliveries` drives them."""
+
+    def __init__(self, account: str, schedule: Schedule) -> None:
+        self.account = account
+        self.tally = Tally()
+        self._schedule = schedule
+        self._definitions = Definitions()
+        self._cells: dict[bytes, CellState] = {}
+        self._cell_of: dict[str, CellState] = {}
+        self._in_lane: dict[LaneKey, list[CellState]] = {}
+        self._parked: dict[bytes, Parked] = {}
+        self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
+
+    def _know(self, cell: CellState) -> None:
+        self._cells[cell.key] = cell
+        self._in_lane.setdefault(cell.place.lane, []).append(cell)
+
+    def _place(self, window: Window) -> CellState | Unplaced:
+        """The cell the window belongs to by what is in force now, made if it is not there."""
+        item = self._definitions.item_at(window.customer, window.meter, window.start_s)
+        place = cell_of(window, item, self.account)
+        if isinstance(place, Unplaced):
+            return place
+        cell = self._cells.get(cell_key(place.provider, place.account, place.name))
+        if cell is None:
+            cell = CellState(place)
+            self._know(cell)
+        elif cell.place.owner != place.owner:
+            return Unplaced("cell_taken", f"cell {place.name} already belongs to {cell.place.owner}; two sources on one item cannot be told apart")
+        return cell
+
+    def _first(self, window: Window, part: WindowPart, closed_at_ms: int | None, now_ms: int) -> None:
+        where = self._place(window)
+        if isinstance(where, Unplaced):
+            self._park(Parked(window, part, where, closed_at_ms))
+        else:
+            self._want(where, part, closed_at_ms, now_ms)
+
+    def _want(self, cell: CellState, part: WindowPart, closed_at_ms: int | None, now_ms: int) -> None:
+        """The cell is to hold this total of the window, unless it holds a later one."""
+        known = cell.wanted.get(part.window)
+        if known is None or part.revision > known.revision:
+            cell.wanted[part.window] = part
+            self._cell_of[part.window] = cell
+            cell.closed_at_ms = max((at for at in (closed_at_ms, cell.closed_at_ms) if at is not None), default=None)
+        self.tally.cell(cell)
+        self._schedule.cell(cell, now_ms)
+
+    def _park(self, parked: Parked) -> None:
+        self._parked[parked_key(parked.key)] = parked
+        self._parked_of.setdefault((parked.window.customer, parked.window.meter), {})[parked_key(parked.key)] = parked
+        self._count(parked)
+        self._schedule.record(parked)
+
+    def _place_again(self, parked: Parked, now_ms: int) -> None:
+        """Give the window its cell if there is one by now; the cell's next record and the end of the parked one are one transaction."""
+        where = self._place(parked.window)
+        if isinstance(where, Unplaced):
+            parked.why = where
+            self._count(parked)
+            self._schedule.record(parked)
+            return
+        key = parked_key(parked.key)
+        del self._parked[key], self._parked_of[parked.window.customer, parked.window.meter][key]
+        self.tally.window(parked.tally, None)
+        if parked.receipt is not None:
+            where.binds[parked.key] = parked.bound(where.place.name, now_ms)
+        self._want(where, parked.part, parked.closed_at_ms, now_ms)
+
+    def _release(self, release: Release, now_ms: int) -> None:
+        """An operator's word counts once: receipts keep the offset of the last one seen."""
+        cell, parked = self._cells.get(release.target.encode()), self._parked.get(release.target.encode())
+        if cell is not None:
+            cell.release = max(cell.release, release.offset)
+            self.tally.cell(cell)
+            self._schedule.cell(cell, now_ms)
+        elif parked is not None:
+            parked.release = max(parked.release, release.offset)
+            self._place_again(parked, now_ms)
+
+    def _count(self, parked: Parked) -> None:
+        state = parked.state
+        self.tally.window(parked.tally, state)
+        parked.tally = state
