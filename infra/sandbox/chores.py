@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from infra.sandbox import events, meter_judging, meter_reports
+from infra.sandbox import events, meter_judging, meter_reports, webhook_deliveries
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.store import Store
 
@@ -16,4 +16,4 @@ def _report_meters(store: Store, knobs: Knobs, now_s: float) -> None:
     meter_reports.report(store, knobs, now_s, events.emit_thin)
 
 
-CHORES: tuple[Chore, ...] = (meter_judging.settle, _report_meters)
+CHORES: tuple[Chore, ...] = (meter_judging.settle, _report_meters, events.settle, webhook_deliveries.begin)

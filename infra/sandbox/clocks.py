@@ -14,7 +14,7 @@ from infra.sandbox.store import Store
 def _put(call: Call, body: Json, event: str) -> None:
     """Writes a clock and says what has happened to it."""
     call.store.put(body)
-    events.emit(call.store, f"{test_clocks.KIND}.{event}", test_clocks.shaped(body, call.knobs.default_version), call.now_s)
+    events.emit(call.store, f"{test_clocks.KIND}.{event}", lambda version: test_clocks.shaped(body, version), call.now_s)
 
 
 def create_clock(call: Call) -> Json:
@@ -53,7 +53,7 @@ def delete_clock(call: Call) -> Json:
                 _forget(call.store, each["id"], with_items=kind == "subscription")
         call.store.delete(customer["id"])
     _forget(call.store, body["id"], with_items=False)
-    events.emit(call.store, f"{test_clocks.KIND}.deleted", test_clocks.shaped(body, call.knobs.default_version), call.now_s)
+    events.emit(call.store, f"{test_clocks.KIND}.deleted", lambda version: test_clocks.shaped(body, version), call.now_s)
     return {"id": body["id"], "object": test_clocks.KIND, "deleted": True}
 
 

@@ -6,6 +6,7 @@ They need the same key as the API.
 - GET calls: counters by endpoint and status
 - GET cells, or cells?subscription_item=si_...: every usage cell
 - GET events, or events?type=v1.billing.meter.no_meter_found: every event, oldest first
+- GET webhooks: every delivery with its state; POST webhooks: {"roll": "we_...", "expires_s": 86400} gives the endpoint a new secret
 - GET rules: the rules with their sources
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from infra.sandbox import events, form
+from infra.sandbox import events, form, webhook_deliveries, webhook_endpoints, webhook_targets
 from infra.sandbox.calls import Calls
 from infra.sandbox.engine import Engine, Request
 from infra.sandbox.errors import ApiError
@@ -56,6 +57,15 @@ class FaultsChange(BaseModel):
     only: str | None = None
 
 
+class Roll(BaseModel):
+    """Body of POST /_sandbox/webhooks: at Stripe a secret is rolled by a click, the old one works on for up to 24 hours."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    roll: str
+    expires_s: float = Field(default=86_400, ge=0, le=86_400)
+
+
 def kept_plan(store: Store) -> Plan:
     """The fault plan of the last run, drawing anew: the same seed after a restart must not hit the same retries for ever."""
     kept = store.fact(_PLAN)
@@ -86,6 +96,8 @@ class Control:
             ("GET", "/_sandbox/calls"): lambda _: self._calls.view(),
             ("GET", "/_sandbox/cells"): self._cells,
             ("GET", "/_sandbox/events"): self._events,
+            ("GET", "/_sandbox/webhooks"): lambda _: {"data": webhook_deliveries.shown(self._engine.store)},
+            ("POST", "/_sandbox/webhooks"): self._roll,
             ("GET", "/_sandbox/rules"): lambda _: {"rules": [rule.as_dict() for rule in rules_table(self._engine.knobs)]},
         }
 
@@ -134,6 +146,16 @@ class Control:
         items = [wanted] if isinstance(wanted, str) else store.items_with_cells()
         cells = [(item, second, quantity) for item in items for second, quantity in store.cells(item)]
         return {"data": [{"subscription_item": item, "timestamp": second, "quantity": quantity} for item, second, quantity in cells]}
+
+    def _roll(self, request: Request) -> dict[str, Any]:
+        change = Roll.model_validate_json(request.body or b"{}")
+        store, now_s = self._engine.store, self._engine.clock.now_s()
+        if webhook_targets.target(store, change.roll) is None:
+            raise UsageError(f"there is no webhook endpoint or event destination {change.roll[:80]}")
+        secret = webhook_endpoints.new_secret()
+        with store.transaction():
+            store.put(webhook_targets.rolled(store.any(change.roll) or {}, secret, now_s, change.expires_s))
+        return {"secret": secret}
 
     def _events(self, request: Request) -> dict[str, Any]:
         wanted = form.decode(request.query).get("type")

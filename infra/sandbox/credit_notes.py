@@ -36,7 +36,7 @@ def create_note(call: Call) -> Json:
         catalog.put_customer(call.store, {**customer, "balance": customer["balance"] - body["_credit"]})
     if invoice["status"] != invoice_bodies.PAID and invoice["_amount_due"] == invoice["pre_payment_credit_notes_amount"]:
         invoicing.settle(moment, invoice)
-    moment.emit("credit_note.created", credit_note_bodies.shaped(body, call.knobs.default_version))
+    moment.emit("credit_note.created", lambda version: credit_note_bodies.shaped(body, version))
     return credit_note_bodies.shaped(body, call.version)
 
 
@@ -68,7 +68,7 @@ def void_note(call: Call) -> Json:
     invoicing.put(moment, invoice, "updated")
     body = {**body, "status": "void", "voided_at": moment.now}
     call.store.put(body, parent=body["customer"], ref=invoice["id"])
-    moment.emit("credit_note.voided", credit_note_bodies.shaped(body, call.knobs.default_version))
+    moment.emit("credit_note.voided", lambda version: credit_note_bodies.shaped(body, version))
     return credit_note_bodies.shaped(body, call.version)
 
 

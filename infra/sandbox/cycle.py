@@ -24,7 +24,7 @@ def happen(moment: Moment, body: Json) -> None:
         standing.put(moment, subscriptions.told(body, f"trial {body['trial_end']}"), "trial_will_end")
     elif due.thing == "upcoming":
         body = standing.put(moment, subscriptions.told(body, f"upcoming {subscriptions.current_period(body).end}"), None)
-        moment.emit("invoice.upcoming", upcoming(moment, body))
+        moment.emit("invoice.upcoming", lambda version: upcoming(moment, body, version))
     elif due.thing == "collect":
         standing.put(moment, {**body, "pause_collection": None})
     elif due.thing == "expire":

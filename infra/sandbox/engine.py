@@ -275,6 +275,8 @@ def form_of(request: Request) -> form.Tree:
     if request.method != "POST":
         return form.decode(request.query)
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.path.startswith("/v2/") and content_type == "application/json":
+        return form.of_json(request.body)
     if request.body and content_type not in {"application/x-www-form-urlencoded", ""}:
         raise errors.bad_content_type()
     try:

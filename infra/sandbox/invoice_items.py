@@ -86,7 +86,7 @@ def create_item(call: Call) -> Json:
 def _put(call: Call, body: Json, event: str | None = None) -> Json:
     call.store.put(body, parent=body["customer"], ref=body["invoice"] or invoicing.PENDING)
     if event is not None:
-        moment_of(call, body["customer"]).emit(f"invoiceitem.{event}", shapes_invoices.invoice_item(body, call.knobs.default_version))
+        moment_of(call, body["customer"]).emit(f"invoiceitem.{event}", lambda version: shapes_invoices.invoice_item(body, version))
     return shapes_invoices.invoice_item(body, call.version)
 
 

@@ -20,7 +20,7 @@ def put(moment: Moment, body: Json, *events: str) -> Json:
     moment.store.put(body, parent=body["customer"], ref=body["subscription"])
     moment.plan(body["id"], next_due(body), rank=timetable.INVOICES)
     for event in events:
-        moment.emit(f"invoice.{event}", snapshots.invoice(moment, body))
+        moment.emit(f"invoice.{event}", lambda version: snapshots.invoice(moment, body, version))
     return body
 
 
@@ -146,7 +146,7 @@ def discard(moment: Moment, body: Json) -> None:
         moment.store.delete(item["id"])
     moment.plan(body["id"], None, rank=timetable.INVOICES)
     moment.store.delete(body["id"])
-    moment.emit("invoice.deleted", snapshots.invoice(moment, body))
+    moment.emit("invoice.deleted", lambda version: snapshots.invoice(moment, body, version))
 
 
 def happen(moment: Moment, body: Json) -> None:

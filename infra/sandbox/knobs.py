@@ -90,6 +90,31 @@ class Knobs:
     after_retries: str = "canceled"
     """What a subscription becomes when the last retry has failed: canceled, unpaid or past_due. An account setting at Stripe."""
 
+    # events and webhooks
+    events_kept_s: int = 30 * 86_400
+    """Seconds, on the sandbox's clock, for which an event is kept."""
+
+    webhook_retries: int = 3
+    """How often a webhook that was not answered 2xx is sent again. Stripe: three times in a sandbox, for up to three days in live mode."""
+
+    webhook_retry_s: float = 1800.0
+    """Seconds, on the sandbox's clock, before the first retry; each further pause is twice as long. Stripe says "over a few hours"."""
+
+    webhook_timeout_s: float = 10.0
+    """How long an answer to a webhook may take, in real seconds. Stripe names no time ("quickly")."""
+
+    webhook_shuffle_s: float = 0.0
+    """Seconds, on the sandbox's clock, of which each webhook waits a part drawn by seed, so that order is lost; Stripe promises none."""
+
+    webhook_copies: float = 0.0
+    """Share of the webhooks that are sent twice. Stripe says that it may happen."""
+
+    webhook_seed: int = 0
+    """Of what is drawn for webhooks."""
+
+    webhook_anywhere: bool = False
+    """Whether webhooks may go to other machines than this one; over there a test would be a stranger's event."""
+
     # meters
     meter_delay_s: float = 0.0
     """Seconds, on the sandbox's clock, between the 200 for a meter event (or its cancellation) and its being judged and counted. Stripe

@@ -34,9 +34,8 @@ class Moment:
         else:
             timetable.plan(self.store, object_id, clock=self.clock, at_s=at_s, rank=rank)
 
-
-    def emit(self, event_type: str, shaped: Json) -> None:
-        """Says that something has happened to an object, as it is now."""
+    def emit(self, event_type: str, shaped: Json | events.Shape) -> None:
+        """Says that something has happened to an object, as it is now: the object, or what gives it for an API version."""
         events.emit(self.store, event_type, shaped, self.now_s)
 
 

@@ -42,7 +42,7 @@ def _step_clock(store: Store, knobs: Knobs, clock: Json, wall_s: float) -> None:
         return
     clock = test_clocks.arrived(clock)
     store.put(clock)
-    events.emit(store, "test_helpers.test_clock.ready", test_clocks.shaped(clock, knobs.default_version), wall_s)
+    events.emit(store, "test_helpers.test_clock.ready", lambda version: test_clocks.shaped(clock, version), wall_s)
     timetable.plan(store, clock["id"], clock=timetable.OWN, at_s=None, rank=0)
 
 

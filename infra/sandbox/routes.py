@@ -7,9 +7,11 @@ from urllib.parse import unquote
 from infra.sandbox import billing, catalog, meter_events, meter_summaries, metering, meters, specs, specs_meters, subscription_items, versions
 from infra.sandbox.endpoint import Endpoint, Key, crud
 from infra.sandbox.routes_billing import BILLING, NAMED
+from infra.sandbox.routes_events import EVENTS
 
 ENDPOINTS: dict[Key, Endpoint] = {
     **BILLING,
+    **EVENTS,
     **crud(
         "products",
         [
@@ -94,8 +96,12 @@ NAMESPACES = frozenset({"billing", "test_helpers"})
 def route(method: str, path: str, version: str) -> tuple[Endpoint, str] | None:
     """The endpoint of a URL and the object id in it ("" for a collection), or None where this API version has no such URL."""
     head, _, rest = path.partition("/v1/")
+    if path.startswith("/v2/core/"):
+        head, rest = "", path[1:]
     parts = rest.split("/")
-    if parts[0] in NAMESPACES:
+    if parts[0] == "v2":
+        parts = ["/".join(parts[:3]), *parts[3:]]
+    elif parts[0] in NAMESPACES:
         parts = ["/".join(parts[:2]), *parts[2:]]
     if head or not 1 <= len(parts) <= 3 or not all(parts):
         return None

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.rule import Rule, assumed, documented, seen
 from infra.sandbox.rules_billing import BILLING_RULES
+from infra.sandbox.rules_events import EVENT_RULES
 from infra.sandbox.rules_meters import METER_RULES, METER_SPEC
 
 IDEMPOTENCY = "https://docs.stripe.com/api/idempotent_requests"
@@ -179,6 +180,7 @@ RULES: tuple[Rule, ...] = (
     assumed("usage.summaries_empty", "periods without usage are listed with 0, and every period has both ends", "the reference shows neither"),
     *METER_RULES,
     *BILLING_RULES,
+    *EVENT_RULES,
     # faults
     documented("faults.saved_500", "a 500 while executing is saved and replayed, with or without its effect", LOW_LEVEL),
     assumed("faults.unsaved_503", "a 503 before execution is not saved", "follows from the order of the layers"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from infra.sandbox import events
 from infra.sandbox.calls import Calls
 from infra.sandbox.clock import Clock
 from infra.sandbox.control import keep_plan, kept_plan
@@ -20,6 +21,7 @@ from infra.sandbox.knobs import Knobs
 from infra.sandbox.limiter import Limiter
 from infra.sandbox.server import Face
 from infra.sandbox.store import Store
+from infra.sandbox.webhook_sender import Sender
 from topics.errors import Unreachable, UsageError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -57,16 +59,20 @@ async def listening(
     try:
         if plan is not None:
             keep_plan(store, plan)
+        with store.transaction():
+            events.set_account_version(store, knobs.default_version)
         engine = Engine(store, Clock(store), knobs, checked_key(api_key), plan or kept_plan(store), Limiter(knobs))
         calls = Calls(store)
         # Bodies above 1 MiB, the HTTP library's default, are refused with 413: far beyond any call of the API.
         runner = web.ServerRunner(web.Server(Face(engine, calls).handle, access_log=None), shutdown_timeout=DRAIN_S)
         await runner.setup()
-        keeper = asyncio.create_task(_keep(engine, calls))
+        tasks = [asyncio.create_task(_keep(engine, calls)), asyncio.create_task(Sender(engine).run())]
         try:
             yield await _bound(runner, host, port)
         finally:
-            keeper.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await runner.cleanup()
             calls.write_back()
     finally:

@@ -19,7 +19,7 @@ def put(moment: Moment, body: Json, event: str | None = "updated") -> Json:
     due = subscriptions.next_due(body, moment.now_s, moment.knobs)
     moment.plan(body["id"], None if due is None else due.at_s, rank=timetable.SUBSCRIPTIONS)
     if event is not None:
-        moment.emit(f"customer.subscription.{event}", snapshots.subscription(moment, body))
+        moment.emit(f"customer.subscription.{event}", lambda version: snapshots.subscription(moment, body, version))
     return body
 
 
