@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -50,8 +50,11 @@ class Line:
     metadata: dict[str, str] | None = None
 
     def as_json(self) -> Json:
-        """For the store."""
-        return asdict(self)
+        """For the store; not a deep copy, because the store writes it down at once."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = tuple(each.name for each in fields(Line))
 
 
 def from_json(body: Json) -> Line:

@@ -112,6 +112,27 @@ def test_the_eras_have_their_fields(sandbox: Driver, kind: str) -> None:
             assert set(body["recurring"]) == set(real["recurring"])
 
 
+def test_invoices_have_the_described_shape(sandbox: Driver) -> None:
+    """Invoices, previews and lines match the description, and in both eras have no field that real answers of the era lack."""
+    description = Description(SUBSCRIPTIONS)
+    subscription = sandbox.get("/v1/subscriptions").json["data"][0]["id"]
+    listed = sandbox.get("/v1/invoices", stripe_version=DESCRIBED).json["data"]
+    preview = sandbox.get("/v1/invoices/upcoming", {"subscription": subscription}, stripe_version=DESCRIBED).json
+    assert listed
+    for body in [*listed, preview]:
+        assert description.faults(description.schema("invoice"), body) == []
+        for line in body["lines"]["data"]:
+            assert description.faults(description.schema("line_item"), line) == []
+    for fixtures, version in ((OLD_FIXTURES, "2025-02-24.acacia"), (NEW_FIXTURES, NEWEST_VERSION)):
+        real = json.loads((FOLDER / fixtures).read_text(encoding="utf-8"))["resources"]
+        for body in sandbox.get("/v1/invoices", stripe_version=version).json["data"]:
+            assert set(body) - set(real["invoice"]) == set(), version
+            assert set(real["invoice"]) - set(body) <= {"subscription"}, version
+            for line in body["lines"]["data"]:
+                assert set(line) - set(real["line_item"]) <= {"subscription_item"}, version
+                assert set(real["line_item"]) - set(line) <= {"invoice_item"}, version
+
+
 def test_meters_have_the_described_shape(sandbox: Driver) -> None:
     """Meters, events, adjustments, summaries and their lists match the description, and have exactly its fields."""
     description = Description(METERS)
