@@ -17,7 +17,8 @@ def recorded(store: Store, knobs: Knobs, item: Json, aggregate: str, period: Per
     """Units of the usage records of a period; only `sum` moves late ones to the next period, because only `sum` has a grace."""
     first, last = usage.bounds(period, knobs)
     since = item.get("_usage_from")
-    first = first if since is None else max(first, since)
+    if since is not None and since < period.end:
+        first = max(first, since)
     if aggregate == "sum":
         return store.sum_cells(item["id"], first, last) + carried(store, item["id"], period.start) - carried(store, item["id"], period.end)
     if aggregate == "last_ever":
@@ -32,9 +33,7 @@ def billed(store: Store, knobs: Knobs, item: Json, price: Json, customer_id: str
     if recurring["meter"] is None:
         return recorded(store, knobs, item, recurring["aggregate_usage"], period) * ONE
     since = item.get("_usage_from")
-    start = period.start if since is None else max(period.start, since)
-    if start >= period.end:
-        return 0
+    start = period.start if since is None or since >= period.end else max(period.start, since)
     return max(0, meter_usage.total_scaled(store, recurring["meter"], customer_id, start, period.end))
 
 

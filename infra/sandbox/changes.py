@@ -29,7 +29,7 @@ def proration_at(body: Json, params: Json, now: int) -> int:
     """The second that prorations go by: now, or `proration_date` within the current period."""
     at = int(params.get("proration_date", now))
     period = subscriptions.current_period(body)
-    if not period.start <= at < period.end:
+    if "proration_date" in params and not period.start <= at < period.end:
         message = "The `proration_date` must be within the current billing period."
         raise errors.refused(message, rule="prorations.date", param="proration_date")
     return at
@@ -54,7 +54,7 @@ def apply(moment: Moment, body: Json, changes: Sequence[Change], *, behavior: st
             if prorates and not resets and not cycle.is_metered(after[1]) and _paid_differently(change):
                 prorations.add_licensed(moment, body, *after, 1, part, whole)
         elif before is not None:
-            moment.store.clear_cells(before[0]["id"])
+            moment.store.clear_cells(before[0]["id"], since=whole.start + 1)  # a draft of the period before keeps its usage
             moment.store.delete(before[0]["id"])
     return credited
 

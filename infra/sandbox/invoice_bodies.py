@@ -55,6 +55,7 @@ def opened(
         "_amount_due": None,
         "_finalizes_at": None,
         "_after": None,
+        "_overdue": False,
     }
 
 

@@ -51,6 +51,8 @@ def update_invoice(call: Call) -> Json:
     if body["status"] == DRAFT:
         due_at = max(moment.now, body["created"] + call.knobs.finalization_grace_s)
         body["_finalizes_at"] = due_at if body["auto_advance"] else None
+    elif body["status"] == OPEN and body["auto_advance"] and body["next_payment_attempt"] is None:
+        body["next_payment_attempt"] = moment.now if body["collection_method"] == "charge_automatically" else None
     return _shaped(call, invoicing.put(moment, body, "updated"))
 
 

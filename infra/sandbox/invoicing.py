@@ -25,10 +25,17 @@ def put(moment: Moment, body: Json, *events: str) -> Json:
 
 
 def next_due(body: Json) -> float | None:
-    """When time does something to an invoice: finalises it, or tries its payment again."""
+    """When time does something to an invoice: finalises it, lets it fall overdue, or tries its payment again."""
     if body["status"] == DRAFT:
         return body["_finalizes_at"] if body["auto_advance"] else None
-    return body["next_payment_attempt"] if body["status"] == OPEN and body["auto_advance"] else None
+    if body["status"] != OPEN or not body["auto_advance"]:
+        return None
+    at_s: float | None = body["due_date"] if _falls_overdue(body) else body["next_payment_attempt"]
+    return at_s
+
+
+def _falls_overdue(body: Json) -> bool:
+    return body["due_date"] is not None and not body["_overdue"]
 
 
 def draft(
@@ -150,8 +157,12 @@ def discard(moment: Moment, body: Json) -> None:
 
 
 def happen(moment: Moment, body: Json) -> None:
-    """What time does to an invoice: a draft is finalised, an open one is tried again."""
+    """What time does to an invoice: a draft is finalised, an open one that was sent falls overdue, one that is charged is tried again."""
     if body["status"] == DRAFT:
         finalize(moment, body)
+    elif _falls_overdue(body):
+        put(moment, {**body, "_overdue": True}, "overdue")
+        if body["subscription"] is not None:
+            standing.unpaid(moment, body["subscription"], retries_left=True)
     else:
         attempt(moment, body)

@@ -15,6 +15,7 @@ _CLOCKS = (
     documented("clocks.subscriptions", "at most three subscriptions of one customer on a clock", CLOCKS, "clock_subscriptions"),
     documented("clocks.time", "a customer's subscriptions and invoices live in the frozen time of its clock", CLOCKS),
     documented("clocks.lists", "lists of customers and subscriptions leave out those on a clock unless it (or the customer) is asked for", ADVANCE),
+    assumed("clocks.lists_others", "lists of invoices and invoice items leave them out likewise", "as customers and subscriptions"),
     documented("clocks.forward", "a clock is only advanced forward; the words are ours", ADVANCE),
     documented("clocks.ahead", "at most two intervals of its shortest subscription, two years without one; the words are ours", ADVANCE),
     documented("clocks.advance", "an advance answers advancing; the clock is ready when everything in between has happened", ADVANCE),

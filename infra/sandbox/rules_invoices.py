@@ -65,6 +65,7 @@ INVOICE_RULES = (
     documented(
         "payments.after", "after the last retry it is canceled, unpaid or stays past_due, by the account's setting", OVERVIEW, "after_retries"
     ),
+    documented("payments.overdue", "an invoice that is sent falls overdue at its due date, and its subscription past_due", OVERVIEW),
     documented("payments.unpaid", "an unpaid subscription's invoices stay drafts", OVERVIEW),
     # lines
     documented("lines.usage", "a metered price has a line for the period that has ended, a licensed one for the one that begins", OF_SUBSCRIPTIONS),

@@ -153,9 +153,9 @@ class Store:
         ).fetchone()
         return (int(high) << 32) + int(low)
 
-    def clear_cells(self, item: str) -> None:
-        """Destroys an item's usage."""
-        self._db.execute("DELETE FROM cells WHERE item = ?", (item,))
+    def clear_cells(self, item: str, *, since: int = -(2**62)) -> None:
+        """Destroys an item's usage, from a second on."""
+        self._db.execute("DELETE FROM cells WHERE item = ? AND second >= ?", (item, since))
 
     def items_with_cells(self) -> list[str]:
         """Every item that has usage."""

@@ -278,3 +278,28 @@ def test_billing_modes(bench: Bench) -> None:
     bench.driver.call("DELETE", f"/v1/subscriptions/{classic}", {})
     legacy, _ = bench.subscribe(bench.driver.metered_price())
     assert bench.driver.post(f"/v1/subscriptions/{legacy}/migrate", migrate, stripe_version=NEWEST_VERSION).status == 400
+
+
+def test_a_switch_leaves_earlier_periods_alone(bench: Bench) -> None:
+    """After a price switch the summaries of earlier periods, and a draft that is not final yet, still have their usage."""
+    subscription, item = bench.subscribe(bench.driver.metered_price())
+    bench.advance(START + DAY)
+    bench.driver.use(item, quantity=10)
+    bench.advance(FEB_29 + 60)
+    bench.post(f"/v1/subscription_items/{item}", price=bench.driver.metered_price(unit_amount="3"))
+    bench.driver.use(item, quantity=2)
+    assert (bench.lines(), bench.driver.totals(item)) == ([(10, 10)], [2, 10])
+    bench.post("/v1/subscription_items", subscription=subscription, price=licensed(bench.driver))
+    bench.driver.call("DELETE", f"/v1/subscription_items/{item}", {"clear_usage": "true"})
+    bench.advance(FEB_29 + HOUR)
+    assert bench.lines() == [(10, 10)]
+
+
+def test_a_paused_subscription_can_be_changed(bench: Bench) -> None:
+    """Long after its trial a paused subscription still takes another price, without a proration."""
+    settings = {"trial_settings[end_behavior][missing_payment_method]": "pause"}
+    subscription, item = bench.subscribe(licensed(bench.driver), trial_period_days=1, **settings)
+    bench.advance(START + 40 * DAY)
+    bench.post(f"/v1/subscription_items/{item}", price=licensed(bench.driver, unit_amount=100))
+    bench.post(f"/v1/subscriptions/{subscription}/resume")
+    assert bench.lines() == [(1, 100)]

@@ -173,3 +173,22 @@ def test_the_first_payment(bench: Bench, behavior: str, status: str, invoice: st
         return
     bench.advance(START + 23 * HOUR)
     assert (bench.status(reply.json["id"]), bench.newest()["status"]) == ("incomplete_expired", "void")
+
+
+def test_a_sent_invoice_falls_overdue(bench: Bench) -> None:
+    """An invoice that is sent is not charged; unpaid at its due date it is overdue and its subscription past due, until it is paid."""
+    subscription, _ = bench.subscribe(licensed(bench.driver), collection_method="send_invoice", days_until_due=5)
+    assert (bench.status(subscription), bench.newest()["status"], bench.newest()["due_date"]) == ("active", "open", START + 5 * 86_400)
+    bench.advance(START + 5 * 86_400)
+    assert (bench.status(subscription), bench.events().count("invoice.overdue")) == ("past_due", 1)
+    bench.post(f"/v1/invoices/{bench.newest()['id']}/pay", paid_out_of_band="true")
+    assert (bench.status(subscription), bench.newest()["paid_out_of_band"]) == ("active", True)
+
+
+def test_an_open_invoice_is_collected_again(bench: Bench) -> None:
+    """auto_advance=true on an open invoice tries its payment at once."""
+    draft = bench.post("/v1/invoices", customer=bench.customer)["id"]
+    item(bench, invoice=draft, amount=100)
+    assert bench.post(f"/v1/invoices/{draft}/finalize")["status"] == "open"
+    bench.post(f"/v1/invoices/{draft}", auto_advance="true")
+    assert bench.newest()["status"] == "paid"
