@@ -20,7 +20,8 @@ def _advance(client: stripe.StripeClient, clock: str, to: int) -> None:
         pass
 
 
-def _month(_: Sandbox, legacy: stripe.StripeClient, modern: stripe.StripeClient) -> None:
+def _month(legacy: stripe.StripeClient, modern: stripe.StripeClient) -> list[int]:
+    """The totals of the month's two invoices: of the meter's subscription, and of the legacy one."""
     clock = modern.v1.test_helpers.test_clocks.create({"frozen_time": START, "name": "a month"})
     customer = modern.v1.customers.create({"name": "acme", "test_clock": clock.id})
     meter = modern.v1.billing.meters.create({"display_name": "Calls", "event_name": "calls", "default_aggregation": {"formula": "sum"}})
@@ -62,6 +63,7 @@ def _month(_: Sandbox, legacy: stripe.StripeClient, modern: stripe.StripeClient)
     _correct(modern, customer.id, paid.id)
     modern.v1.test_helpers.test_clocks.delete(clock.id)
     assert modern.v1.invoices.list({"customer": customer.id}).data == []
+    return [paid.total, seen["total"]]
 
 
 def _hold_and_release(modern: stripe.StripeClient, clock: str, subscription: str) -> None:
@@ -86,4 +88,10 @@ def _correct(modern: stripe.StripeClient, customer: str, invoice: str) -> None:
 
 def test_a_month_by_the_official_client(tmp_path: Path) -> None:
     """A clock, a legacy and a meter subscription, usage of both, previews, the gate, paid invoices and corrections, by the client's own methods."""
-    _run(tmp_path, _month)
+    totals: list[int] = []
+
+    def work(_: Sandbox, legacy: stripe.StripeClient, modern: stripe.StripeClient) -> None:
+        totals.extend(_month(legacy, modern))
+
+    _run(tmp_path, work)
+    assert totals == [5, 14]
