@@ -14,7 +14,7 @@ _TERMS: Final = {"collection_method": "send_invoice", "days_until_due": 30, "pro
 SETUP: Final = (
     Row("products, read", BOTH, "get", "/v1/products", {**PAGE, "active": True}),
     Row("product", BOTH, "post", "/v1/products", {"name": "Tidemark {salt}", "metadata": _MARKED}, {"product": "id"}),
-    Row("meters, read", NEW, "get", "/v1/billing/meters", {**PAGE, "status": "active"}),
+    Row("meters, read", NEW, "get", "/v1/billing/meters", PAGE),
     Row(
         "meter of a UTC hour",
         NEW,
@@ -74,7 +74,19 @@ SETUP: Final = (
         },
         {"base_price": "id"},
     ),
+    Row("price, with its tiers", BOTH, "get", "/v1/prices/{price}", {"expand": ["tiers"]}),
+    Row("test clock", BOTH, "post", "/v1/test_helpers/test_clocks", {"frozen_time": "{since}"}, {"clock": "id"}),
+    Row("test clocks, read", BOTH, "get", "/v1/test_helpers/test_clocks", PAGE),
+    Row("test clock, read", BOTH, "get", "/v1/test_helpers/test_clocks/{clock}"),
     Row("customers, read", BOTH, "get", "/v1/customers", PAGE),
+    Row("customers of a clock, read", BOTH, "get", "/v1/customers", {**PAGE, "test_clock": "{clock}"}),
+    Row(
+        "customer on a clock",
+        BOTH,
+        "post",
+        "/v1/customers",
+        {"name": "zen", "email": "a@zen.example", "test_clock": "{clock}", "metadata": {"tidemark_customer": "zen"}},
+    ),
     Row(
         "customer",
         BOTH,
@@ -84,6 +96,14 @@ SETUP: Final = (
         {"customer": "id"},
     ),
     Row("subscriptions, read", BOTH, "get", "/v1/subscriptions", PAGE),
+    Row("subscriptions of a clock, read", BOTH, "get", "/v1/subscriptions", {**PAGE, "test_clock": "{clock}"}),
+    Row(
+        "subscriptions that ended, read",
+        BOTH,
+        "get",
+        "/v1/subscriptions",
+        {**PAGE, "status": "canceled", "current_period_end": {"gte": "{since}"}, "test_clock": "{clock}"},
+    ),
     Row(
         "subscription",
         BOTH,
@@ -159,4 +179,10 @@ REPORT: Final = (
     ),
 )
 
-ROWS: Final = (*SETUP, *SYNC, *REPORT)
+EXPLAIN: Final = (
+    Row("invoices, read", BOTH, "get", "/v1/invoices", PAGE, {"invoice": "data.0.id"}),
+    Row("invoice, read", BOTH, "get", "/v1/invoices/{invoice}"),
+    Row("lines of an invoice, read", BOTH, "get", "/v1/invoices/{invoice}/lines", PAGE),
+)
+
+ROWS: Final = (*SETUP, *SYNC, *REPORT, *EXPLAIN)

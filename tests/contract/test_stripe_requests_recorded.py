@@ -1,0 +1,85 @@
+"""What our code really sends to Stripe is in the table of requests: a new call without its row is a failing test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra import stripe_catalog
+from infra.settings import load_settings
+from infra.stripe_preflight import preflight
+from sinks.stripe import client
+from sinks.stripe.transport import Connections
+from tests.contract.stripe_bench import bench
+from tests.contract.stripe_request_rows import ROWS
+from tests.contract.stripe_requests import Sent, covers, names_of
+
+CONFIGURATION = """
+[stripe]
+base_amount = 1900
+[[meters]]
+slug = "calls"
+event_type = "api.request"
+unit_amount = "0.04"
+[[meters]]
+slug = "calls_metered"
+event_type = "api.request"
+stripe_mode = "meters"
+[[meters]]
+slug = "deltas"
+event_type = "api.request"
+stripe_mode = "meters"
+stripe_aggregation = "sum"
+[[customers]]
+id = "acme"
+email = "billing@acme.example"
+[[customers]]
+id = "clocked"
+test_clock = "CLOCK"
+"""
+
+
+class Recording(Connections):
+    """The transport, with an ear."""
+
+    heard: list[Sent]
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, *, _usage: list[str] | None = None
+    ) -> tuple[str, int, Any]:
+        """Writes down what leaves, then sends it."""
+        parts = urlsplit(url)
+        version = {name.lower(): value for name, value in (headers or {}).items()}["stripe-version"]
+        self.heard.append(Sent(version, method.lower(), parts.path, names_of(post_data or parts.query)))
+        return super().request(method, url, headers, post_data)
+
+
+async def test_everything_that_is_sent_stands_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set-up, sync, check, reports and read-back send nothing that the table of requests does not show to stripe-mock and Stripe's description."""
+    heard = list[Sent]()
+    monkeypatch.setattr(Recording, "heard", heard, raising=False)
+    monkeypatch.setattr(client, "Connections", Recording)
+    async with bench(tmp_path) as stripe:
+        clock = await stripe.call(stripe.modern.post, "/v1/test_helpers/test_clocks", frozen_time=stripe.now_s)
+        path = tmp_path / "tidemark.toml"
+        path.write_text(CONFIGURATION.replace("CLOCK", clock["id"]))
+        environment = {"STRIPE_API_KEY": stripe.sandbox.key, "TIDEMARK_STRIPE__API_BASE": stripe.sandbox.url}
+        settings = load_settings(path, environment)
+        heard.clear()
+        await stripe.call(stripe_catalog.setup, settings, stripe.now_s - 20 * 86_400)
+        await stripe.call(stripe_catalog.setup, settings)
+        items = (await stripe.call(stripe_catalog.read_items, settings))["acme"]
+        await stripe.call(preflight, settings)
+        legacy = next(item for item in items if item.mode == "usage_records")
+        text = f'[[customers]]\nid = "c"\n[[customers.items]]\nmeter = "calls"\nstripe_subscription_item = "{legacy.item}"\n'
+        path.write_text(CONFIGURATION.partition("[[customers]]")[0] + text)
+        await stripe.call(preflight, load_settings(path, environment))
+        await stripe.report(5, "k1", item=legacy.item)
+        await stripe.call(stripe.access.summaries, legacy.item, stripe.now_s)
+    missing = {sent for sent in heard if not any(covers(row, sent) for row in ROWS)}
+    assert not missing, "\n".join(f"{sent.version} {sent.method} {sent.path} {sorted(sent.names)}" for sent in missing)
+    assert len(heard) > 40
