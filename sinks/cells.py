@@ -96,6 +96,8 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
     if window.end_s <= period_start_s:
         since = format_s(period_start_s)
         return Unplaced("before_period", f"the window ends before {since}, from when item {item.item} is billed")
+    if item.ends_at_s is not None and window.start_s >= item.ends_at_s:
+        return Unplaced("after_end", f"item {item.item} is billed until {format_s(item.ends_at_s)}, the window begins after it")
     if item.mode == "meters":
         return _meter_cell(window, item, period_start_s, period.end_s)
     timestamp_s = max(window.start_s, period_start_s + 1)

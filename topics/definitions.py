@@ -6,7 +6,7 @@ fold published to `usage.definitions`. An instant uses the version valid at it, 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from typing import Any
 
 import msgspec
@@ -163,7 +163,7 @@ def edges_within(versions: list[ItemVersion], start_s: int, end_s: int) -> list[
 
 
 def period_edges(item: Item, after_s: int, before_s: int) -> list[int]:
-    """The billing edges of an item strictly inside (after_s, before_s)."""
+    """The edges of an item's billing strictly inside (after_s, before_s), ascending: where a period ends, and where billing does (`ends_at_s`)."""
     found: list[int] = []
     if before_s - after_s < 2:
         return found
@@ -171,6 +171,8 @@ def period_edges(item: Item, after_s: int, before_s: int) -> list[int]:
     while edge_s < before_s:
         found.append(edge_s)
         edge_s = item.period_at(edge_s).end_s
+    if item.ends_at_s is not None and after_s < item.ends_at_s < before_s and item.ends_at_s not in found:
+        insort(found, item.ends_at_s)
     return found
 
 

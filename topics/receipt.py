@@ -132,8 +132,9 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
 class WindowReceipt(Stored, frozen=True, kw_only=True):
     """A window that has no cell: parked whole with its `reason`, until a definition gives it one (`bound`: `cell` names it).
 
-    Reasons: `unbound` (no item at its start), `before_period` (it ends before its item is billed), `cell_taken` (its cell belongs to
-    another customer, meter or period: a configuration error), `unsupported` (a provider or mode that this program does not deliver to).
+    Reasons: `unbound` (no item at its start), `before_period` (it ends before its item is billed), `after_end` (it begins once its item is
+    billed no more: the subscription ended), `cell_taken` (its cell belongs to another customer, meter or period: a configuration error),
+    `unsupported` (a provider or mode that this program does not deliver to).
     """
 
     kind: str = "window"

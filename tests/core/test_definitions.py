@@ -110,6 +110,18 @@ def test_a_period_edge_cuts_the_window() -> None:
     assert windows(partition) == [(3600, 5025, 1), (5025, 7200, 1)]
 
 
+def test_the_end_of_a_subscription_cuts_the_window() -> None:
+    """What is used from the second on at which billing ends is in another window than what is billed, also where no period ends there."""
+    item = Item(meter="calls", item="si_1", period_anchor_s=NOW_S, period="month", ends_at_s=NOW_S + 3600 + 1425)
+    partition = play(
+        (meters_record((HOUR,)), NOW_MS),
+        (binding((item,)), NOW_MS),
+        (event(1, NOW_S + 3600 + 1424), NOW_MS + 5_100_000),
+        (event(2, NOW_S + 3600 + 1425), NOW_MS + 5_100_000),
+    )
+    assert windows(partition) == [(3600, 5025, 1), (5025, 7200, 1)]
+
+
 def test_a_row_that_an_edge_reaches_too_late_stays_whole_and_is_listed() -> None:
     """An edge learned after its hour holds events cuts nothing there; later edges cut; every event is in one window (H5)."""
     item = Item(meter="calls", item="si_1", period_anchor_s=NOW_S + 1800, period="day")

@@ -50,6 +50,14 @@ def test_a_window_before_the_period_is_parked(end_s: int) -> None:
     assert isinstance(found, Unplaced) and found.reason == "before_period"
 
 
+@pytest.mark.parametrize(("start_s", "mode"), [(ANCHOR_S + 7200, "usage_records"), (ANCHOR_S + 7201, "usage_records"), (ANCHOR_S + 7200, "meters")])
+def test_a_window_after_the_subscriptions_end_is_parked(start_s: int, mode: str) -> None:
+    """Usage from the second on at which a subscription ends is billed by nobody, and it is shown, with the second."""
+    found = place(start_s, ANCHOR_S + 10_800, ends_at_s=ANCHOR_S + 7200, mode=mode)
+    assert isinstance(found, Unplaced) and found.reason == "after_end"
+    assert isinstance(place(ANCHOR_S + 3600, ANCHOR_S + 7200, ends_at_s=ANCHOR_S + 7200), Place)
+
+
 def test_an_unbound_window_is_parked() -> None:
     """Without an item there is no cell, and the reason says what to do."""
     found = cell_of(Window("a", "calls", 0, 60), None, "default")
