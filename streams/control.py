@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from streams.state import PartitionState
+from topics.adjustments import SETTLE_TYPE, Settlement, SettleRecord
 from topics.bindings import (
     BINDING_TYPE,
     CLOSE_TYPE,
@@ -30,9 +31,10 @@ from topics.definitions import Definition, period_edges
 from topics.event import Event
 from topics.home import home_of
 from topics.instants import US_PER_S
+from topics.invoices import INVOICE_TYPE, Invoice, InvoiceRecord, invoice_problem, supersedes
 from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
-from topics.quantity import Digits
+from topics.quantity import BadQuantity, Digits, parse_total
 from topics.windows import next_common_boundary
 
 T = TypeVar("T")
@@ -46,6 +48,8 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
         BINDING_TYPE: _fold_binding,
         RELEASE_TYPE: _fold_release,
         METER_ERROR_TYPE: _fold_meter_error,
+        INVOICE_TYPE: _fold_invoice,
+        SETTLE_TYPE: _fold_settle,
         CLOSE_TYPE: lambda *_: [],
     }
     fold = folds.get(event.type)
@@ -206,3 +210,33 @@ def _fold_release(state: PartitionState, event: Event, key: bytes | None, offset
     if isinstance(record, str):
         return record
     return [Release(customer=event.subject, target=record.target, reason=record.reason, offset=offset)]
+
+
+def _fold_invoice(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    """An invoice's newer state; one that says nothing new, or comes late, changes nothing: webhooks are repeated and out of order."""
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, InvoiceRecord)
+    if isinstance(record, str):
+        return record
+    if problem := invoice_problem(record):
+        return problem
+    held = state.definitions.invoices.get((record.provider, record.account, record.invoice))
+    if held is not None and held.customer != event.subject:
+        return f"invoice {record.invoice[:80]!r} is one of {held.customer[:60]!r}"
+    if held is not None and not supersedes(record, held.said):
+        return []
+    return [Invoice(customer=event.subject, said=record, offset=offset)]
+
+
+def _fold_settle(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, SettleRecord)
+    if isinstance(record, str):
+        return record
+    try:
+        parse_total(record.units), parse_total(record.settled)
+    except BadQuantity as error:
+        return f"the record's data cannot be used: {error}"
+    return [Settlement(customer=event.subject, said=record, offset=offset)]

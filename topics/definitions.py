@@ -11,14 +11,16 @@ from typing import Any
 
 import msgspec
 
+from topics.adjustments import Settlement
 from topics.bindings import Item, ItemVersion, Release
 from topics.codec import VERSION, decode, encode
 from topics.errors import UnknownVersion
+from topics.invoices import Invoice, supersedes
 from topics.meter_errors import MeterError
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
 from topics.windows import Window, grid_start
 
-Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError
+Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement
 
 
 class _Kind(msgspec.Struct):
@@ -32,11 +34,13 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "binding": msgspec.json.Decoder(ItemVersion),
     "release": msgspec.json.Decoder(Release),
     "meter_error": msgspec.json.Decoder(MeterError),
+    "invoice": msgspec.json.Decoder(Invoice),
+    "settlement": msgspec.json.Decoder(Settlement),
 }
 
 
 def definition_key(definition: Definition) -> bytes:
-    """Key on `usage.definitions`: [kind, id, valid_from_s or offset]; one key a version, so compaction keeps all."""
+    """Key on `usage.definitions`: [kind, id, valid_from_s or offset]; one key a version, so compaction keeps all; of an invoice the last word."""
     if isinstance(definition, MeterVersion):
         return encode(["meter", definition.meter.slug, definition.valid_from_s])
     if isinstance(definition, ItemVersion):
@@ -44,6 +48,11 @@ def definition_key(definition: Definition) -> bytes:
     if isinstance(definition, MeterError):
         said = definition.said
         return encode(["meter_error", said.provider, said.account, said.event, said.code])
+    if isinstance(definition, Invoice):
+        invoice = definition.said
+        return encode(["invoice", invoice.provider, invoice.account, invoice.invoice])
+    if isinstance(definition, Settlement):
+        return encode(["settlement", definition.said.target, definition.offset])
     return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])
 
 
@@ -66,6 +75,8 @@ class Definitions:
         self.meters: dict[str, list[MeterVersion]] = {}
         self.items: dict[tuple[str, str], list[ItemVersion]] = {}
         self.by_type: dict[str, tuple[str, ...]] = {}
+        self.invoices: dict[tuple[str, str, str], Invoice] = {}
+        """The newest word of each invoice by (provider, account, id). No window depends on it."""
         self.count = 0
         """Versions of meters and items."""
         self.version = 0
@@ -87,6 +98,11 @@ class Definitions:
         elif isinstance(definition, ItemVersion):
             self.customer_digests[definition.customer] = definition.digest
             self.count += _put(self.items.setdefault((definition.customer, definition.meter), []), definition)
+        elif isinstance(definition, Invoice):
+            key = (definition.said.provider, definition.said.account, definition.said.invoice)
+            held = self.invoices.setdefault(key, definition)
+            if supersedes(definition.said, held.said):
+                self.invoices[key] = definition
 
     def all(self) -> list[Definition]:
         """Every version in force, so that `apply` of each rebuilds this state."""
@@ -98,6 +114,7 @@ class Definitions:
             found += versions
         for items in self.items.values():
             found += items
+        found += self.invoices.values()
         return found
 
     def meter_at(self, slug: str, instant_s: int) -> Meter | None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from topics.codec import CONTROL_VERSION, Stored
+from topics.meters import is_instant
 
 INVOICE_TYPE: Final = "tidemark.invoice"
 Status = Literal["upcoming", "draft", "open", "paid", "uncollectible", "void"]
@@ -44,3 +45,27 @@ class Invoice(Stored, frozen=True, kw_only=True):
     customer: str
     said: InvoiceRecord
     offset: int
+
+
+_RANK: Final[dict[Status, int]] = {"upcoming": 0, "draft": 1, "open": 2, "uncollectible": 3, "paid": 4, "void": 4}
+"""How far an invoice has come: an uncollectible one can still be paid, paid and void are the end (Stripe, "Status transitions and finalization")."""
+
+
+def supersedes(new: InvoiceRecord, held: InvoiceRecord) -> bool:
+    """True where `new` says more than `held`: a later status, or the same one read later with other words. Never back, whatever comes late."""
+    if _RANK[new.status] != _RANK[held.status]:
+        return _RANK[new.status] > _RANK[held.status]
+    return new.status == held.status and new.seen_at_s > held.seen_at_s and msgspec.structs.replace(new, seen_at_s=held.seen_at_s) != held
+
+
+def invoice_problem(said: InvoiceRecord) -> str | None:
+    """Why a record cannot be used; None where it can."""
+    if not said.invoice:
+        return "the invoice's id is empty"
+    if not said.subscription and not said.items:
+        return f"invoice {said.invoice[:80]!r} names neither a subscription nor items, so no cell is known to be on it"
+    if not all(is_instant(at_s) for at_s in (said.period_start_s, said.period_end_s, said.finalized_at_s, said.seen_at_s)):
+        return f"invoice {said.invoice[:80]!r}: one of its times is no instant of the years 1 to 9999"
+    if said.period_start_s > said.period_end_s:
+        return f"invoice {said.invoice[:80]!r}: its period ends before it starts"
+    return None

@@ -8,10 +8,12 @@ from typing import Any, Final
 from sinks.clickhouse.bounds import ZERO, clamp_ms, clamp_s, decimal76, text, uint32, uint64
 from sinks.clickhouse.tables import DEFINITION, MARK, MARK_COUNTERS, RECEIPT, REJECTED, VERDICT, WINDOW, Table
 from topics import catalog
+from topics.adjustments import Settlement
 from topics.batch import Batch, Headers
 from topics.bindings import ItemVersion, Release
 from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event
+from topics.invoices import Invoice
 from topics.meters import MeterVersion
 from topics.quantity import parse_total
 from topics.receipt import CellReceipt, Receipt, decode_receipt
@@ -221,6 +223,10 @@ def definition_row(definition: Definition, body: bytes) -> Row:
         name, meter, valid_from_s = definition.customer, definition.meter, definition.valid_from_s
     elif isinstance(definition, Release):
         name = definition.target
+    elif isinstance(definition, Settlement):
+        name = definition.said.target
+    elif isinstance(definition, Invoice):
+        name, valid_from_s = definition.said.invoice, definition.said.period_start_s
     return (definition.kind.encode(), text(name), text(meter), clamp_s(valid_from_s), uint64(definition.offset), body)
 
 

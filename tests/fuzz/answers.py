@@ -13,9 +13,13 @@ from sinks.clickhouse.client import Address, ClickHouse
 from sinks.clickhouse.ports import Refused
 from sinks.clickhouse.tables import MARK
 from sinks.outcomes import AlreadyDelivered, Answer, Delivered, Outcome, RetryAfter, Wanted, outcome_of
-from sinks.stripe import catalog
+from sinks.stripe.access import Eras
+from sinks.stripe.binding import sync
 from sinks.stripe.client import StripeAccess
 from sinks.stripe.request import usage_record_body, usage_record_path
+from sinks.stripe.setup import NewCustomer, NewMeter, Plan
+from sinks.stripe.subscribing import set_up
+from sinks.stripe.suitability import Terms
 from tests.core.meterlog import NOW_MS
 from tests.fuzz.events import Case
 from tests.fuzz.liar import PAGES, STATUSES, Liar, cut, lie, lying, reply
@@ -107,9 +111,9 @@ def _reported(rng: Random, liar: Liar, access: StripeAccess) -> str:
         return "read-back: totals"
     try:
         if kind == "sync":
-            catalog.sync(access, {"price_1": "calls"}, ["calls"])
+            sync(Eras(access, access), [Terms("calls", price="price_1")])
         else:
-            catalog.setup(access, meters={"calls": None}, customers=["acme"], now_s=NOW_S)
+            set_up(Eras(access, access), Plan([NewMeter(Terms("calls"))], [NewCustomer("acme")], NOW_S))
     except TidemarkError as error:
         assert KEY not in str(error)
         return f"{kind} refused"

@@ -10,11 +10,13 @@ from typing import Any, Final, get_args
 
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, customers, fresh, meters_record
 from tests.fuzz.mutate import altered, damaged, token, written
+from topics.adjustments import SETTLE_TYPE
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, Item, items_digest
 from topics.codec import encode
 from topics.errors import Halt
 from topics.event import MAX_DEPTH, MAX_EVENT_BYTES, Event, Reason, Rejection, depth, parse_event
 from topics.instants import format_us
+from topics.invoices import INVOICE_TYPE
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import METERS_TYPE, Meter, Timing, meters_digest
 from topics.quantity import Digits
@@ -181,6 +183,9 @@ def control_bytes(rng: Random) -> bytes:
         (METERS_TYPE, "tidemark", {"v": 1, "digest": named, "replaces": before, "timing": TIMING, "meters": meters}),
         (BINDING_TYPE, customer, {"v": 1, "digest": items_digest(items), "replaces": None, "items": items}),
         (RELEASE_TYPE, customer, {"v": 1, "target": '["cell","stripe","default","si_1|5"]', "reason": "r"}),
+        (INVOICE_TYPE, customer, {"v": 1, "invoice": rng.choice(("in_1", "in_2")), "subscription": rng.choice(("sub_1", "")), "items": ["si_1"],
+            "status": rng.choice(("draft", "open", "paid")), "period_start_s": 1, "period_end_s": rng.choice((2, 0)), "seen_at_s": rng.randrange(3)}),
+        (SETTLE_TYPE, customer, {"v": 1, "target": "t", "units": rng.choice(("7", "-7", "x")), "settled": "0"}),
         (CLOSE_TYPE, "tidemark", {"v": 1, "id": "x"}),
     )  # fmt: skip
     kind, subject, data = rng.choice(kinds)
@@ -220,6 +225,7 @@ def _control(rng: Random) -> str:
     assert again.counters == partition.counters
     assert again.state.definitions.items == partition.state.definitions.items
     assert again.state.definitions.meters == partition.state.definitions.meters
+    assert again.state.definitions.invoices == partition.state.definitions.invoices
     return f"{min(partition.counters.control, 4)} in force"
 
 
@@ -242,7 +248,7 @@ def _begin(rng: Random) -> str:
         return "halt"
     judged = parse_event(value)
     assert isinstance(judged, Event)
-    assert judged.type in {METERS_TYPE, BINDING_TYPE, RELEASE_TYPE}
+    assert judged.type in {METERS_TYPE, BINDING_TYPE, RELEASE_TYPE, INVOICE_TYPE, SETTLE_TYPE}
     assert (partition.counters.control, partition.counters.next_offset) == (1, 1)
     return "begun"
 

@@ -63,7 +63,7 @@ def engaging() -> Iterator[Case]:
 
 def form_text(rng: Random, known: tuple[str, ...], spec: Spec) -> str:
     """A form: names and values that belong together, that do not, and bytes that are none."""
-    names = [_named(rng, spec) if rng.random() < 0.95 else rng.choice(NAMES) for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))]
+    names = [_named(rng, spec) if spec and rng.random() < 0.95 else rng.choice(NAMES) for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))]
     pairs = [(name, rng.choice((*known, *VALUES))) for name in names]
     pairs += [(name, _right(rng, name, known)) for name, param in spec.items() if param.required and rng.random() < 0.95]
     text = "&".join(f"{quote_plus(name, errors='surrogatepass')}={quote_plus(value, errors='surrogatepass')}" for name, value in pairs)

@@ -17,7 +17,8 @@ from infra.sandbox.testing import sandbox_server
 from infra.settings import load_settings
 from sinks.clickhouse.client import Address, ClickHouse
 from sinks.outcomes import Wanted, outcome_of
-from sinks.stripe import catalog
+from sinks.stripe.access import Eras
+from sinks.stripe.binding import sync
 from sinks.stripe.client import StripeAccess
 from tests.fuzz.liar import lying, reply
 from topics.errors import ConfigurationFault, TidemarkError
@@ -61,7 +62,7 @@ async def test_a_provider_never_makes_us_say_its_key(said: io.StringIO, tmp_path
     """Against a sandbox, an echo of every header, a refusal and a dead address: the key is in no log line, answer, outcome or error."""
     async with sandbox_server(tmp_path) as sandbox:
         wrong = StripeAccess(sandbox.url, KEY)
-        words = await asyncio.to_thread(sentences, lambda: catalog.sync(wrong, {}, []), lambda: wrong.get("/v1/customers/cus_x"))
+        words = await asyncio.to_thread(sentences, lambda: sync(Eras(wrong, wrong), []), lambda: wrong.get("/v1/customers/cus_x"))
         wrong.close()
     with lying() as liar:
         liar.answering = lambda request: reply(request, random.choice((200, 400, 401, 500)))

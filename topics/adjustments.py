@@ -1,0 +1,73 @@
+"""Law 16: what can no longer be billed where it belongs. An adjustment is what is wanted of a final cell less what stands there, until settled."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from topics.codec import CONTROL_VERSION, Stored, digest
+
+SETTLE_TYPE: Final = "tidemark.settle"
+Cause = Literal["late_event", "period_closed", "age_limit", "after_finalization"]
+"""Why a cell takes no more.
+
+- `late_event`: the total came after the provider's acceptance of its period had ended;
+- `period_closed`: the acceptance ended while the total waited, or the provider said so itself;
+- `age_limit`: the provider takes nothing that old;
+- `after_finalization`: the invoice of its period is final.
+"""
+Policy = Literal["hold", "next_period", "invoice_item", "credit_note"]
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a final cell's receipt says of its difference. Units are exact decimal strings, in units of the provider (scale applied), signed.
+
+    `units` = wanted − standing − settled: what is still open. `id` names the cell's adjustment for ever: it grows, and is never a second one.
+    `invoice` is the final invoice whose period holds the cell ("": none is known yet). `settled_to` is the offset of the last settlement seen
+    (−1: none), `how` its word. `since_ms` is when the cell was first found final with a difference.
+    """
+
+    id: str
+    units: str
+    standing: str
+    settled: str = "0"
+    cause: Cause
+    policy: Policy = "hold"
+    invoice: str = ""
+    since_ms: int
+    settled_to: int = -1
+    how: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """True while units are neither billed nor settled."""
+        return self.units != "0"
+
+
+class SettleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` of a `tidemark.settle` record, keyed by the customer: an operator dealt with `units` of an adjustment, outside of Tidemark.
+
+    `target` is the key of the cell's receipt. `settled` is what was settled before, as the operator saw it: where it is not so any more (somebody
+    else was faster) the record changes nothing. `how` is for people: an invoice's id, "waived".
+    """
+
+    v: int = CONTROL_VERSION
+    target: str
+    units: str
+    settled: str
+    how: str = ""
+
+
+class Settlement(Stored, frozen=True, kw_only=True):
+    """A settlement as published to `usage.definitions`, key `["settlement", target, offset]`; its `offset` names it, so that it acts once."""
+
+    kind: str = "settlement"
+    customer: str
+    said: SettleRecord
+    offset: int
+
+
+def adjustment_id(provider: str, account: str, cell: str) -> str:
+    """`adj_` and 24 hex digits: the name of a cell's adjustment, which people type and providers keep."""
+    return "adj_" + digest([provider, account, cell])[:24]
