@@ -1,4 +1,4 @@
-"""`tidemark stripe setup|sync`."""
+"""`tidemark stripe setup|sync|compare`."""
 
 from __future__ import annotations
 
@@ -75,4 +75,44 @@ def sync(
     answers = apply_settings(settings, wait=wait, timeout_s=timeout_s, more=stripe_catalog.read_items(settings, note))
     show_answers(answers, as_json)
     if any(answer.state in {"refused", "no answer"} for answer in answers):
+        raise typer.Exit(1)
+
+
+@verbs.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="METER_A", help="a meter's slug", show_default=False)],
+    second: Annotated[str, typer.Argument(metavar="METER_B", help="the meter that is to take its place", show_default=False)],
+    customer: Annotated[str | None, typer.Option("--customer", metavar="C", help="only this one", show_default=False)] = None,
+    at: Annotated[str | None, typer.Option("--at", metavar="T", help="the period that holds T; default: now", show_default=False)] = None,
+    directory: Dir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Holds what Stripe has of two meters side by side, customer by customer: the check before the switch of a migration.
+
+    Settle first: a window that is delivered to one of them only is a difference. Exit 1 where there is one.
+
+    \b
+    tidemark settle && tidemark stripe compare api_calls api_calls_metered
+    tidemark stripe compare api_calls api_calls_metered --at 2026-11-01T00:00:00Z     the period before
+    """
+    from infra import reading
+    from infra.stripe_compare import compare_meters, plain
+    from infra.target import resolve
+    from topics.instants import format_s
+
+    at_s = None if at is None else reading.instant(at, "--at") // 1_000_000
+    found = compare_meters(resolve(directory, config).settings, first, second, customer, at_s)
+    rows = [
+        (row.customer, format_s(row.period.start_s), format_s(row.period.end_s), plain(row.first), plain(row.second), plain(row.difference))
+        for row in found.rows
+    ]
+    names = ("customer", "start", "end", "a", "b", "difference")
+    if as_json:
+        print_json({"rows": [dict(zip(names, row, strict=True)) for row in rows], "problems": found.problems, "equal": found.equal})
+    else:
+        table(("customer", "from", "to", first, second, "difference"), rows, right=(first, second, "difference"))
+        for problem in found.problems:
+            note(problem)
+    if not found.equal:
         raise typer.Exit(1)

@@ -134,14 +134,18 @@ class StripeAccess:
         return found
 
     def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
-        """A customer's usage of a meter by UTC hours or days of [start, end), exactly as the answer's digits say it; what is absent is 0."""
+        """A customer's usage of a meter by UTC hours or days of [start, end), exactly as the answer's digits say it; what is absent is 0.
+
+        `grouping` empty: of the whole time in one; its ends are whole minutes.
+        """
         try:
             meter = self._meter_of(event_name)
             if meter is None:
                 return RetryAfter(reason="no_meter", sentence=f"no active meter has the event name {event_name!r}")
             found: list[Summary] = []
             after: dict[str, Any] = {}
-            asked = {"customer": customer, "start_time": start_s, "end_time": end_s, "value_grouping_window": grouping, "limit": PAGE}
+            asked: dict[str, Any] = {"customer": customer, "start_time": start_s, "end_time": end_s, "limit": PAGE}
+            asked |= {"value_grouping_window": grouping} if grouping else {}
             while True:
                 page = self._event_page(event_summaries_path(meter), {**asked, **after})
                 found += [Summary(row.start_time, row.end_time, self._exact(row)) for row in page.data]

@@ -30,6 +30,7 @@ SETUP: Final = (
         },
         {"meter": "id", "event_name": "event_name"},
     ),
+    Row("active meters, read", NEW, "get", "/v1/billing/meters", {**PAGE, "status": "active"}),
     Row("meter", NEW, "get", "/v1/billing/meters/{meter}"),
     Row("prices, read", BOTH, "get", "/v1/prices", {**PAGE, "active": True}),
     Row(

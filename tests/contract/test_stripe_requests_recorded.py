@@ -11,12 +11,15 @@ import pytest
 
 from infra import stripe_catalog
 from infra.settings import load_settings
+from infra.stripe_compare import compare_meters
 from infra.stripe_preflight import preflight
 from sinks.stripe import client
+from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body
 from sinks.stripe.transport import Connections
 from tests.contract.stripe_bench import bench
 from tests.contract.stripe_request_rows import ROWS
 from tests.contract.stripe_requests import Sent, covers, names_of
+from topics.receipt import MeterTarget
 
 CONFIGURATION = """
 [stripe]
@@ -59,7 +62,7 @@ class Recording(Connections):
 
 
 async def test_everything_that_is_sent_stands_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set-up, sync, check, reports and read-back send nothing that the table of requests does not show to stripe-mock and Stripe's description."""
+    """Set-up, sync, check, comparison, reports and read-back send nothing that the table does not show to stripe-mock and the description."""
     heard = list[Sent]()
     monkeypatch.setattr(Recording, "heard", heard, raising=False)
     monkeypatch.setattr(client, "Connections", Recording)
@@ -74,11 +77,17 @@ async def test_everything_that_is_sent_stands_in_the_table(tmp_path: Path, monke
         await stripe.call(stripe_catalog.setup, settings)
         items = (await stripe.call(stripe_catalog.read_items, settings))["acme"]
         await stripe.call(preflight, settings)
+        await stripe.call(compare_meters, settings, "calls", "calls_metered")
+        hour_s = stripe.now_s // 3600 * 3600
+        await stripe.call(stripe.access.event_summaries, "calls_metered", items[0].stripe_customer, "hour", hour_s - 3600, hour_s)
         legacy = next(item for item in items if item.mode == "usage_records")
         text = f'[[customers]]\nid = "c"\n[[customers.items]]\nmeter = "calls"\nstripe_subscription_item = "{legacy.item}"\n'
         path.write_text(CONFIGURATION.partition("[[customers]]")[0] + text)
         await stripe.call(preflight, load_settings(path, environment))
         await stripe.report(5, "k1", item=legacy.item)
+        target = MeterTarget(event_name="calls_metered", customer=legacy.stripe_customer, aggregation="hour")
+        body = meter_event_body(target, "5", "i1", hour_s - 3600)
+        await stripe.call(stripe.access.report, METER_EVENTS_PATH, body, "k2", lambda: True)
         await stripe.call(stripe.access.summaries, legacy.item, stripe.now_s)
     missing = {sent for sent in heard if not any(covers(row, sent) for row in ROWS)}
     assert not missing, "\n".join(f"{sent.version} {sent.method} {sent.path} {sorted(sent.names)}" for sent in missing)
