@@ -203,7 +203,23 @@ SUBSCRIPTION_RESUME: Spec = {
     **EXPAND,
 }
 SUBSCRIPTION_MIGRATE: Spec = {"billing_mode": Param(Hash({"type": Param(Enum(("flexible",)), required=True)}), required=True), **EXPAND}
-SUBSCRIPTION_CANCEL: Spec = {"invoice_now": Param(Boolean()), "prorate": Param(Boolean()), **EXPAND}
+_FEEDBACK = (
+    "customer_service",
+    "low_quality",
+    "missing_features",
+    "other",
+    "switched_service",
+    "too_complex",
+    "too_expensive",
+    "unused",
+)
+_CANCELLATION: Spec = {"comment": Param(String(), unsets=True), "feedback": Param(Enum(_FEEDBACK))}
+SUBSCRIPTION_CANCEL: Spec = {
+    "cancellation_details": Param(Hash(_CANCELLATION)),
+    "invoice_now": Param(Boolean()),
+    "prorate": Param(Boolean()),
+    **EXPAND,
+}
 SUBSCRIPTION_LIST: Spec = {
     "customer": Param(ID),
     "price": Param(ID),

@@ -179,7 +179,9 @@ def _of_clock(endpoint: Endpoint, parts: int) -> Any:
     return {} if endpoint.method == "DELETE" else Description(SUBSCRIPTIONS).parameters(endpoint.method, path)
 
 
-UNDESCRIBED = frozenset({"invoices", "invoiceitems", "credit_notes", "subscriptions.resume", "subscriptions.migrate"})
+UNDESCRIBED = frozenset(
+    {"invoices", "invoiceitems", "credit_notes", "subscriptions.resume", "subscriptions.migrate", "events", "webhook_endpoints", "event_destinations"}
+)
 """Resources and endpoints that the fragments leave out, but for an invoice's lines."""
 
 
