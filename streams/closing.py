@@ -10,8 +10,10 @@ from __future__ import annotations
 import heapq
 from typing import Final, NamedTuple
 
+from streams.early import early_ms
 from streams.rows import Row
 from streams.state import PartitionState
+from topics.definitions import deadline_of
 
 MERGE_AT_MOST: Final = 10
 """A window that gets late events all the time still shows a new revision after ten delays (SURFACES)."""
@@ -28,7 +30,8 @@ class WindowCounts(NamedTuple):
 class Closing:
     """What one partition has still to emit. Time is an argument, in milliseconds of the wall clock.
 
-    A row stands in at most one of `waiting`, `late` and `ready`; `touched` are rows to be sorted into them at the next tick.
+    A row stands in at most one of `waiting`, `late` and `ready`; `touched` are rows to be sorted into them at the next tick. A waiting row that
+    touches a billing edge also stands in `early`.
     """
 
     def __init__(self) -> None:
@@ -39,6 +42,10 @@ class Closing:
         self.touched: dict[int, Row] = {}
         self.waiting: dict[int, dict[int, Row]] = {}
         self._times: list[int] = []
+        self.early: dict[int, tuple[Row, int]] = {}
+        """With the time of the row's next emission before a billing edge."""
+        self._early_times: list[tuple[int, int]] = []
+        """(time, key of `early`); an entry whose row has another time by now says nothing."""
         self.late: dict[int, tuple[Row, int]] = {}
         """With the time of the last change; in its order, as `_since` is in that of the first change, so that a tick looks at the ripe ones only."""
         self._since: dict[int, tuple[Row, int]] = {}
@@ -66,7 +73,8 @@ class Closing:
             # The wall clock was ahead and is right again: what it had closed until then is no reason to close the rest early.
             self.closed_until_ms, self.asked_at_ms, self.barrier = now_ms, -1, None
         self._read_graces(state)
-        self._sort(now_ms)
+        self._look_again(state, now_ms)
+        self._sort(state, now_ms)
         if self.barrier is None and last_stable_offset is not None and self.asked_at_ms >= 0:
             # The offset was asked for after that tick, so all that was in the log at that moment lies below it.
             self.barrier = (self.asked_at_ms, last_stable_offset)
@@ -91,23 +99,46 @@ class Closing:
             self.waiting.clear()
             self._times.clear()
 
-    def _sort(self, now_ms: int) -> None:
+    def _look_again(self, state: PartitionState, now_ms: int) -> None:
+        """A new item may bring a billing edge to windows that wait already."""
+        for customer_meter in state.rebound:
+            for row in state.rows.by_meter.get(customer_meter, {}).values():
+                if id(row) in self.waiting.get(self._close_ms(row), ()):
+                    self._touches_edge(state, row, now_ms)
+        state.rebound.clear()
+
+    def _sort(self, state: PartitionState, now_ms: int) -> None:
         for key, row in self.touched.items():
             if key in self.ready or not row.pending:
                 continue
+            if row.emitted >= 0:
+                self._again[key] = row
             close_ms = self._close_ms(row)
-            if key in self.late or row.emitted >= 0 or close_ms <= self.closed_until_ms:
+            if key in self.waiting.get(close_ms, ()):
+                continue
+            if close_ms <= self.closed_until_ms or key in self.late or (not self._touches_edge(state, row, now_ms) and row.emitted >= 0):
                 self.late.pop(key, None)
                 self.late[key] = (row, now_ms)
                 self._since.setdefault(key, (row, now_ms))
-                if row.emitted >= 0:
-                    self._again[key] = row
-            else:
-                if close_ms not in self.waiting:
-                    self.waiting[close_ms] = {}
-                    heapq.heappush(self._times, close_ms)
-                self.waiting[close_ms][key] = row
+                continue
+            if close_ms not in self.waiting:
+                self.waiting[close_ms] = {}
+                heapq.heappush(self._times, close_ms)
+            self.waiting[close_ms][key] = row
         self.touched.clear()
+
+    def _touches_edge(self, state: PartitionState, row: Row, now_ms: int) -> bool:
+        """True where the window touches a billing edge and is not closed: whatever was emitted of it, it waits. Plans its next early emission."""
+        window = row.window
+        versions = state.definitions.items.get((window.customer, window.meter))
+        deadline_s = deadline_of(versions, window) if versions else None
+        if deadline_s is None or now_ms >= self._close_ms(row):
+            return False
+        at_ms = early_ms(window.customer, deadline_s, now_ms, was_emitted=row.emitted >= 0)
+        if at_ms is not None and self.early.get(id(row), (row, -1))[1] != at_ms:
+            self.early[id(row)] = (row, at_ms)
+            heapq.heappush(self._early_times, (at_ms, id(row)))
+        return True
 
     def _close_ms(self, row: Row) -> int:
         return row.window.end_s * 1000 + self._graces.get(row.window.meter, 0)
@@ -118,11 +149,24 @@ class Closing:
             rows = self.waiting.pop(close_ms)
             self.ready |= rows
             self._due_ms |= dict.fromkeys(rows, close_ms)
+        self._ripen_early(now_ms)
         self._delay_ms = delay_ms = state.definitions.timing.revision_delay_ms
         self._release(_ripe(self.late, now_ms, delay_ms) + _ripe(self._since, now_ms, MERGE_AT_MOST * delay_ms), now_ms)
         if state.clocks.close_offset > self.close_offset:
             self.close_offset = state.clocks.close_offset
             self._close_now(self.close_offset, now_ms)
+
+    def _ripen_early(self, now_ms: int) -> None:
+        """Rows whose time before an edge has come leave `waiting` as they stand; they come back with their next event."""
+        while self._early_times and self._early_times[0][0] <= now_ms:
+            at_ms, key = heapq.heappop(self._early_times)
+            row, planned_ms = self.early.get(key, (None, -1))
+            if row is None or planned_ms != at_ms:
+                continue
+            del self.early[key]
+            if self.waiting.get(self._close_ms(row), {}).pop(key, None) is not None:
+                self.ready[key] = row
+                self._due_ms[key] = at_ms
 
     def _release(self, keys: list[int], now_ms: int) -> None:
         """Late rows that need not wait longer."""

@@ -89,6 +89,8 @@ class PartitionState:
         self.id_counts: dict[int, int] = {}
         """Counted ids of each hour."""
         self.facts = Facts()
+        self.rebound: list[tuple[str, str]] = []
+        """(customer, meter) whose item changed: when their windows are to be emitted is looked at anew."""
         self.step_number = 0
 
     def live_ids(self) -> int:

@@ -15,7 +15,7 @@ from streams.duplicates import HOUR_MS, dead_before, first_of_each
 from streams.rows import Row, revision
 from streams.state import PartitionState, Rerouting
 from topics.batch import Batch
-from topics.bindings import CLOSE_TYPE
+from topics.bindings import CLOSE_TYPE, ItemVersion
 from topics.errors import CorruptState, Halt
 from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
 from topics.instants import US_PER_MS
@@ -141,6 +141,8 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
         for definition in folded:
             state.definitions.apply(definition)
             state.facts.definitions.append(definition)
+            if isinstance(definition, ItemVersion):
+                state.rebound.append((definition.customer, definition.meter))
         if event.type == CLOSE_TYPE:
             state.clocks.close_offset = offset
         state.counters.control += 1

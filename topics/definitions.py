@@ -180,7 +180,7 @@ def edges_within(versions: list[ItemVersion], start_s: int, end_s: int) -> list[
 
 
 def period_edges(item: Item, after_s: int, before_s: int) -> list[int]:
-    """The edges of an item's billing strictly inside (after_s, before_s), ascending: where a period ends, and where billing does (`ends_at_s`)."""
+    """The billing edges of an item strictly inside (after_s, before_s), ascending: its periods' ends, and its own."""
     found: list[int] = []
     if before_s - after_s < 2:
         return found
@@ -193,4 +193,19 @@ def period_edges(item: Item, after_s: int, before_s: int) -> list[int]:
     return found
 
 
-__all__ = ["Definition", "Definitions", "decode_definition", "definition_key", "edges_within", "period_edges"]
+def deadline_of(versions: list[ItemVersion], window: Window) -> int | None:
+    """The first billing edge in (start, end] of a window: what is reported of it after that, a provider may refuse. None where there is none.
+
+    Most windows have one at their end or none at all; an edge that was learned too late lies inside.
+    """
+    for index, version in enumerate(versions):
+        until_s = versions[index + 1].valid_from_s if index + 1 < len(versions) else window.end_s + 1
+        if window.start_s < version.valid_from_s <= window.end_s:
+            return version.valid_from_s
+        low, high = max(window.start_s, version.valid_from_s), min(window.end_s + 1, until_s)
+        if version.item is not None and (edges := period_edges(version.item, low, high)):
+            return edges[0]
+    return None
+
+
+__all__ = ["Definition", "Definitions", "deadline_of", "decode_definition", "definition_key", "edges_within", "period_edges"]
