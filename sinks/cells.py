@@ -96,10 +96,12 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
     if window.end_s <= period_start_s:
         since = format_s(period_start_s)
         return Unplaced("before_period", f"the window ends before {since}, from when item {item.item} is billed")
-    if item.ends_at_s is not None and window.start_s >= item.ends_at_s:
-        return Unplaced("after_end", f"item {item.item} is billed until {format_s(item.ends_at_s)}, the window begins after it")
+    ends_at_s = item.ends_at_s
+    if ends_at_s is not None and window.start_s >= ends_at_s:
+        return Unplaced("after_end", f"the window begins at or after {format_s(ends_at_s)}, from when item {item.item} is no longer billed")
+    period_end_s = period.end_s if ends_at_s is None else min(period.end_s, ends_at_s)
     if item.mode == "meters":
-        return _meter_cell(window, item, period_start_s, period.end_s)
+        return _meter_cell(window, item, period_start_s, period_end_s)
     timestamp_s = max(window.start_s, period_start_s + 1)
     return Place(
         provider=item.provider,
@@ -111,7 +113,7 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         subscription=item.subscription,
         timestamp_s=timestamp_s,
         period_start_s=period_start_s,
-        period_end_s=period.end_s,
+        period_end_s=period_end_s,
         scale=item.scale,
     )
 

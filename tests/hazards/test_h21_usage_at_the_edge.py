@@ -1,0 +1,52 @@
+"""H21, laws 9 and 16: usage records take the current period only, and a window that ends with it would be reported after it, by design."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.year.living import Year
+from tests.simulation.year.plan import DAY_S, START_S, Plan, Subscriber, Used
+from tests.simulation.year.verdict import billed_by_period, judge
+
+EDGE_S = START_S + 31 * DAY_S
+"""One month after its start, a subscription's first period ends."""
+PROMISED_S = 90
+"""What is received so long before the edge is billed in the period in which it was used."""
+
+
+def plan_of(seed: int) -> Plan:
+    """One event a second from eleven minutes before the edge to ten minutes after it, each sent up to a few seconds later."""
+    chance = random.Random(seed)
+    subscriber = Subscriber(0, f"edge-{seed}", START_S, "month", "unit", None, at_once=False)
+    moments = range(EDGE_S - 660, EDGE_S + 600)
+    used = sorted((Used(at_s, at_s + chance.randrange(1, 4), 0, 1, f"e{at_s}") for at_s in moments), key=lambda one: (one.sent_at_s, one.id))
+    return Plan(seed, EDGE_S + 3600, (subscriber,), tuple(used))
+
+
+class Seconds(Year):
+    """A year of which only the minutes around one edge are lived, second by second."""
+
+    def _agenda(self) -> list[tuple[int, list[Subscriber | Used | None]]]:
+        deeds: dict[int, list[Subscriber | Used | None]] = {START_S: [self.plan.subscribers[0]]}
+        for one in self.plan.used:
+            deeds.setdefault(one.sent_at_s, []).append(one)
+        return sorted(deeds.items())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_h21_what_came_before_the_edge_is_on_its_invoice(seed: int, tmp_path: Path) -> None:
+    """With no tolerance at the provider, the period's invoice holds all that was received 90 s before its end, and nothing is billed elsewhere."""
+    year = Seconds(plan_of(seed), tmp_path, rates={}, dying=0.0, grace_s=0, future_s=0)
+    try:
+        year.live()
+        billed = billed_by_period(year, year.subscriptions[0])
+        period = next(span for span in billed if span.end_s == EDGE_S)
+        in_time = sum(one.quantity for one in year.plan.used if one.sent_at_s <= EDGE_S - PROMISED_S)
+        all_of_it = sum(one.quantity for one in year.plan.used if one.occurred_at_s < EDGE_S)
+        assert in_time <= billed[period] <= all_of_it
+        assert judge(year) == []
+    finally:
+        year.close()
