@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 from typing import Final, NamedTuple
 
-from streams.early import early_ms
+from streams.early import PASSES, early_ms
 from streams.rows import Row
 from streams.state import PartitionState
 from topics.definitions import deadline_of
@@ -30,8 +30,8 @@ class WindowCounts(NamedTuple):
 class Closing:
     """What one partition has still to emit. Time is an argument, in milliseconds of the wall clock.
 
-    A row stands in at most one of `waiting`, `late` and `ready`; `touched` are rows to be sorted into them at the next tick. A waiting row that
-    touches a billing edge also stands in `early`.
+    A row stands in at most one of `waiting`, `late` and `ready`; `touched` are rows to be sorted into them at the next tick. A row of the first two
+    that a billing edge would overtake also stands in `early`.
     """
 
     def __init__(self) -> None:
@@ -104,10 +104,11 @@ class Closing:
         for customer_meter in state.rebound:
             for row in state.rows.by_meter.get(customer_meter, {}).values():
                 if id(row) in self.waiting.get(self._close_ms(row), ()):
-                    self._touches_edge(state, row, now_ms)
+                    self._meets_edge(state, row, now_ms)
         state.rebound.clear()
 
     def _sort(self, state: PartitionState, now_ms: int) -> None:
+        self._delay_ms = state.definitions.timing.revision_delay_ms
         for key, row in self.touched.items():
             if key in self.ready or not row.pending:
                 continue
@@ -116,8 +117,9 @@ class Closing:
             close_ms = self._close_ms(row)
             if key in self.waiting.get(close_ms, ()):
                 continue
-            if close_ms <= self.closed_until_ms or key in self.late or (not self._touches_edge(state, row, now_ms) and row.emitted >= 0):
-                self.late.pop(key, None)
+            if close_ms <= self.closed_until_ms or key in self.late or (not self._meets_edge(state, row, now_ms) and row.emitted >= 0):
+                if self.late.pop(key, None) is None:
+                    self._meets_edge(state, row, now_ms, now_ms + MERGE_AT_MOST * self._delay_ms)
                 self.late[key] = (row, now_ms)
                 self._since.setdefault(key, (row, now_ms))
                 continue
@@ -127,15 +129,18 @@ class Closing:
             self.waiting[close_ms][key] = row
         self.touched.clear()
 
-    def _touches_edge(self, state: PartitionState, row: Row, now_ms: int) -> bool:
-        """True where the window touches a billing edge and is not closed: whatever was emitted of it, it waits. Plans its next early emission."""
-        window = row.window
-        versions = state.definitions.items.get((window.customer, window.meter))
-        deadline_s = deadline_of(versions, window) if versions else None
-        if deadline_s is None or now_ms >= self._close_ms(row):
+    def _meets_edge(self, state: PartitionState, row: Row, now_ms: int, leaves_ms: int | None = None) -> bool:
+        """True where a billing edge may come before the row is emitted anyway, at `leaves_ms` (None: it waits for its end and grace): then it
+        waits, whatever was emitted of it. Plans its next early emission: also a window that ends before the edge may close only after it."""
+        leaves_ms = self._close_ms(row) if leaves_ms is None else leaves_ms
+        versions = state.definitions.items.get((row.window.customer, row.window.meter))
+        if not versions or now_ms >= leaves_ms:
             return False
-        at_ms = early_ms(window.customer, deadline_s, now_ms, was_emitted=row.emitted >= 0)
-        if at_ms is not None and self.early.get(id(row), (row, -1))[1] != at_ms:
+        deadline_s = deadline_of(versions, row.window, (leaves_ms + PASSES[0].before_ms) // 1000)
+        if deadline_s is None:
+            return False
+        at_ms = early_ms(row.window.customer, deadline_s, now_ms, was_emitted=row.emitted >= 0)
+        if at_ms is not None and at_ms < leaves_ms and self.early.get(id(row), (row, -1))[1] != at_ms:
             self.early[id(row)] = (row, at_ms)
             heapq.heappush(self._early_times, (at_ms, id(row)))
         return True
@@ -150,14 +155,14 @@ class Closing:
             self.ready |= rows
             self._due_ms |= dict.fromkeys(rows, close_ms)
         self._ripen_early(now_ms)
-        self._delay_ms = delay_ms = state.definitions.timing.revision_delay_ms
+        delay_ms = self._delay_ms
         self._release(_ripe(self.late, now_ms, delay_ms) + _ripe(self._since, now_ms, MERGE_AT_MOST * delay_ms), now_ms)
         if state.clocks.close_offset > self.close_offset:
             self.close_offset = state.clocks.close_offset
             self._close_now(self.close_offset, now_ms)
 
     def _ripen_early(self, now_ms: int) -> None:
-        """Rows whose time before an edge has come leave `waiting` as they stand; they come back with their next event."""
+        """Rows whose time before an edge has come leave `waiting` and `late` as they stand; they come back with their next event."""
         while self._early_times and self._early_times[0][0] <= now_ms:
             at_ms, key = heapq.heappop(self._early_times)
             row, planned_ms = self.early.get(key, (None, -1))
@@ -167,6 +172,7 @@ class Closing:
             if self.waiting.get(self._close_ms(row), {}).pop(key, None) is not None:
                 self.ready[key] = row
                 self._due_ms[key] = at_ms
+            self._release([key], now_ms)
 
     def _release(self, keys: list[int], now_ms: int) -> None:
         """Late rows that need not wait longer."""

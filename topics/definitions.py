@@ -193,16 +193,16 @@ def period_edges(item: Item, after_s: int, before_s: int) -> list[int]:
     return found
 
 
-def deadline_of(versions: list[ItemVersion], window: Window) -> int | None:
-    """The first billing edge in (start, end] of a window: what is reported of it after that, a provider may refuse. None where there is none.
-
-    Most windows have one at their end or none at all; an edge that was learned too late lies inside.
+def deadline_of(versions: list[ItemVersion], window: Window, until_s: int) -> int | None:
+    """The first billing edge in (start, end] of a window, or after it up to `until_s`: what is reported of the window after that, a provider may
+    refuse. None where there is none. An edge that was learned too late lies inside.
     """
+    until_s = max(until_s, window.end_s)
     for index, version in enumerate(versions):
-        until_s = versions[index + 1].valid_from_s if index + 1 < len(versions) else window.end_s + 1
-        if window.start_s < version.valid_from_s <= window.end_s:
+        next_s = versions[index + 1].valid_from_s if index + 1 < len(versions) else until_s + 1
+        if window.start_s < version.valid_from_s <= until_s:
             return version.valid_from_s
-        low, high = max(window.start_s, version.valid_from_s), min(window.end_s + 1, until_s)
+        low, high = max(window.start_s, version.valid_from_s), min(until_s + 1, next_s)
         if version.item is not None and (edges := period_edges(version.item, low, high)):
             return edges[0]
     return None

@@ -198,15 +198,18 @@ def test_customers_are_spread_and_each_keeps_its_second() -> None:
 
 
 def test_the_deadline_of_a_window_is_its_first_edge() -> None:
-    """A period's end, a change of item and an item's end are deadlines where they lie in (start, end], and nothing else is."""
+    """A period's end, a change of item and an item's end are deadlines where they lie in (start, end] or up to where one looks; nothing else is."""
 
     def version(item: Item | None, valid_from_s: int = BEGINNING_S) -> ItemVersion:
         return ItemVersion(customer="c", meter="calls", item=item, valid_from_s=valid_from_s, offset=1, digest="d")
 
     hour = Window("c", "calls", EDGE_S - 3600, EDGE_S)
-    assert deadline_of([version(ITEM)], hour) == EDGE_S
-    assert deadline_of([version(ITEM)], hour._replace(start_s=EDGE_S, end_s=EDGE_S + 3600)) is None
-    assert deadline_of([version(ITEM)], hour._replace(end_s=EDGE_S + 10)) == EDGE_S
-    assert deadline_of([version(None)], hour) is None
-    assert deadline_of([version(None), version(ITEM, EDGE_S - 60)], hour) == EDGE_S - 60
-    assert deadline_of([version(ITEM), version(None, EDGE_S)], hour) == EDGE_S
+    assert deadline_of([version(ITEM)], hour, hour.end_s) == EDGE_S
+    assert deadline_of([version(ITEM)], hour._replace(start_s=EDGE_S, end_s=EDGE_S + 3600), EDGE_S + 3600) is None
+    assert deadline_of([version(ITEM)], hour._replace(end_s=EDGE_S + 10), EDGE_S) == EDGE_S
+    assert deadline_of([version(None)], hour, hour.end_s) is None
+    assert deadline_of([version(None), version(ITEM, EDGE_S - 60)], hour, hour.end_s) == EDGE_S - 60
+    assert deadline_of([version(ITEM), version(None, EDGE_S)], hour, hour.end_s) == EDGE_S
+    minute = Window("c", "calls", EDGE_S - 120, EDGE_S - 60)
+    assert deadline_of([version(ITEM)], minute, EDGE_S - 1) is None
+    assert deadline_of([version(ITEM)], minute, EDGE_S) == EDGE_S
