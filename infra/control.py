@@ -8,6 +8,8 @@ import msgspec
 
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
 from topics.codec import CONTROL_VERSION, digest, encode
+from topics.invoices import INVOICE_TYPE, InvoiceRecord
+from topics.meter_errors import METER_ERROR_TYPE, MeterErrorRecord
 from topics.meters import METERS_TYPE, Meter, MetersRecord, Timing, meters_digest
 
 SOURCE: Final = "tidemark/apply"
@@ -54,6 +56,16 @@ def binding_event(customer: str, items: tuple[Item, ...], replaces: str | None) 
 def release_event(customer: str, target: str, reason: str) -> ControlEvent:
     """A parked cell or window of a customer may be tried again; `target` is its receipt's key."""
     return ControlEvent(customer.encode(), _event(RELEASE_TYPE, customer, ReleaseRecord(target=target, reason=reason)))
+
+
+def invoice_event(customer: str, record: InvoiceRecord) -> ControlEvent:
+    """What the provider says of an invoice, for the home of its customer."""
+    return ControlEvent(customer.encode(), _event(INVOICE_TYPE, customer, record))
+
+
+def meter_error_event(record: MeterErrorRecord) -> ControlEvent:
+    """What the provider refused after it had accepted it, for every partition: only the report knows whose calls the keys name."""
+    return ControlEvent(ALL.encode(), _event(METER_ERROR_TYPE, ALL, record))
 
 
 def close_event(unique: str) -> ControlEvent:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from sinks.calls import Call, ReadBack
-from sinks.outcomes import Outcome, RetryAfter, Wanted, outcome_of
+from sinks.calls import Call, EventRange, ReadBack
+from sinks.outcomes import Outcome, RetryAfter, outcome_of
 from sinks.readback import Summary
 from sinks.receipts import Deliveries, Write
-from sinks.stripe.request import API_VERSION, summaries_path
+from sinks.stripe.request import event_summaries_path, summaries_path, version_of, wanted_of
 from tests.simulation.year.counting import Counting
-from tests.simulation.year.shop import Shop
+from tests.simulation.year.shop import MODERN, Shop
 from topics.codec import encode
+from topics.quantity import ONE
 from topics.receipt import CellReceipt, Receipt, decode_receipt
 from topics.window_total import decode_window_total
 
@@ -92,7 +93,8 @@ class Delivering:
     def _call(self, call: Call | ReadBack, now_ms: int) -> None:
         self._await()
         if isinstance(call, ReadBack):
-            self.machine.read_back(call, self._summaries(call.item), now_ms)
+            found = self._summaries(call.item) if call.events is None else self._events(call.events)
+            self.machine.read_back(call, found, now_ms)
             return
         outcome = self._report(call)
         self._await()
@@ -100,8 +102,8 @@ class Delivering:
 
     def _report(self, call: Call) -> Outcome:
         intent = call.intent
-        answer = self.shop.heard("POST", intent.path, intent.body, intent.idempotency_key, API_VERSION)
-        return outcome_of(answer, Wanted(intent.item, intent.timestamp_s, int(intent.units)))
+        answer = self.shop.heard("POST", intent.path, intent.body, intent.idempotency_key, version_of(intent.path))
+        return outcome_of(answer, wanted_of(intent))
 
     def _summaries(self, item: str) -> list[Summary] | RetryAfter:
         if self.shop.is_down:
@@ -109,6 +111,15 @@ class Delivering:
         rows = self.shop.pages(summaries_path(item))
         found = [(row["period"]["start"], row["period"]["end"], row["total_usage"]) for row in rows]
         return [Summary(start, end, total) for start, end, total in found if start is not None and end is not None]
+
+    def _events(self, asked: EventRange) -> list[Summary] | RetryAfter:
+        if self.shop.is_down:
+            return RetryAfter(down=True)
+        meters = self.shop.pages("/v1/billing/meters", {}, MODERN)
+        meter = next(row["id"] for row in meters if row["event_name"] == asked.target.event_name)
+        wanted = {"customer": asked.target.customer, "start_time": asked.start_s, "end_time": asked.end_s, "value_grouping_window": asked.grouping}
+        rows = self.shop.pages(event_summaries_path(meter), wanted, MODERN)
+        return [Summary(row["start_time"], row["end_time"], int(row["aggregated_value"]) * ONE) for row in rows]
 
     def last(self) -> list[Receipt]:
         """The newest receipt of every key."""

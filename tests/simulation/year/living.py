@@ -8,21 +8,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from infra.control import binding_event, meters_event
+from infra.control import binding_event, invoice_event, meters_event
+from infra.webhooks.invoices import invoice_record
 from sinks.stripe.access import Eras
 from sinks.stripe.binding import sync
 from sinks.stripe.suitability import Terms
 from tests.simulation.year.counting import Counting
 from tests.simulation.year.delivering import Delivering
-from tests.simulation.year.plan import DAY_S, PRICES, START_S, Plan, Subscriber, Used
-from tests.simulation.year.shop import Access, Shop
+from tests.simulation.year.plan import DAY_S, MODES, PRICES, START_S, Plan, Subscriber, Used
+from tests.simulation.year.shop import LEGACY, MODERN, Access, Shop
 from topics.home import home_of
 from topics.meters import Meter, Timing
 from topics.periods import edge
 
 PARTITIONS: Final = 2
-METER: Final = "calls"
-METERS: Final = (Meter(slug=METER, event_type="api.request", value="n", window_s=3600, grace_ms=300_000),)
+METERS: Final = tuple(Meter(slug=slug, event_type=f"used.{slug}", value="n", window_s=3600, grace_ms=300_000) for slug in MODES)
+TERMS: Final = tuple(
+    Terms(slug, mode="meters" if how else "usage_records", aggregation=how, event_name=slug if how else "") for slug, how in MODES.items()
+)
 TIMING: Final = Timing(revision_delay_ms=30_000)
 STEP_S: Final = 6 * 3600
 """How long at most nobody looks at the clock."""
@@ -30,6 +33,11 @@ AROUND_EDGE_S: Final = (-660, -600, -540, -480, -90, -60, -45, -30, 5, 400)
 """When everybody works around a billing edge: the early emissions lie there, and the grace after it."""
 WAKES: Final = 40
 """Retries that are waited for at each stop; what is still open then goes on at the next one."""
+
+
+def version_of(meter: str) -> str:
+    """The API version that makes prices and subscriptions of a meter's mode."""
+    return MODERN if MODES[meter] else LEGACY
 
 
 class Year:
@@ -42,7 +50,11 @@ class Year:
         self.shop = Shop(directory, START_S, plan.seed, rates, **knobs)
         self.counting = [Counting(number, PARTITIONS, self.chance) for number in range(PARTITIONS)]
         self.delivering = [Delivering(each, self.shop, self.chance) for each in self.counting]
-        self.prices: dict[tuple[str, str], str] = {}
+        self.prices: dict[tuple[str, str, str], str] = {}
+        self.meters: dict[str, str] = {}
+        self.customers: dict[int, str] = {}
+        self.items: dict[int, list[str]] = {}
+        self.heard_to = 0
         self.subscriptions: dict[int, str] = {}
         self.bound: dict[str, str] = {}
         self.meter_kills = 0
@@ -54,6 +66,7 @@ class Year:
         self._work()
         for at_s, deeds in self._agenda():
             self.shop.move_to(max(at_s, self.shop.clock.at_s))
+            self._facts()
             for deed in deeds:
                 self._do(deed)
             self._work()
@@ -62,6 +75,7 @@ class Year:
         self.shop.faults = type(self.shop.faults)()
         for _ in range(60):
             self.shop.move_to(self.shop.clock.at_s + 3600)
+            self._facts()
             self._work()
 
     def _agenda(self) -> list[tuple[int, list[Subscriber | Used | None]]]:
@@ -122,22 +136,35 @@ class Year:
             self._append(event.key, event.value, partition)
 
     def _send(self, one: Used) -> None:
-        name = self.plan.subscribers[one.customer].name
+        subscriber = self.plan.subscribers[one.customer]
+        name = subscriber.name
         time = datetime.fromtimestamp(one.occurred_at_s, UTC).isoformat()
-        said = {"id": one.id, "source": "gw", "type": "api.request", "subject": name, "time": time, "data": {"n": one.quantity}}
+        said = {"id": one.id, "source": "gw", "type": f"used.{subscriber.meter}", "subject": name, "time": time, "data": {"n": one.quantity}}
         self._append(name.encode(), json.dumps({"specversion": "1.0", **said}, ensure_ascii=False).encode())
 
-    def _price(self, kind: str, interval: str) -> str:
-        if (kind, interval) not in self.prices:
-            recurring = {"interval": interval, "usage_type": "metered", "aggregate_usage": "sum"}
-            terms = {"currency": "usd", "product_data": {"name": kind}, "recurring": recurring, "metadata": {"tidemark_meter": METER}, **PRICES[kind]}
-            self.prices[kind, interval] = self.shop.call("POST", "/v1/prices", terms)["id"]
-        return self.prices[kind, interval]
+    def _billing_meter(self, slug: str) -> str:
+        if slug not in self.meters:
+            asked = {"display_name": slug, "event_name": slug, "default_aggregation": {"formula": "sum"}}
+            window = {} if MODES[slug] == "sum" else {"event_time_window": MODES[slug]}
+            self.meters[slug] = self.shop.call("POST", "/v1/billing/meters", {**asked, **window}, MODERN)["id"]
+        return self.meters[slug]
+
+    def _price(self, each: Subscriber) -> str:
+        key = (each.meter, each.price, each.interval)
+        if key not in self.prices:
+            recurring = {"interval": each.interval, "usage_type": "metered"}
+            recurring |= {"meter": self._billing_meter(each.meter)} if MODES[each.meter] else {"aggregate_usage": "sum"}
+            terms = {"currency": "usd", "product_data": {"name": each.price}, "recurring": recurring, "metadata": {"tidemark_meter": each.meter}}
+            self.prices[key] = self.shop.call("POST", "/v1/prices", {**terms, **PRICES[each.price]}, version_of(each.meter))["id"]
+        return self.prices[key]
 
     def _join(self, each: Subscriber) -> None:
         customer = self.shop.call("POST", "/v1/customers", {"name": "c", "metadata": {"tidemark_customer": each.name}})["id"]
-        items = [{"price": self._price(each.price, each.interval)}]
-        self.subscriptions[each.number] = self.shop.call("POST", "/v1/subscriptions", {"customer": customer, "items": items})["id"]
+        asked = {"customer": customer, "items": [{"price": self._price(each)}]}
+        self.customers[each.number] = customer
+        made = self.shop.call("POST", "/v1/subscriptions", asked, version_of(each.meter))
+        self.subscriptions[each.number] = made["id"]
+        self.items[each.number] = [item["id"] for item in made["items"]["data"]]
 
     def _cancel(self, each: Subscriber) -> None:
         path = f"/v1/subscriptions/{self.subscriptions[each.number]}"
@@ -148,14 +175,24 @@ class Year:
 
     def _sync(self) -> None:
         """What a webhook does: who is billed where is read from the shop, and published where it changed."""
-        access = Access(self.shop)
-        found = sync(Eras(access, access), [Terms(METER)])
+        found = sync(Eras(Access(self.shop, LEGACY), Access(self.shop, MODERN)), TERMS, ended_after_s=START_S)
         assert not found.problems, found.problems
         for customer, items in found.items.items():
             event = binding_event(customer, items, self.bound.get(customer))
             if event.digest != self.bound.get(customer):
                 self._append(event.key, event.value)
                 self.bound[customer] = event.digest
+
+    def _facts(self) -> None:
+        """What webhooks say of invoices: those that became final since the last look, read anew."""
+        news = self.shop.store.run("SELECT seq, about FROM events WHERE type = 'invoice.finalized' AND seq > ? ORDER BY seq", (self.heard_to,))
+        for self.heard_to, invoice_id in news.fetchall():
+            shown = self.shop.call("GET", f"/v1/invoices/{invoice_id}")
+            number = next(number for number, customer in self.customers.items() if customer == shown["customer"])
+            record = invoice_record(shown, items=frozenset(self.items[number]), seen_at_s=int(self.shop.clock.at_s))
+            if record is not None:
+                event = invoice_event(self.plan.subscribers[number].name, record)
+                self._append(event.key, event.value)
 
     def close(self) -> None:
         """Close the shop."""

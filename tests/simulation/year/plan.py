@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 DAY_S: Final = 86_400
 START_S: Final = 1_798_761_600
@@ -20,8 +20,14 @@ PRICES: Final[dict[str, dict[str, Any]]] = {
     "volume": {"billing_scheme": "tiered", "tiers_mode": "volume", "tiers": [{"up_to": 50, "unit_amount": 7}, {"up_to": "inf", "unit_amount": 2}]},
     "package": {"unit_amount": 250, "transform_quantity": {"divide_by": 25, "round": "up"}},
 }
+MODES: Final[dict[str, Literal["", "hour", "day", "sum"]]] = {"calls": "", "hourly": "hour", "daily": "day", "deltas": "sum"}
+"""Our meters, and how each is billed at Stripe: by usage records, or on a Billing Meter that keeps the newest of an hour or day, or adds all up."""
 LATE: Final = ((0.80, 60), (0.90, 3 * 3600), (0.97, 3 * DAY_S), (1.0, 28 * DAY_S))
 """(up to this draw, so many seconds late at most)."""
+
+
+SOON_S: Final = 40 * 60
+"""A Billing Meter takes what comes later than an invoice is final (an hour after the period), and bills it nowhere: that is hazard H28's."""
 
 
 class Used(NamedTuple):
@@ -36,11 +42,12 @@ class Used(NamedTuple):
 
 @dataclass(frozen=True)
 class Subscriber:
-    """One customer. `cancels_at_s`: when it asks for the end (None: never), `at_once` or at the period's end."""
+    """One customer of one meter of `MODES`. `cancels_at_s`: when it asks for the end (None: never), `at_once` or at the period's end."""
 
     number: int
     name: str
     joins_at_s: int
+    meter: str
     interval: str
     price: str
     cancels_at_s: int | None
@@ -68,11 +75,15 @@ def plan_of(seed: int, customers: int, days: int, events_a_day: float = 1.0) -> 
 
 def _subscriber(chance: random.Random, number: int, days: int) -> Subscriber:
     joins_at_s = START_S + chance.randrange(min(days // 3, 31) * DAY_S)
+    meter = chance.choice(sorted(MODES))
+    # What Stripe keeps apart by UTC hours or days must be billed by whole ones (law 12).
+    joins_at_s -= joins_at_s % {"hourly": 3600, "daily": DAY_S}.get(meter, 1)
     cancels = chance.random() < 0.15
     return Subscriber(
         number=number,
         name=chance.choice(("acme", "a|b", "ünï 顧客", "c%7Cd")) + f"-{number}",
         joins_at_s=joins_at_s,
+        meter=meter,
         interval=chance.choice(("month", "month", "month", "week")),
         price=chance.choice(sorted(PRICES)),
         cancels_at_s=joins_at_s + chance.randrange(days * DAY_S) if cancels else None,
@@ -90,5 +101,7 @@ def _used(chance: random.Random, each: Subscriber, until_s: int, events_a_day: f
             return found
         draw = chance.random()
         most_s = next(seconds for share, seconds in LATE if draw <= share)
+        if MODES[each.meter]:
+            most_s = min(most_s, SOON_S)
         sent_at_s, quantity = occurred_at_s + chance.randrange(1, most_s), chance.choice((1, 1, 2, 7, 40))
         found.append(Used(occurred_at_s, sent_at_s, each.number, quantity, f"e{each.number}-{len(found)}"))

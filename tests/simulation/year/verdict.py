@@ -6,10 +6,12 @@ The account of what was used is the plan itself: events by the second in which t
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from infra.sandbox.meter_usage import metered_total
 from sinks.stripe.request import summaries_path
 from tests.simulation.year.living import Year
+from tests.simulation.year.shop import MODERN
 from topics.quantity import ONE, parse_total
 from topics.receipt import CellReceipt
 
@@ -88,10 +90,21 @@ def billed_by_period(year: Year, subscription: str) -> dict[Span, int]:
         for line in invoice["lines"]["data"]:
             billed[Span(line["period"]["start"], line["period"]["end"])] += line["quantity"]
     if year.shop.call("GET", f"/v1/subscriptions/{subscription}")["status"] != "canceled":
-        for item in year.shop.pages("/v1/subscription_items", {"subscription": subscription}):
-            newest = next(iter(year.shop.pages(summaries_path(item["id"]))))
-            billed[Span(newest["period"]["start"], newest["period"]["end"])] += newest["total_usage"]
+        for item in year.shop.pages("/v1/subscription_items", {"subscription": subscription}, MODERN):
+            period = Span(item["current_period_start"], item["current_period_end"])
+            billed[period] += running(year, subscription, item, period)
     return billed
+
+
+def running(year: Year, subscription: str, item: dict[str, Any], period: Span) -> int:
+    """Units that Stripe holds for the period that runs."""
+    meter = item["price"]["recurring"]["meter"]
+    if meter is None:
+        newest = next(iter(year.shop.pages(summaries_path(item["id"]))))
+        assert (newest["period"]["start"], newest["period"]["end"]) == period
+        return int(newest["total_usage"])
+    customer = year.shop.call("GET", f"/v1/subscriptions/{subscription}", {}, MODERN)["customer"]
+    return int(metered_total(year.shop.store, meter, customer, *period))
 
 
 def _holding(billed: dict[Span, int], second: int) -> Span | None:
@@ -105,7 +118,9 @@ def _open(year: Year) -> dict[str, dict[int, int]]:
         for receipt in delivering.last():
             if isinstance(receipt, CellReceipt):
                 standing = 0 if receipt.standing is None else int(receipt.standing.units)
-                found[receipt.customer][receipt.timestamp_s - 1] += parse_total(receipt.quantity) // ONE - standing
+                # A usage record's second is one after its period's start where it would be the start itself.
+                second = receipt.timestamp_s - (receipt.meter_target is None)
+                found[receipt.customer][second] += parse_total(receipt.quantity) // ONE - standing
             elif receipt.state == "parked":
                 found[receipt.customer][receipt.start_s] += parse_total(receipt.quantity) // ONE
     return found
