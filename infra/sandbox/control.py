@@ -123,6 +123,7 @@ class Control:
     def _set_clock(self, request: Request) -> dict[str, Any]:
         change = ClockChange.model_validate_json(request.body or b"{}")
         clock = self._engine.clock
+        self._engine.keep()  # what has happened until now waits, and is kept, from now on and not from the instant to come
         target_s = change.now if change.now is not None else clock.now_s() + (change.advance_s or 0.0)
         if not 0 <= target_s <= FAR_FUTURE_S:
             raise UsageError("the clock must stay between 1970 and the year 3000")

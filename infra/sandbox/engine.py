@@ -13,7 +13,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 
-from infra.sandbox import adoption, errors, expand, form, idempotency, passing, shapes, snapshots, timetable, versions
+from infra.sandbox import adoption, errors, events, expand, form, idempotency, passing, shapes, snapshots, timetable, versions
 from infra.sandbox.call import Call, Json
 from infra.sandbox.chores import CHORES
 from infra.sandbox.clock import Clock
@@ -87,6 +87,8 @@ class Engine:
 
     def __post_init__(self) -> None:
         """What an older program left is brought up to date."""
+        with self.store.transaction():
+            events.set_account_version(self.store, self.knobs.default_version)
         adoption.adopt(self.store, self.knobs, self.clock.now_s())
 
     def admit(self, request: Request) -> Admitted | Answer:

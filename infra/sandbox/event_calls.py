@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from infra.sandbox import errors, shapes, webhook_deliveries
+from infra.sandbox import errors, shapes, spans, webhook_deliveries
 from infra.sandbox.call import Call, Json
 from infra.sandbox.paging import cursor, cut
 from infra.sandbox.store import Store
@@ -44,7 +44,7 @@ def retrieve_thin_event(call: Call) -> Json:
 
 
 def list_thin_events(call: Call) -> Json:
-    """GET /v2/core/events: newest first, by `object_id` and `types`; `page` is the last event of the page before"""
+    """GET /v2/core/events: newest first, by `object_id`, `types` and `created`; `page` is the last event of the page before"""
     params = call.params
     place = None if "page" not in params else _place(call.store, params["page"])
     if "page" in params and place is None:
@@ -56,7 +56,7 @@ def list_thin_events(call: Call) -> Json:
 
 
 def _the(call: Call, *, thin: bool) -> Json:
-    row = call.store.run("SELECT body, shapes FROM events WHERE id = ? AND thin = ?", (call.object_id, thin)).fetchone()
+    row = call.store.run("SELECT body, shapes FROM happened WHERE id = ? AND thin = ?", (call.object_id, thin)).fetchone()
     if row is None:
         raise errors.no_such(THIN if thin else KIND, call.object_id, param="id", in_url=True)
     return dict(json.loads(row[0]))
@@ -71,15 +71,15 @@ def _arrived(store: Store, event: str) -> bool:
 
 
 def _place(store: Store, event: str) -> int | None:
-    row = store.run("SELECT seq FROM events WHERE id = ?", (event,)).fetchone()
+    row = store.run("SELECT seq FROM happened WHERE id = ?", (event,)).fetchone()
     return None if row is None else int(row[0])
 
 
 def _rows(store: Store, *, thin: bool, after: int | None, newest_first: bool) -> Iterator[Json]:
     if newest_first:
-        rows = store.run("SELECT body FROM events WHERE thin = ? AND seq < ? ORDER BY seq DESC", (thin, 2**62 if after is None else after))
+        rows = store.run("SELECT body FROM happened WHERE thin = ? AND seq < ? ORDER BY seq DESC", (thin, 2**62 if after is None else after))
     else:
-        rows = store.run("SELECT body FROM events WHERE thin = ? AND seq > ? ORDER BY seq", (thin, -1 if after is None else after))
+        rows = store.run("SELECT body FROM happened WHERE thin = ? AND seq > ? ORDER BY seq", (thin, -1 if after is None else after))
     for (text,) in rows:
         yield json.loads(text)
 
@@ -89,13 +89,12 @@ def _wanted(body: Json, params: dict[str, Any]) -> bool:
         return False
     if "types" in params and body["type"] not in params["types"]:
         return False
-    bounds = params.get("created", {})
-    created = body["created"]
-    low = max(bounds.get("gt", -1) + 1, bounds.get("gte", 0))
-    high = min(bounds.get("lt", 2**62) - 1, bounds.get("lte", 2**62))
-    return bool(low <= created <= high)
+    least_ms, most_ms = params.get("created", spans.EVER)
+    return bool(least_ms <= body["created"] * 1000 <= most_ms)
 
 
 def _wanted_thin(body: Json, params: dict[str, Any]) -> bool:
     about = (body["related_object"] or {}).get("id")
-    return params.get("object_id") in {None, about} and ("types" not in params or body["type"] in params["types"])
+    least_ms, most_ms = params.get("created", spans.EVER)
+    at = least_ms <= spans.instant_ms(body["created"], "created") <= most_ms
+    return at and params.get("object_id") in {None, about} and ("types" not in params or body["type"] in params["types"])

@@ -30,7 +30,7 @@ def emit(store: Store, event_type: str, data_object: Json | Shape, now_s: float,
     `data_object` is the object, or what gives it for an API version where versions differ in it. `now_s` is the instant in the life of the
     object (of a customer on a test clock: the clock's). `previous` has the old values of what an update changed.
     """
-    wanted = targets(store)
+    wanting = [each for each in targets(store) if not each.thin and each.wants(event_type)]
     version = account_version(store)
     shape: Shape = data_object if callable(data_object) else lambda _: data_object
     about = shape(version)
@@ -45,9 +45,9 @@ def emit(store: Store, event_type: str, data_object: Json | Shape, now_s: float,
         "request": {"id": None, "idempotency_key": None},
         "type": event_type,
     }
-    others = {each.version for each in wanted if not each.thin and each.version not in {None, version}} if callable(data_object) else set()
-    _keep(store, body, thin=False, about=about.get("id"), shapes={each: shape(each) for each in sorted(filter(None, others))})
-    webhook_deliveries.plan(store, body["id"], [each for each in wanted if not each.thin and each.wants(event_type)])
+    others = {each.version for each in wanting if each.version is not None} - {version} if callable(data_object) else set()
+    _keep(store, body, thin=False, about=about.get("id"), shapes={each: shape(each) for each in sorted(others)})
+    webhook_deliveries.plan(store, body["id"], wanting)
     return body
 
 
@@ -77,12 +77,13 @@ def account_version(store: Store) -> str:
 
 def set_account_version(store: Store, version: str) -> None:
     """Makes it this version; within a transaction."""
-    store.set_fact(_VERSION, version)
+    if store.fact(_VERSION) != version:
+        store.set_fact(_VERSION, version)
 
 
 def _keep(store: Store, body: Json, *, thin: bool, about: str | None, shapes: dict[str, Json]) -> None:
     store.run(
-        "INSERT INTO events (id, type, thin, about, body, shapes) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO happened (id, type, thin, about, body, shapes) VALUES (?, ?, ?, ?, ?, ?)",
         (body["id"], body["type"], thin, about, _text(body), _text(shapes)),
     )
 
@@ -93,7 +94,7 @@ def _text(value: Any) -> str:
 
 def kept(store: Store) -> Iterator[Json]:
     """Every event, oldest first."""
-    for (text,) in store.run("SELECT body FROM events ORDER BY seq"):
+    for (text,) in store.run("SELECT body FROM happened ORDER BY seq"):
         yield json.loads(text)
 
 
@@ -111,9 +112,12 @@ def notification(body: Json) -> Json:
 
 
 def settle(store: Store, knobs: Knobs, now_s: float) -> None:
-    """Begins the 30 days of what is new and forgets what has had them, with its deliveries, some at once; within a transaction."""
-    store.run("UPDATE events SET kept_s = ? WHERE kept_s IS NULL", (now_s,))
-    old = store.run("SELECT id FROM events WHERE kept_s < ? LIMIT ?", (now_s - knobs.events_kept_s, PRUNE_AT_ONCE)).fetchall()
-    for (event,) in old:
+    """Begins the 30 days of what is new and forgets what has had them, some at once; within a transaction. What is still to be sent is kept
+    longer: where the clock is moved on by a month nothing of the month before may be lost.
+    """
+    store.run("UPDATE happened SET kept_s = ? WHERE kept_s IS NULL", (now_s,))
+    waiting = "SELECT 1 FROM deliveries WHERE event = happened.id AND state = 'pending'"
+    query = f"SELECT id FROM happened WHERE kept_s < ? AND NOT EXISTS ({waiting}) LIMIT ?"  # noqa: S608  nothing from outside
+    for (event,) in store.run(query, (now_s - knobs.events_kept_s, PRUNE_AT_ONCE)).fetchall():
         store.run("DELETE FROM deliveries WHERE event = ?", (event,))
-        store.run("DELETE FROM events WHERE id = ?", (event,))
+        store.run("DELETE FROM happened WHERE id = ?", (event,))

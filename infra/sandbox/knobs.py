@@ -103,11 +103,17 @@ class Knobs:
     webhook_timeout_s: float = 10.0
     """How long an answer to a webhook may take, in real seconds. Stripe names no time ("quickly")."""
 
+    webhook_delay_s: float = 0.0
+    """Seconds, on the sandbox's clock, that each webhook waits before it is sent for the first time."""
+
     webhook_shuffle_s: float = 0.0
-    """Seconds, on the sandbox's clock, of which each webhook waits a part drawn by seed, so that order is lost; Stripe promises none."""
+    """Seconds, on the sandbox's clock, of which each webhook waits a further part drawn by seed, so that order is lost; Stripe promises none."""
 
     webhook_copies: float = 0.0
     """Share of the webhooks that are sent twice. Stripe says that it may happen."""
+
+    webhook_forged: float = 0.0
+    """Share of the posts that are signed with a secret of somebody else; the next attempt at the same webhook draws anew."""
 
     webhook_seed: int = 0
     """Of what is drawn for webhooks."""

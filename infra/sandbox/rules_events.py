@@ -28,6 +28,8 @@ EVENT_RULES: tuple[Rule, ...] = (
     documented("webhooks.roll", "after a roll both secrets sign until the old one expires, at most 24 hours later", ROLL),
     documented("webhooks.retries", "what is not answered 2xx is sent again, in a sandbox three times", BEHAVIORS, "webhook_retries"),
     assumed("webhooks.pauses", "30 minutes, then one hour, then two", "Stripe says 'over a few hours'", "webhook_retry_s"),
+    assumed("webhooks.delay", "a webhook is sent within a second", "Stripe names no time", "webhook_delay_s"),
+    assumed("webhooks.forged", "every post is signed with the endpoint's secret", "anybody may post to a receiver", "webhook_forged"),
     assumed("webhooks.timeout", "an answer that takes longer counts as none", "Stripe names no time", "webhook_timeout_s"),
     documented("webhooks.order", "no order is promised; all wait equally long unless the knob shuffles them", BEHAVIORS, "webhook_shuffle_s"),
     documented("webhooks.copies", "the same event may come twice", BEHAVIORS, "webhook_copies"),

@@ -2,7 +2,7 @@
 -- its object in the account's version in `body`, and in `shapes` the same object by every further version that somebody wanted at the time.
 -- `about` is the object that it is about, `kept_s` when the sandbox's clock first saw it: its 30 days are counted from there, because
 -- `created` may be the instant of a test clock, years away.
-CREATE TABLE IF NOT EXISTS events (
+CREATE TABLE IF NOT EXISTS happened (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     id     TEXT NOT NULL UNIQUE,
     type   TEXT NOT NULL,
@@ -12,9 +12,9 @@ CREATE TABLE IF NOT EXISTS events (
     shapes TEXT NOT NULL DEFAULT '{}',
     kept_s REAL
 );
-CREATE INDEX IF NOT EXISTS events_by_type ON events (type, seq);
-CREATE INDEX IF NOT EXISTS events_unseen ON events (seq) WHERE kept_s IS NULL;
-CREATE INDEX IF NOT EXISTS events_by_age ON events (kept_s) WHERE kept_s IS NOT NULL;
+CREATE INDEX IF NOT EXISTS happened_by_type ON happened (type, seq);
+CREATE INDEX IF NOT EXISTS happened_unseen ON happened (seq) WHERE kept_s IS NULL;
+CREATE INDEX IF NOT EXISTS happened_by_age ON happened (kept_s) WHERE kept_s IS NOT NULL;
 -- What is sent where: one row for each event and endpoint, and a second one for a copy that a knob asks for.
 --   pending: to be posted at due_s of the sandbox's clock · delivered: answered 2xx · failed: all attempts spent, or the endpoint is gone
 CREATE TABLE IF NOT EXISTS deliveries (

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from aiohttp import web
 
-from infra.sandbox import events
 from infra.sandbox.calls import Calls
 from infra.sandbox.clock import Clock
 from infra.sandbox.control import keep_plan, kept_plan
@@ -59,20 +58,19 @@ async def listening(
     try:
         if plan is not None:
             keep_plan(store, plan)
-        with store.transaction():
-            events.set_account_version(store, knobs.default_version)
         engine = Engine(store, Clock(store), knobs, checked_key(api_key), plan or kept_plan(store), Limiter(knobs))
         calls = Calls(store)
         # Bodies above 1 MiB, the HTTP library's default, are refused with 413: far beyond any call of the API.
         runner = web.ServerRunner(web.Server(Face(engine, calls).handle, access_log=None), shutdown_timeout=DRAIN_S)
         await runner.setup()
-        tasks = [asyncio.create_task(_keep(engine, calls)), asyncio.create_task(Sender(engine).run())]
+        sender = Sender(engine)
+        keeper = asyncio.create_task(_keep(engine, calls, sender))
         try:
             yield await _bound(runner, host, port)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await sender.close()
             await runner.cleanup()
             calls.write_back()
     finally:
@@ -89,11 +87,12 @@ async def _bound(runner: web.ServerRunner, host: str, port: int) -> str:
     return f"http://{'127.0.0.1' if host == EVERYWHERE else host}:{address[1]}"
 
 
-async def _keep(engine: Engine, calls: Calls) -> None:
+async def _keep(engine: Engine, calls: Calls, sender: Sender) -> None:
     while True:
         await asyncio.sleep(WRITE_BACK_S)
         calls.write_back()
         engine.keep()
+        sender.look()
 
 
 def serve(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from infra.sandbox.params import Array, Boolean, Enum, Hash, Integer, Metadata, Param, Spec, String, Timestamp
+from infra.sandbox.params import Array, Boolean, Enum, Hash, Integer, Metadata, Param, Spec, String
+from infra.sandbox.spans import Instants, Seconds
 from infra.sandbox.specs import EXPAND, FIRST_METADATA, ID, METADATA, PAGE
 from infra.sandbox.webhook_types import EventType
 
-_SECOND = Param(Timestamp())
 _TYPES = Array(EventType(), 500)
 _URL = String(2048)
 _INCLUDE: Spec = {"include": Param(Array(String(), 10))}
@@ -14,11 +14,17 @@ _INCLUDE: Spec = {"include": Param(Array(String(), 10))}
 EVENT_LIST: Spec = {
     "type": Param(String(100)),
     "types": Param(Array(String(100), 20)),
-    "created": Param(Hash({"gt": _SECOND, "gte": _SECOND, "lt": _SECOND, "lte": _SECOND})),
+    "created": Param(Seconds()),
     "delivery_success": Param(Boolean()),
     **PAGE,
 }
-THIN_LIST: Spec = {"object_id": Param(ID), "types": Param(Array(String(100), 20)), "limit": Param(Integer(1, 100)), "page": Param(ID)}
+THIN_LIST: Spec = {
+    "object_id": Param(ID),
+    "types": Param(Array(String(100), 20)),
+    "created": Param(Instants()),
+    "limit": Param(Integer(1, 100)),
+    "page": Param(ID),
+}
 
 ENDPOINT_CREATE: Spec = {
     "url": Param(_URL, required=True),

@@ -38,9 +38,10 @@ def plan(store: Store, event: str, wanted: Iterable[Target]) -> None:
 def begin(store: Store, knobs: Knobs, now_s: float) -> None:
     """Decides when what is new is sent: at once, or by the knobs later, out of order, and some of it twice; within a transaction."""
     for seq, event, target in store.run("SELECT seq, event, endpoint FROM deliveries WHERE state = 'pending' AND due_s = ?", (NEW_S,)).fetchall():
-        store.run("UPDATE deliveries SET due_s = ? WHERE seq = ?", (now_s + knobs.webhook_shuffle_s * _share(knobs, seq, "wait"), seq))
+        first_s = now_s + knobs.webhook_delay_s
+        store.run("UPDATE deliveries SET due_s = ? WHERE seq = ?", (first_s + knobs.webhook_shuffle_s * _share(knobs, seq, "wait"), seq))
         if _share(knobs, seq, "copy") < knobs.webhook_copies:
-            due_s = now_s + knobs.webhook_shuffle_s * _share(knobs, seq, "copy's wait")
+            due_s = first_s + knobs.webhook_shuffle_s * _share(knobs, seq, "copy's wait")
             store.run("INSERT INTO deliveries (event, endpoint, due_s) VALUES (?, ?, ?)", (event, target, due_s))
 
 
@@ -73,6 +74,11 @@ def gone(store: Store, delivery: Delivery) -> None:
 def retry_after_s(knobs: Knobs, attempts: int) -> float | None:
     """Seconds until the next attempt after so many, each pause twice the one before; None: there is no further one."""
     return None if attempts > knobs.webhook_retries else knobs.webhook_retry_s * 2.0 ** (attempts - 1)
+
+
+def forged(knobs: Knobs, delivery: Delivery) -> bool:
+    """Whether this attempt is signed with a secret that the receiver does not know."""
+    return _share(knobs, delivery.seq, f"forged {delivery.attempts}") < knobs.webhook_forged
 
 
 def pending(store: Store, event: str) -> int:

@@ -53,7 +53,7 @@ class Bench:
 
     def events(self) -> list[str]:
         """Types of all events, oldest first."""
-        return [row[0] for row in self.driver.store.run("SELECT type FROM events ORDER BY seq")]
+        return [row[0] for row in self.driver.store.run("SELECT type FROM happened ORDER BY seq")]
 
 
 def licensed(driver: Driver, **more: object) -> str:

@@ -133,6 +133,7 @@ def test_a_request_without_a_key_is_named_by_its_id(sandbox: Driver) -> None:
 async def test_setting_the_clock_counts_what_is_due(tmp_path: Path) -> None:
     """After the control URL set the clock everything due has been judged, without another call."""
     async with sandbox_server(tmp_path, meter_delay_s=3600.0) as sandbox:
+        await sandbox.control("clock", {"now": 2_000_000_001})  # at the beginning of a window of reports, which are ten seconds long
         meter = {"display_name": "calls", "event_name": "calls", "default_aggregation[formula]": "sum"}
         await sandbox.call("POST", "/v1/billing/meters", data=meter)
         data = {"event_name": "calls", "payload[stripe_customer_id]": "cus_none", "payload[value]": "5"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,15 +15,24 @@ PATIENCE_S = 30.0
 
 @dataclass
 class Listener:
-    """`url` is where it listens; `posts` has (body, signature header) of everything; `answers` the next statuses, then 200."""
+    """`url` is where it listens; `posts` has (body, signature header) of everything; `answers` the next statuses, then 200; while `silent`
+    it keeps what comes and does not answer."""
 
     url: str = ""
     posts: list[tuple[bytes, str]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    silent: bool = False
+    judge: Callable[[bytes, str], int] | None = None
+    """Gives the status for a post instead."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Keeps one post."""
-        self.posts.append((await request.read(), request.headers["Stripe-Signature"]))
+        post = await request.read(), request.headers["Stripe-Signature"]
+        self.posts.append(post)
+        while self.silent:
+            await asyncio.sleep(0.02)
+        if self.judge is not None:
+            return web.Response(status=self.judge(*post))
         return web.Response(status=self.answers.pop(0) if self.answers else 200)
 
     async def heard(self, count: int) -> list[tuple[bytes, str]]:
@@ -38,7 +47,7 @@ class Listener:
 async def listener(*answers: int) -> AsyncIterator[Listener]:
     """A listener on a free port."""
     kept = Listener(answers=list(answers))
-    runner = web.ServerRunner(web.Server(kept.handle, access_log=None))
+    runner = web.ServerRunner(web.Server(kept.handle, access_log=None, handler_cancellation=True), shutdown_timeout=1.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
