@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from infra.clock import now_ms
 from infra.proposing import Lookup
@@ -15,7 +15,7 @@ from topics.errors import ConfigurationFault, Fault
 
 if TYPE_CHECKING:
     from infra.settings import Settings
-    from sinks.stripe.access import Eras
+    from sinks.stripe.access import Access, Eras
     from sinks.stripe.objects import Price
     from sinks.stripe.setup import Made, NewCustomer, Plan
     from sinks.stripe.suitability import Terms
@@ -128,18 +128,43 @@ def _money(price: Price, units: int) -> str:
     return "unknown" if amount is None else money(amount, price.currency)
 
 
-def read_items(settings: Settings, tell: Tell = lambda _: None) -> dict[str, tuple[Item, ...]]:
-    """Items by customer from all subscriptions; `tell` hears what was left out and why.
+class _Counted:
+    """An access whose lists say how far they are: a large account is read for minutes."""
+
+    def __init__(self, access: Access, progress: Tell) -> None:
+        self._access, self._progress = access, progress
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """GET."""
+        return self._access.get(path, **parameters)
+
+    def post(self, path: str, idempotency_key: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """POST."""
+        return self._access.post(path, idempotency_key, **parameters)
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All rows of a list, each hundred of them said."""
+        what = path.rpartition("/")[2].replace("_", " ")
+        for number, row in enumerate(self._access.pages(path, **parameters), start=1):
+            if number % 100 == 0:
+                self._progress(f"{number:,} {what}")
+            yield row
+
+
+def read_items(settings: Settings, tell: Tell = lambda _: None, progress: Tell = lambda _: None) -> dict[str, tuple[Item, ...]]:
+    """Items by customer from all subscriptions; `tell` hears what was left out and why, `progress` how much has been read.
 
     Those that ended within `horizon` are bound up to their end: late events may still correct what was billed by them.
     """
+    from sinks.stripe.access import Eras
     from sinks.stripe.binding import sync
 
     names = {customer.stripe_customer: customer.id for customer in settings.customers if customer.stripe_customer}
     ended_after_s = (now_ms() - settings.timing.horizon_ms) // 1000
     with access(settings) as eras:
         clocks = not has_live_key(settings.stripe)
-        found = sync(eras, terms_of(settings), names, clocks=clocks, ended_after_s=ended_after_s)
+        counted = Eras(*(_Counted(each, progress) for each in eras))
+        found = sync(counted, terms_of(settings), names, clocks=clocks, ended_after_s=ended_after_s)
     for problem in found.problems + found.notes:
         tell(problem)
     return found.items

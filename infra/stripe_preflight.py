@@ -157,8 +157,8 @@ def _differences(
     row, subscription = read
     if terms.price and terms.price != row.price.id:
         yield Fault(f"{place}.price", f"the file says {terms.price}, Stripe says {row.price.id}", "Name the item that has this price.")
-    if customer.stripe_customer and customer.stripe_customer != subscription.customer:
-        problem = f"item {row.id} belongs to {subscription.customer}, the file says {customer.stripe_customer}"
+    if customer.stripe_customer and customer.stripe_customer != subscription.customer_id:
+        problem = f"item {row.id} belongs to {subscription.customer_id}, the file says {customer.stripe_customer}"
         yield Fault(place, problem, "Name an item of this customer: another one would be billed.")
     recurring = row.price.recurring
     if recurring is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.options import START, Config, Dir, Json
-from infra.cli.output import note, print_json, say, table
+from infra.cli.output import note, print_json, say, status_line, table
 from infra.cli.servers import show_answers
 
 verbs = typer.Typer(
@@ -72,7 +72,9 @@ def sync(
     from infra.target import resolve
 
     settings = resolve(directory, config).settings
-    answers = apply_settings(settings, wait=wait, timeout_s=timeout_s, more=stripe_catalog.read_items(settings, note))
+    with status_line("reading subscriptions", quiet=as_json) as progress:
+        items = stripe_catalog.read_items(settings, note, lambda said: progress(f"reading subscriptions: {said}"))
+    answers = apply_settings(settings, wait=wait, timeout_s=timeout_s, more=items)
     show_answers(answers, as_json)
     if any(answer.state in {"refused", "no answer"} for answer in answers):
         raise typer.Exit(1)

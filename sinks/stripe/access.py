@@ -74,11 +74,13 @@ def customers_of(access: Access, clocks: Sequence[str]) -> list[Customer]:
 
 
 def subscriptions_of(access: Access, clocks: Sequence[str], ended_after_s: int | None = None) -> list[Subscription]:
-    """All subscriptions that have not ended, with all their items; and those that ended after `ended_after_s`."""
-    rows = listed(access, "/v1/subscriptions", clocks)
+    """All subscriptions that have not ended, with all their items and their customers; and those that ended after `ended_after_s`."""
+    expand = ["data.customer"]
+    rows = listed(access, "/v1/subscriptions", clocks, expand=expand)
     if ended_after_s is not None:
         # What ended after an instant was in a period that ends after it.
-        rows += listed(access, "/v1/subscriptions", clocks, status="canceled", current_period_end={"gte": ended_after_s})
+        since = {"gte": ended_after_s}
+        rows += listed(access, "/v1/subscriptions", clocks, status="canceled", current_period_end=since, expand=expand)
     found = {row["id"]: read(row, Subscription) for row in rows}
     return [
         subscription

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from sinks.stripe.access import Eras, clocks_of, customers_of, meters_of, subscriptions_of, whole
-from sinks.stripe.objects import CUSTOMER, METER, BillingMeter, Price, Row, Subscription, read
+from sinks.stripe.access import Eras, clocks_of, meters_of, subscriptions_of, whole
+from sinks.stripe.objects import METER, BillingMeter, Price, Row, Subscription, read
 from sinks.stripe.suitability import BINDING, Finding, Terms, aggregation_of, customer_findings, item_findings
 from topics.bindings import Item
 from topics.errors import TidemarkError
@@ -60,10 +60,10 @@ def read_account(
     access = eras.of(legacy=is_legacy(terms))
     meters = meters_of(eras.modern) if any(one.mode == "meters" for one in terms) else {}
     frozen = clocks_of(access) if clocks else []
-    known = {row.id: row.metadata.get(CUSTOMER) or row.id for row in customers_of(access, frozen)} | dict(names or {})
+    said = names or {}
     found: dict[str, list[Candidate]] = {}
     for subscription in subscriptions_of(access, frozen, ended_after_s):
-        customer = known.get(subscription.customer, subscription.customer)
+        customer = said.get(subscription.customer_id, subscription.customer_name)
         for row in subscription.items.data:
             meant = terms_of(row.price, terms)
             if meant is not None:
@@ -146,7 +146,7 @@ def bound(candidate: Candidate, meters: Mapping[str, BillingMeter]) -> Item:
         late=terms.late,
         aggregation="" if meter is None else aggregation_of(meter),
         event_name="" if meter is None else meter.event_name,
-        stripe_customer=subscription.customer,
+        stripe_customer=subscription.customer_id,
         clock=subscription.test_clock or "",
     )
 

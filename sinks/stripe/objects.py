@@ -109,11 +109,19 @@ class _Pause(msgspec.Struct, frozen=True):
     behavior: str = ""
 
 
-class Subscription(msgspec.Struct, frozen=True):
-    """A subscription."""
+class Customer(msgspec.Struct, frozen=True):
+    """A customer; of a deleted one the id alone is left."""
 
     id: str
-    customer: str
+    metadata: dict[str, str] = {}
+    deleted: bool = False
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """A subscription; `customer` is whole where the call expanded it."""
+
+    id: str
+    customer: str | Customer
     billing_cycle_anchor: int
     start_date: int
     items: Rows
@@ -127,17 +135,20 @@ class Subscription(msgspec.Struct, frozen=True):
     current_period_end: int | None = None
 
     @property
+    def customer_id(self) -> str:
+        """Stripe's id of the customer."""
+        return self.customer if isinstance(self.customer, str) else self.customer.id
+
+    @property
+    def customer_name(self) -> str:
+        """The name that events use, from the customer's metadata; else Stripe's id."""
+        named = None if isinstance(self.customer, str) else self.customer.metadata.get(CUSTOMER)
+        return named or self.customer_id
+
+    @property
     def ends_at_s(self) -> int | None:
         """When it ended, or will: usage from then on is not billed by it. None: it goes on."""
         return self.cancel_at if self.ended_at is None else self.ended_at
-
-
-class Customer(msgspec.Struct, frozen=True):
-    """A customer."""
-
-    id: str
-    metadata: dict[str, str] = {}
-    deleted: bool = False
 
 
 class Product(msgspec.Struct, frozen=True):

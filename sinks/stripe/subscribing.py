@@ -56,7 +56,7 @@ def _read_standing(eras: Eras, plan: Plan, clocks: Sequence[str]) -> _Standing:
     legacy = any(meter.terms.mode == "usage_records" for meter in plan.meters)
     for subscription in subscriptions_of(eras.of(legacy=legacy), clocks):
         if subscription.status not in _DEAD:
-            subscriptions.setdefault(subscription.customer, []).append(subscription)
+            subscriptions.setdefault(subscription.customer_id, []).append(subscription)
     return _Standing(ids, subscriptions)
 
 

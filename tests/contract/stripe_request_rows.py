@@ -9,6 +9,7 @@ from tests.contract.stripe_requests import BOTH, NEW, OLD, Row
 PAGE: Final = {"limit": 100}
 _MARKED: Final = {"tidemark_meter": "requests"}
 _MONTHLY: Final = {"interval": "month", "interval_count": 1}
+_CUSTOMERS: Final = {"expand": ["data.customer"]}
 _TERMS: Final = {"collection_method": "send_invoice", "days_until_due": 30, "proration_behavior": "none"}
 
 SETUP: Final = (
@@ -96,14 +97,14 @@ SETUP: Final = (
         {"name": "acme", "email": "billing@acme.example", "metadata": {"tidemark_customer": "acme"}},
         {"customer": "id"},
     ),
-    Row("subscriptions, read", BOTH, "get", "/v1/subscriptions", PAGE),
-    Row("subscriptions of a clock, read", BOTH, "get", "/v1/subscriptions", {**PAGE, "test_clock": "{clock}"}),
+    Row("subscriptions, read", BOTH, "get", "/v1/subscriptions", {**PAGE, **_CUSTOMERS}),
+    Row("subscriptions of a clock, read", BOTH, "get", "/v1/subscriptions", {**PAGE, **_CUSTOMERS, "test_clock": "{clock}"}),
     Row(
         "subscriptions that ended, read",
         BOTH,
         "get",
         "/v1/subscriptions",
-        {**PAGE, "status": "canceled", "current_period_end": {"gte": "{since}"}, "test_clock": "{clock}"},
+        {**PAGE, **_CUSTOMERS, "status": "canceled", "current_period_end": {"gte": "{since}"}, "test_clock": "{clock}"},
     ),
     Row(
         "subscription",

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from infra import stripe_catalog
+from infra.settings import load_settings
 from sinks.stripe.access import Eras
 from sinks.stripe.binding import Synced, bound_item, sync
 from sinks.stripe.setup import NewCustomer, NewMeter, Plan
@@ -32,7 +34,7 @@ async def read(stripe: Bench, *terms: Terms, **more: Any) -> Synced:
 
 
 async def test_sync_reads_every_customer_and_meter(tmp_path: Path) -> None:
-    """Items come back under the customers' own names, page after page, with the period that Stripe bills by."""
+    """Items come back under the customers' own names, page after page, with the period that Stripe bills by; how far it is, is said on the way."""
     async with bench(tmp_path) as stripe:
         names = tuple(f"customer {number}" for number in range(130))
         since_s = stripe.now_s - 20 * DAY_S
@@ -43,6 +45,11 @@ async def test_sync_reads_every_customer_and_meter(tmp_path: Path) -> None:
             assert [item.meter for item in items] == ["api_calls", "tokens"]
             assert all(item.starts_at_s == since_s and item.period == "month" and item.ends_at_s is None for item in items)
         assert len({item.item for items in found.items.values() for item in items}) == 2 * len(names)
+        path, heard = tmp_path / "tidemark.toml", list[str]()
+        path.write_text('[[meters]]\nslug = "api_calls"\nevent_type = "x"\n[[meters]]\nslug = "tokens"\nevent_type = "x"\nstripe_mode = "meters"\n')
+        settings = load_settings(path, {"STRIPE_API_KEY": stripe.sandbox.key, "TIDEMARK_STRIPE__API_BASE": stripe.sandbox.url})
+        assert await stripe.call(stripe_catalog.read_items, settings, heard.append, heard.append) == found.items
+        assert heard == ["100 subscriptions"]
 
 
 async def test_sync_fills_what_each_mode_needs(tmp_path: Path) -> None:
