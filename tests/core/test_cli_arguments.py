@@ -96,7 +96,7 @@ def test_exit_codes_and_no_traceback(arguments: list[str], code: int, capsys: py
 def test_check_prints_faults_as_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`check --json` lists place, problem and remedy of each fault on stdout, and still exits 2."""
     path = tmp_path / "bad.toml"
-    path.write_text('[kafka]\npartitions = 0\n[stripe]\nmode = "meters"\n')
+    path.write_text('[kafka]\npartitions = 0\n[stripe]\nmode = "metered"\n')
     assert run(["check", "--json", "--offline", "--config", str(path)]) == 2
     found = json.loads(capsys.readouterr().out)
     assert {fault["place"] for fault in found["faults"]} == {"kafka.partitions", "stripe.mode"}
