@@ -33,7 +33,7 @@ def billed(store: Store, knobs: Knobs, item: Json, price: Json, customer_id: str
     if recurring["meter"] is None:
         return recorded(store, knobs, item, recurring["aggregate_usage"], period) * ONE
     since = item.get("_usage_from")
-    start = period.start if since is None or since >= period.end else max(period.start, since)
+    start = period.start if since is None else min(max(period.start, since), period.end)
     return max(0, meter_usage.total_scaled(store, recurring["meter"], customer_id, start, period.end))
 
 

@@ -111,7 +111,7 @@ def cancel(moment: Moment, body: Json, *, invoice_now: bool, prorate: bool) -> J
     if body["status"] not in {"incomplete", "paused"} and until > period.start:
         cut = Period(period.index, period.start, until)
         lines = usage_lines(moment, body, cut) if invoice_now else []
-        if prorate and until < period.end and body["status"] != "trialing":
+        if prorate and body["status"] != "trialing":
             credit_unused(moment, body, Period(period.index, until, period.end), period)
     pending = invoicing.pending_items(moment, body["customer"], body["currency"], body["id"]) if invoice_now else []
     if not (lines or pending):

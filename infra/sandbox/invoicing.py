@@ -27,10 +27,11 @@ def put(moment: Moment, body: Json, *events: str) -> Json:
 def next_due(body: Json) -> float | None:
     """When time does something to an invoice: finalises it, lets it fall overdue, or tries its payment again."""
     if body["status"] == DRAFT:
-        return body["_finalizes_at"] if body["auto_advance"] else None
-    if body["status"] != OPEN or not body["auto_advance"]:
-        return None
-    at_s: float | None = body["due_date"] if _falls_overdue(body) else body["next_payment_attempt"]
+        at_s: float | None = body["_finalizes_at"]
+    elif body["status"] != OPEN or not body["auto_advance"]:
+        at_s = None
+    else:
+        at_s = body["due_date"] if _falls_overdue(body) else body["next_payment_attempt"]
     return at_s
 
 

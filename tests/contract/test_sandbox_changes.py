@@ -184,6 +184,9 @@ def test_a_trial_is_free_and_sets_the_anchor(bench: Bench) -> None:
     assert (bench.status(subscription), sorted(bench.lines())) == ("active", [(1, 3000), (8, 0)])
     shown = bench.driver.get(f"/v1/subscriptions/{subscription}").json
     assert (shown["current_period_start"], shown["billing_cycle_anchor"]) == (START + 14 * DAY, START + 14 * DAY)
+    bench.driver.use(item, quantity=5)
+    bench.advance(shown["current_period_end"] + HOUR)
+    assert sorted(bench.lines()) == [(1, 3000), (5, 5)]
 
 
 def test_a_trial_ends_by_hand(bench: Bench) -> None:
@@ -303,3 +306,34 @@ def test_a_paused_subscription_can_be_changed(bench: Bench) -> None:
     bench.post(f"/v1/subscription_items/{item}", price=licensed(bench.driver, unit_amount=100))
     bench.post(f"/v1/subscriptions/{subscription}/resume")
     assert bench.lines() == [(1, 100)]
+
+
+def test_the_legacy_knob_leaves_meters_alone(tmp_path: Path) -> None:
+    """That usage records survive a switch does not make a meter's earlier usage billable."""
+    with Driver(tmp_path, knobs=Knobs(calls_per_second=1e9, meter_calls_per_second=1e9, legacy_switch_keeps_usage=True)) as driver:
+        bench = Bench(driver)
+        old, new = on_meter(bench)
+        _, item = bench.subscribe(old)
+        used(bench, 10, START)
+        bench.advance(START + DAY)
+        bench.post(f"/v1/subscription_items/{item}", price=new)
+        bench.advance(FEB_29 + HOUR)
+        assert bench.lines() == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("params", "total", "first_end"),
+    [
+        ({"billing_cycle_anchor": START + 10 * DAY}, 1000, START + 10 * DAY),
+        ({"billing_cycle_anchor": START + 10 * DAY, "proration_behavior": "none"}, 0, START + 10 * DAY),
+        ({"backdate_start_date": START - 29 * DAY}, 6200, FEB_29),
+        ({"backdate_start_date": START - 29 * DAY, "proration_behavior": "none"}, 3100, FEB_29),
+    ],
+)
+def test_a_first_period_of_another_length(bench: Bench, params: dict[str, object], total: int, first_end: int) -> None:
+    """Up to an anchor, or since a backdated start, the first period is paid by the second; without prorations only a whole one is."""
+    subscription, _ = bench.subscribe(licensed(bench.driver, unit_amount=3100), **params)
+    assert (bench.newest()["total"], bench.newest()["status"]) == (total, "paid")
+    assert bench.driver.get(f"/v1/subscriptions/{subscription}").json["current_period_end"] == first_end
+    bench.advance(first_end + HOUR)
+    assert bench.newest()["total"] == 3100

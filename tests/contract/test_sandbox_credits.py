@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.sandbox.knobs import NEWEST_VERSION
-from tests.contract.billing_bench import FEB_29, HOUR, START, Bench, licensed
+from infra.sandbox.knobs import NEWEST_VERSION, Knobs
+from tests.contract.billing_bench import FEB_29, HOUR, MAR_31, START, Bench, licensed
 from tests.contract.sandbox_driver import Driver
 
 DECLINED = "pm_card_chargeCustomerFail"
@@ -192,3 +192,58 @@ def test_an_open_invoice_is_collected_again(bench: Bench) -> None:
     assert bench.post(f"/v1/invoices/{draft}/finalize")["status"] == "open"
     bench.post(f"/v1/invoices/{draft}", auto_advance="true")
     assert bench.newest()["status"] == "paid"
+
+
+def test_a_negative_total_becomes_credit(bench: Bench) -> None:
+    """An invoice below zero owes nothing, and what is left of it pays the next one."""
+    bench.subscribe(licensed(bench.driver))
+    item(bench, amount=-5000)
+    bench.advance(FEB_29 + HOUR)
+    assert (bench.newest()["total"], bench.newest()["amount_due"], bench.newest()["ending_balance"]) == (-2000, 0, -2000)
+    bench.advance(MAR_31 + HOUR)
+    assert (bench.newest()["starting_balance"], bench.newest()["amount_due"], bench.newest()["amount_paid"]) == (-2000, 1000, 1000)
+
+
+def test_a_line_is_credited_by_at_most_its_amount(bench: Bench) -> None:
+    """A credit note takes no more of a line than the line came to, even where the invoice came to more."""
+    draft = bench.post("/v1/invoices", customer=bench.customer)["id"]
+    item(bench, invoice=draft, amount=100)
+    item(bench, invoice=draft, amount=40)
+    lines = bench.post(f"/v1/invoices/{draft}/finalize")["lines"]["data"]
+    params = {"invoice": draft, "lines[0][type]": "invoice_line_item", "lines[0][invoice_line_item]": lines[1]["id"]}
+    assert bench.driver.post("/v1/credit_notes", {**params, "lines[0][amount]": 41}).error["param"] == "lines[0][amount]"
+    assert bench.driver.post("/v1/credit_notes", {**params, "lines[0][amount]": 40}).json["amount"] == 40
+
+
+def test_only_the_newest_invoice_brings_a_subscription_back(tmp_path: Path) -> None:
+    """Paying an older open invoice leaves a subscription past due, paying the newest makes it active."""
+    with Driver(tmp_path, knobs=Knobs(calls_per_second=1e9, payment_retry_days="", after_retries="past_due")) as driver:
+        bench = Bench(driver)
+        subscription, _ = bench.subscribe(licensed(driver))
+        bench.post(f"/v1/subscriptions/{subscription}", default_payment_method=DECLINED)
+        bench.advance(FEB_29 + HOUR)
+        bench.advance(MAR_31 + HOUR)
+        for n, status in ((1, "past_due"), (2, "active")):
+            bench.post(f"/v1/invoices/{bench.invoices()[n]['id']}/pay", payment_method="pm_card_visa")
+            assert bench.status(subscription) == status
+
+
+def test_an_ended_subscription_is_not_collected(bench: Bench) -> None:
+    """With its cancellation the open invoice stays open and is tried no more."""
+    subscription, _ = bench.subscribe(licensed(bench.driver))
+    bench.post(f"/v1/subscriptions/{subscription}", default_payment_method=DECLINED)
+    bench.advance(FEB_29 + HOUR)
+    bench.driver.call("DELETE", f"/v1/subscriptions/{subscription}", {})
+    bench.advance(FEB_29 + 10 * 86_400)
+    assert (bench.newest()["status"], bench.newest()["attempt_count"], bench.newest()["auto_advance"]) == ("open", 1, False)
+
+
+def test_an_unpaid_subscriptions_invoices_stay_drafts(tmp_path: Path) -> None:
+    """With the account's setting `unpaid`, invoices still come after the last retry, and wait."""
+    with Driver(tmp_path, knobs=Knobs(calls_per_second=1e9, payment_retry_days="1", after_retries="unpaid")) as driver:
+        bench = Bench(driver)
+        subscription, _ = bench.subscribe(licensed(driver))
+        bench.post(f"/v1/subscriptions/{subscription}", default_payment_method=DECLINED)
+        bench.advance(FEB_29 + 2 * 86_400)
+        bench.advance(MAR_31 + HOUR)
+        assert (bench.status(subscription), bench.newest()["status"], bench.newest()["auto_advance"]) == ("unpaid", "draft", False)

@@ -174,3 +174,15 @@ def test_time_says_what_it_does(bench: Bench) -> None:
     cycle = ["invoice.created", "customer.subscription.updated", "invoice.finalized", "invoice.paid", "invoice.payment_succeeded"]
     clock = "test_helpers.test_clock"
     assert bench.events() == [f"{clock}.created", *create, f"{clock}.advancing", "invoice.upcoming", *cycle, f"{clock}.ready"]
+
+
+def test_a_draft_that_is_released_early_waits_its_hour(bench: Bench) -> None:
+    """Held and released within its grace, a draft is final when the grace has passed, not before."""
+    bench.subscribe(bench.driver.metered_price())
+    bench.advance(FEB_29 + 60)
+    for advance in ("false", "true"):
+        bench.post(f"/v1/invoices/{bench.newest()['id']}", auto_advance=advance)
+    bench.advance(FEB_29 + HOUR - 1)
+    assert bench.newest()["status"] == "draft"
+    bench.advance(FEB_29 + HOUR)
+    assert bench.newest()["status"] == "paid"

@@ -110,3 +110,16 @@ def test_tiers_of_a_meter_have_a_line_each(bench: Bench) -> None:
     bench.advance(FEB_29 + HOUR)
     assert bench.lines() == [(10, 0), (15, 8)]
     assert [line["id"] for line in bench.newest()["lines"]["data"]] == draft
+
+
+def test_usage_is_judged_before_an_invoice_is_final(tmp_path: Path) -> None:
+    """However far the sandbox's clock is set in one step, an event counts that was judged before the invoice became final."""
+    with Driver(tmp_path, knobs=Knobs(calls_per_second=1e9, meter_calls_per_second=1e9, meter_delay_s=600)) as driver:
+        price = driver.metered_price(**{"recurring[meter]": driver.meter()})
+        customer = driver.made("/v1/customers", {})["id"]
+        subscription = driver.made("/v1/subscriptions", {"customer": customer, "items[0][price]": price})
+        driver.engine.clock.set(subscription["current_period_end"] - 60)
+        assert driver.emit(customer, 8).status == 200
+        driver.engine.clock.set(subscription["current_period_end"] + 10 * DAY)
+        invoice = driver.get("/v1/invoices", {"customer": customer}).json["data"][0]
+        assert (invoice["status"], invoice["total"]) == ("paid", 8)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from infra.sandbox import passing
+from infra.sandbox.knobs import Knobs
 from infra.sandbox.store import Store
 from tests.contract.billing_bench import DAY, FEB_29, HOUR, START, Bench, licensed
 from tests.contract.sandbox_driver import Driver
@@ -37,21 +38,21 @@ def story(bench: Bench) -> list[Any]:
 
 
 def die_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Kills the process at the end of the n-th step, before its transaction is committed."""
-    steps, happen = [0], passing._happen
+    """Kills the process at the n-th object that it writes after the call that starts the advance, in the middle of a step."""
+    writes, put = [0], Store.put
 
-    def die(*arguments: Any) -> None:
-        happen(*arguments)
-        steps[0] += 1
-        if steps[0] == at:
+    def die(store: Store, body: Any, **places: Any) -> None:
+        put(store, body, **places)
+        writes[0] += 1
+        if writes[0] == at + 1:
             raise Killed
 
-    monkeypatch.setattr(passing, "_happen", die)
+    monkeypatch.setattr(Store, "put", die)
 
 
-@pytest.mark.parametrize("at", range(1, 11))
-def test_a_kill_between_any_two_steps_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """Killed at any step of an advance and started again, the sandbox tells the same story as without the kill."""
+@pytest.mark.parametrize("at", range(1, 22, 2))
+def test_a_kill_in_any_step_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Killed in any step of an advance and started again, the sandbox tells the same story as without the kill."""
     with Driver(tmp_path / "whole") as driver:
         whole = busy(driver)
         whole.advance(FEB_29 + 8 * DAY)
@@ -109,3 +110,22 @@ def test_a_thing_is_due_once(tmp_path: Path) -> None:
         assert passing.settle(driver.store, driver.engine.knobs, driver.engine.clock.now_s()) == 0
         assert story(bench) == before
         assert isinstance(driver.store, Store)
+
+
+def test_without_a_grace_invoices_are_final_at_the_edge(tmp_path: Path) -> None:
+    """A thing that is due at once in an advance happens at its own instant, not at the advance's beginning or end."""
+    with Driver(tmp_path, knobs=Knobs(calls_per_second=1e9, finalization_grace_s=0)) as driver:
+        bench = Bench(driver)
+        bench.subscribe(driver.metered_price())
+        bench.advance(FEB_29 + DAY)
+        assert bench.newest()["status_transitions"]["finalized_at"] == FEB_29
+
+
+def test_an_invoice_comes_before_a_period_at_one_instant(tmp_path: Path) -> None:
+    """Where yesterday's invoice becomes final at the instant of today's edge, it does so before the edge makes the next one."""
+    with Driver(tmp_path, knobs=Knobs(calls_per_second=1e9, finalization_grace_s=DAY)) as driver:
+        bench = Bench(driver)
+        bench.subscribe(driver.metered_price(interval="day"))
+        bench.advance(START + 2 * DAY)
+        told = [each for each in bench.events() if each in {"invoice.created", "invoice.finalized"}]
+        assert told == ["invoice.created", "invoice.finalized", "invoice.created", "invoice.finalized", "invoice.created"]
