@@ -8,6 +8,7 @@ import msgspec
 
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
 from topics.codec import CONTROL_VERSION, digest, encode
+from topics.flushes import FLUSH_TYPE, FlushRecord
 from topics.invoices import INVOICE_TYPE, InvoiceRecord
 from topics.meter_errors import METER_ERROR_TYPE, MeterErrorRecord
 from topics.meters import METERS_TYPE, Meter, MetersRecord, Timing, meters_digest
@@ -66,6 +67,9 @@ def invoice_event(customer: str, record: InvoiceRecord) -> ControlEvent:
 def meter_error_event(record: MeterErrorRecord) -> ControlEvent:
     """What the provider refused after it had accepted it, for every partition: only the report knows whose calls the keys name."""
     return ControlEvent(ALL.encode(), _event(METER_ERROR_TYPE, ALL, record))
+def flush_event(customer: str, until_s: int, unique: str) -> ControlEvent:
+    """A customer's windows that start before `until_s` are emitted now as they stand; `unique` tells two flushes apart."""
+    return ControlEvent(customer.encode(), _event(FLUSH_TYPE, customer, FlushRecord(until_s=until_s, id=unique)))
 
 
 def close_event(unique: str) -> ControlEvent:

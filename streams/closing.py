@@ -11,7 +11,7 @@ import heapq
 from typing import Final, NamedTuple
 
 from streams.early import PASSES, early_ms
-from streams.rows import Row
+from streams.rows import Row, revision
 from streams.state import PartitionState
 from topics.definitions import deadline_of
 
@@ -160,6 +160,26 @@ class Closing:
         if state.clocks.close_offset > self.close_offset:
             self.close_offset = state.clocks.close_offset
             self._close_now(self.close_offset, now_ms)
+        self._carry_out(state, now_ms)
+
+    def _carry_out(self, state: PartitionState, now_ms: int) -> None:
+        """`tidemark.flush`: what a customer used before it, in windows that start before its instant, is emitted as it stands.
+
+        After a recovery flushes are looked at again: what was emitted since is left alone, what changed since goes out once more, harmlessly.
+        """
+        for flush in state.flushes:
+            upto = revision(state.generation, flush.offset)
+            for row in state.rows.of_customer(flush.customer, state.definitions.meters):
+                if row.window.start_s < flush.until_s and row.first_offset < flush.offset and row.emitted < upto:
+                    self._emit_now(id(row), row, now_ms)
+        state.flushes.clear()
+
+    def _emit_now(self, key: int, row: Row, now_ms: int) -> None:
+        """A row that waits, or is merged, does so no longer."""
+        if self.waiting.get(self._close_ms(row), {}).pop(key, None) is not None:
+            self.ready[key] = row
+            self._due_ms[key] = now_ms
+        self._release([key], now_ms)
 
     def _ripen_early(self, now_ms: int) -> None:
         """Rows whose time before an edge has come leave `waiting` and `late` as they stand; they come back with their next event."""
@@ -169,10 +189,7 @@ class Closing:
             if row is None or planned_ms != at_ms:
                 continue
             del self.early[key]
-            if self.waiting.get(self._close_ms(row), {}).pop(key, None) is not None:
-                self.ready[key] = row
-                self._due_ms[key] = at_ms
-            self._release([key], now_ms)
+            self._emit_now(key, row, at_ms)
 
     def _release(self, keys: list[int], now_ms: int) -> None:
         """Late rows that need not wait longer."""

@@ -29,6 +29,7 @@ from topics.bindings import (
 from topics.codec import CONTROL_VERSION
 from topics.definitions import Definition, period_edges
 from topics.event import Event
+from topics.flushes import FLUSH_TYPE, Flush, FlushRecord
 from topics.home import home_of
 from topics.instants import US_PER_S
 from topics.invoices import INVOICE_TYPE, Invoice, InvoiceRecord, invoice_problem, supersedes
@@ -50,6 +51,7 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
         METER_ERROR_TYPE: _fold_meter_error,
         INVOICE_TYPE: _fold_invoice,
         SETTLE_TYPE: _fold_settle,
+        FLUSH_TYPE: _fold_flush,
         CLOSE_TYPE: lambda *_: [],
     }
     fold = folds.get(event.type)
@@ -240,3 +242,14 @@ def _fold_settle(state: PartitionState, event: Event, key: bytes | None, offset:
     except BadQuantity as error:
         return f"the record's data cannot be used: {error}"
     return [Settlement(customer=event.subject, said=record, offset=offset)]
+
+
+def _fold_flush(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, FlushRecord)
+    if isinstance(record, str):
+        return record
+    if not is_instant(record.until_s):
+        return f"until_s {record.until_s} is no instant of the years 1 to 9999"
+    return [Flush(customer=event.subject, until_s=record.until_s, id=record.id, offset=offset)]

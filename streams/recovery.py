@@ -107,6 +107,7 @@ def _take_definitions(state: PartitionState, found: Found, extent: Extent) -> No
         if extent.covers(record.generation, record.upto):
             for encoded in record.definitions:
                 state.definitions.apply(decode_definition(encoded, where))
+    state.flushes = list(state.definitions.flushes.values())
 
 
 def _take_ids(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:

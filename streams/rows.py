@@ -6,6 +6,7 @@ Law 2 and 3: `rev` is (generation, through_offset) as one integer, the fence of 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 
 from topics.errors import CorruptState
 from topics.windows import Window
@@ -94,6 +95,10 @@ class Rows:
                 if row.window.start_s < instant_s < row.window.end_s:
                     return row
         return None
+
+    def of_customer(self, customer: str, meters: Iterable[str]) -> list[Row]:
+        """A customer's live rows, of these meters."""
+        return [row for slug in meters for row in self.by_meter.get((customer, slug), {}).values()]
 
     def first_end(self) -> int | None:
         """The earliest end of a live row."""

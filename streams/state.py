@@ -10,6 +10,7 @@ from streams.duplicates import U64, Digester, IdTable
 from streams.rows import Rows
 from topics.batch import Headers
 from topics.definitions import Definition, Definitions
+from topics.flushes import Flush
 from topics.rejected import Rejected
 from topics.verdict import Counters, Verdict
 
@@ -91,6 +92,8 @@ class PartitionState:
         self.facts = Facts()
         self.rebound: list[tuple[str, str]] = []
         """(customer, meter) whose item changed: when their windows are to be emitted is looked at anew."""
+        self.flushes: list[Flush] = []
+        """Flushes that closing has still to carry out; after a recovery the newest of each customer again."""
         self.step_number = 0
 
     def live_ids(self) -> int:

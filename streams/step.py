@@ -18,6 +18,7 @@ from topics.batch import Batch
 from topics.bindings import CLOSE_TYPE, ItemVersion
 from topics.errors import CorruptState, Halt
 from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
+from topics.flushes import Flush
 from topics.instants import US_PER_MS
 from topics.judging import Control, Rerouted, Usage
 from topics.origin import origin_of, reroute_headers
@@ -143,6 +144,8 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
             state.facts.definitions.append(definition)
             if isinstance(definition, ItemVersion):
                 state.rebound.append((definition.customer, definition.meter))
+            elif isinstance(definition, Flush):
+                state.flushes.append(definition)
         if event.type == CLOSE_TYPE:
             state.clocks.close_offset = offset
         state.counters.control += 1

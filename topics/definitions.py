@@ -15,12 +15,13 @@ from topics.adjustments import Settlement
 from topics.bindings import Item, ItemVersion, Release
 from topics.codec import VERSION, decode, encode
 from topics.errors import UnknownVersion
+from topics.flushes import Flush
 from topics.invoices import Invoice, supersedes
 from topics.meter_errors import MeterError
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
 from topics.windows import Window, grid_start
 
-Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement
+Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Flush
 
 
 class _Kind(msgspec.Struct):
@@ -36,6 +37,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "meter_error": msgspec.json.Decoder(MeterError),
     "invoice": msgspec.json.Decoder(Invoice),
     "settlement": msgspec.json.Decoder(Settlement),
+    "flush": msgspec.json.Decoder(Flush),
 }
 
 
@@ -53,6 +55,8 @@ def definition_key(definition: Definition) -> bytes:
         return encode(["invoice", invoice.provider, invoice.account, invoice.invoice])
     if isinstance(definition, Settlement):
         return encode(["settlement", definition.said.target, definition.offset])
+    if isinstance(definition, Flush):
+        return encode(["flush", definition.customer, definition.offset])
     return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])
 
 
@@ -77,6 +81,8 @@ class Definitions:
         self.by_type: dict[str, tuple[str, ...]] = {}
         self.invoices: dict[tuple[str, str, str], Invoice] = {}
         """The newest word of each invoice by (provider, account, id). No window depends on it."""
+        self.flushes: dict[str, Flush] = {}
+        """The newest of each customer. No window depends on it, only when one is emitted."""
         self.count = 0
         """Versions of meters and items."""
         self.version = 0
@@ -103,6 +109,10 @@ class Definitions:
             held = self.invoices.setdefault(key, definition)
             if supersedes(definition.said, held.said):
                 self.invoices[key] = definition
+        elif isinstance(definition, Flush):
+            held_flush = self.flushes.setdefault(definition.customer, definition)
+            if definition.offset > held_flush.offset:
+                self.flushes[definition.customer] = definition
 
     def all(self) -> list[Definition]:
         """Every version in force, so that `apply` of each rebuilds this state."""
@@ -115,6 +125,7 @@ class Definitions:
         for items in self.items.values():
             found += items
         found += self.invoices.values()
+        found += self.flushes.values()
         return found
 
     def meter_at(self, slug: str, instant_s: int) -> Meter | None:

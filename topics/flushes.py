@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from topics.codec import CONTROL_VERSION
+from topics.codec import CONTROL_VERSION, Stored
 
 FLUSH_TYPE: Final = "tidemark.flush"
 
@@ -20,3 +20,13 @@ class FlushRecord(msgspec.Struct, frozen=True, kw_only=True):
     v: int = CONTROL_VERSION
     until_s: int
     id: str
+
+
+class Flush(Stored, frozen=True, kw_only=True):
+    """A flush as published, key `["flush", customer, offset]`; of a customer the newest one acts: an earlier one acted already."""
+
+    kind: str = "flush"
+    customer: str
+    until_s: int
+    id: str
+    offset: int

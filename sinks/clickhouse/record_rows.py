@@ -13,6 +13,7 @@ from topics.batch import Batch, Headers
 from topics.bindings import ItemVersion, Release
 from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event
+from topics.flushes import Flush
 from topics.invoices import Invoice
 from topics.meters import MeterVersion
 from topics.quantity import parse_total
@@ -223,6 +224,8 @@ def definition_row(definition: Definition, body: bytes) -> Row:
         name, meter, valid_from_s = definition.customer, definition.meter, definition.valid_from_s
     elif isinstance(definition, Release):
         name = definition.target
+    elif isinstance(definition, Flush):
+        name, valid_from_s = definition.customer, definition.until_s
     elif isinstance(definition, Settlement):
         name = definition.said.target
     elif isinstance(definition, Invoice):
