@@ -115,6 +115,7 @@ class StripeSettings(Section):
     api_base: HttpUrl = Field(default="https://api.stripe.com", examples=['"https://api.stripe.com"'])
     mode: StripeMode = Field(default="usage_records", examples=['"usage_records"'])
     calls_per_second: Whole = Field(default=80, ge=1, le=10_000, examples=["80"])
+    meter_calls_per_second: Whole = Field(default=20, ge=1, le=10_000, examples=["20"])
     live: bool = Field(default=False, examples=["true"])
     plain_http: bool = Field(default=False, examples=["true"])
     base_price: str | None = Field(default=None, min_length=1, examples=['"price_…"'])

@@ -81,9 +81,6 @@ def _customers_faults(customers: tuple[CustomerSettings, ...], modes: Mapping[st
 def _later_faults(place: str, owner: ItemSettings | MeterSettings) -> list[Fault]:
     """What is refused by name until its part exists."""
     faults: list[Fault] = []
-    if owner.fractions == "ledger":
-        problem = f"fractions = {owner.fractions!r} is not there yet"
-        faults.append(Fault(f"{place}.fractions", problem, f'{_LATER} write fractions = "refuse": a fractional total is parked.'))
     if owner.late not in {None, "hold"}:
         faults.append(Fault(f"{place}.late", f"late = {owner.late!r} is not there yet", f'{_LATER} write late = "hold".'))
     return faults
@@ -96,7 +93,7 @@ def _item_faults(place: str, item: ItemSettings, modes: Mapping[str, str]) -> li
         faults.append(Fault(f"{place}.meter", f"there is no meter {item.meter!r}", f"The meters of this file are: {known}."))
     faults += _later_faults(place, item)
     if item.fractions == "exact" and modes.get(item.meter) == "usage_records":
-        faults.append(Fault(f"{place}.fractions", "usage records take whole units only", 'Write fractions = "refuse".'))
+        faults.append(Fault(f"{place}.fractions", "usage records take whole units only", 'Write fractions = "refuse" or "ledger".'))
     if item.scale is not None and item.scale.strip("0.") == "":
         faults.append(Fault(f"{place}.scale", "scale is 0, which would report nothing", "Write scale = 1."))
     return faults

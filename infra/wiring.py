@@ -102,6 +102,7 @@ def wire_report(settings: Settings, metrics: WorkerMetrics) -> Wired:
             api_base=settings.stripe.api_base,
             api_key=key.get_secret_value() if key is not None else "",
             calls_per_second=float(settings.stripe.calls_per_second),
+            meter_calls_per_second=float(settings.stripe.meter_calls_per_second),
             live=settings.stripe.live,
         ),
         flow=flow,

@@ -5,6 +5,7 @@ At most one intent is open. It is driven to a definite answer before the next re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from sinks.keys import idempotency_key, meter_identifier
 from sinks.meter_events import accepted, delta_of, is_new_event, is_too_old, repeats, stands_after, too_old
 from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body, usage_record_body, usage_record_path
-from sinks.units import Unsendable, meter_units, sendable, total_of, units_of
+from sinks.units import Unsendable, ledger_units, meter_units, sendable, total_of, units_of
 from topics.receipt import CellReceipt, MeterTarget, Standing, WindowPart, WindowReceipt, cell_key
 from topics.receipt import CellState as State
 
@@ -33,7 +34,7 @@ class CellState:
 
     __slots__ = (
         "binds", "closed_at_ms", "committed_at_ms", "in_flight", "is_open", "key", "pending", "place", "receipt", "release", "retry_at_ms",
-        "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write", "wanted", "writing",
+        "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write", "wanted", "writing",
     )  # fmt: skip
 
     def __init__(self, place: Place) -> None:
@@ -53,6 +54,8 @@ class CellState:
         self.release = -1
         self.in_flight = self.is_open = self.writing = False
         self.waits_for_call = self.waits_for_intent = self.waits_for_write = False
+        self.shares: Callable[[CellState], tuple[int, int]] | None = None
+        """What stands in the other cells of its period, where parts of a unit are kept in a ledger (sinks/ledger.py)."""
         self.tally: dict[str, int] = {}
         """How this cell's windows are counted now (sinks/tally.py)."""
 
@@ -107,6 +110,8 @@ class CellState:
             return "hold"
         if self.receipt is not None and repeats(self.receipt):
             return "intent"
+        if self.shares is not None:
+            return "intent"  # what it is will be known when it has its turn
         value = self._value(self._units())
         return "hold" if isinstance(value, Unsendable) or (self.place.adds_up and value == "0") else "intent"
 
@@ -114,12 +119,19 @@ class CellState:
         """A receipt is due: first one, newer total, spent key, release; where a meter adds up also any difference to what stands."""
         if self.receipt is None or self.receipt.state == "failed":
             return True
-        if self.place.adds_up and self.receipt.state in _ACCEPTED and self._value(self._units()) != "0":
+        if (self.place.adds_up or self.shares) and self.receipt.state in _ACCEPTED and self._differs():
             return True
         return self.dirty or (self.receipt.state in {*_HELD, "parked"} and self.released)
 
+    def _differs(self) -> bool:
+        """True where other units are wanted than stand."""
+        units, receipt = self._units(), self.receipt
+        return not isinstance(units, Unsendable) and receipt is not None and delta_of(units, receipt.standing) != "0"
+
     def _units(self) -> str | Unsendable:
         quantity = total_of(part.quantity for part in self.wanted.values())
+        if self.shares is not None:
+            return ledger_units(quantity, self.place.scale, self.shares(self), signed=self.place.target is not None)
         if self.place.target is not None:
             return meter_units(quantity, self.place.scale, self.place.fractions)
         units = units_of(quantity, self.place.scale)

@@ -115,6 +115,7 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         period_start_s=period_start_s,
         period_end_s=period_end_s,
         scale=item.scale,
+        fractions=item.fractions,
     )
 
 

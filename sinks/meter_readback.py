@@ -7,7 +7,8 @@ its value is what the provider holds; where a meter adds up, an hour's usage is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, product
+from math import prod
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from sinks.calls import readable_at_ms
 from sinks.cell_state import CellState
 from sinks.meter_events import confirmed, stands_after, taken_back
 from sinks.outcomes import Outcome, Unknown
-from sinks.readback import OUTCOMES, Doubt, Summary, conclude
+from sinks.readback import MOST_COMBINATIONS, OUTCOMES, Doubt, Summary, conclude
 from topics.quantity import format_scaled, parse_total
 from topics.receipt import CellReceipt
 
@@ -83,14 +84,16 @@ def _missing(cells: list[CellState], waiting: list[_Waiting], total: int, now_ms
     """Cells of which every explanation of the total lacks the same events."""
     if any(_newest_ms(receipt) + MISSING_AFTER_MS > now_ms for _, receipt in waiting):
         return
-    doubts = [Doubt(cell.place.name, tuple(_options(cell)), _standing(cell)) for cell in cells]
-    found = conclude(total, 0, doubts)
-    if set(found.values()) - {"landed", "not_landed"}:
+    without = [_without(cell) for cell in cells]
+    if prod(map(len, without)) > MOST_COMBINATIONS:
         return
-    for cell, receipt in waiting:
-        if found[cell.place.name] == "not_landed" and len(receipt.unconfirmed) == 1:
-            keys = frozenset(sent.idempotency_key for sent in receipt.unconfirmed)
-            yield cell, taken_back(receipt, keys, now_ms, "not_held", "accepted, and not in the meter's usage when it was read back")
+    found = [choice for choice in product(*without) if sum(value for value in choice) == total]
+    for at, cell in enumerate(cells):
+        values = {choice[at] for choice in found}
+        # Of two events of one size it does not matter which is missing: what stands without either is the same.
+        keys = without[at][values.pop()] if len(values) == 1 else frozenset()
+        if keys and cell.receipt is not None:
+            yield cell, taken_back(cell.receipt, keys, now_ms, "not_held", "accepted, and not in the meter's usage when it was read back")
 
 
 def _replaced(receipt: CellReceipt, total: int, now_ms: int) -> CellReceipt:
@@ -105,16 +108,26 @@ def _replaced(receipt: CellReceipt, total: int, now_ms: int) -> CellReceipt:
 
 def _options(cell: CellState) -> set[int]:
     """What may stand in a cell, × 10¹²: what is known to, without any of the unconfirmed, what attempts without an end may have left."""
-    receipt, standing = cell.receipt, _standing(cell)
+    receipt = cell.receipt
     if receipt is None:
         return {0}
-    changes = [parse_total(sent.units) for sent in receipt.unconfirmed]
-    sizes = range(len(changes) + 1) if len(changes) <= MOST_SUBSETS else (0, 1, len(changes))
-    options = {standing - sum(gone) for size in sizes for gone in combinations(changes, size)}
+    options = set(_without(cell))
     if cell.place.adds_up:
         return options | {_units(receipt)} if receipt.maybe or cell.open_intent is not None else options
     options |= set(map(parse_total, receipt.maybe))
     return options if cell.open_intent is None else options | {_units(cell.open_intent)}
+
+
+def _without(cell: CellState) -> dict[int, frozenset[str]]:
+    """What stands in a cell without some of its unconfirmed events, × 10¹²: the keys of those that are missing, as few as may be."""
+    sent = () if cell.receipt is None else cell.receipt.unconfirmed
+    sizes = range(len(sent) + 1) if len(sent) <= MOST_SUBSETS else (0, 1, len(sent))
+    found: dict[int, frozenset[str]] = {}
+    for size in sizes:
+        for gone in combinations(sent, size):
+            value = _standing(cell) - sum(parse_total(each.units) for each in gone)
+            found.setdefault(value, frozenset(each.idempotency_key for each in gone))
+    return found
 
 
 def _standing(cell: CellState) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
+from sinks.ledger import Ledger
 from sinks.parked import Parked
 from sinks.schedule import Schedule
 from sinks.tally import Tally
@@ -21,6 +22,7 @@ class Placing:
         self.tally = Tally()
         self._schedule = schedule
         self._definitions = Definitions()
+        self._ledger = Ledger()
         self._cells: dict[bytes, CellState] = {}
         self._cell_of: dict[str, CellState] = {}
         self._in_lane: dict[LaneKey, list[CellState]] = {}
@@ -28,6 +30,8 @@ class Placing:
         self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
 
     def _know(self, cell: CellState) -> None:
+        if cell.place.fractions == "ledger":
+            cell.shares = self._ledger.others
         self._cells[cell.key] = cell
         self._in_lane.setdefault(cell.place.lane, []).append(cell)
 

@@ -68,6 +68,8 @@ class Deliveries(Placing):
                     self._schedule.lanes.open(cell)
                 self.tally.cell(cell)
                 self._confirming.note(cell, now_ms)
+                if cell.shares is not None:
+                    self._ledger.note(cell)
                 self._schedule.cell(cell, now_ms)
             elif receipt.state == "parked":
                 self._park(Parked.of(receipt))
@@ -217,6 +219,8 @@ class Deliveries(Placing):
         if need is None:
             return []
         if need == "intent":
+            if cell.shares is not None and not self._ledger.begins(cell):
+                return []
             self._schedule.lanes.open(cell)
         receipt = cell.compose(now_ms)
         cell.writing = True
@@ -238,6 +242,9 @@ class Deliveries(Placing):
             self._schedule.lanes.close(cell)
         self._confirming.note(cell, at_ms)
         self._take_back(cell, at_ms)
+        if cell.shares is not None:
+            for other in self._ledger.note(cell):
+                self._schedule.cell(other, at_ms)
         self.tally.cell(cell)
         self._schedule.cell(cell, at_ms)
 

@@ -37,6 +37,23 @@ def units_of(quantity: str, scale: str) -> int | Unsendable:
     return units
 
 
+def ledger_units(quantity: str, scale: str, others: tuple[int, int], *, signed: bool) -> str | Unsendable:
+    """⌊Σ exact of the period⌋ − Σ units of its other cells; `others` are both sums over those (× 10²⁴, × 10¹²).
+
+    Where the provider takes nothing below 0, a cell that would need it says 0, and another one evens it out (sinks/ledger.py).
+    """
+    exact, standing = others
+    whole = (parse_total(quantity) * parse_total(scale) + exact) // (ONE * ONE)
+    units = whole - standing // ONE
+    if signed:
+        return sendable(str(units))
+    if whole < 0:
+        return Unsendable("negative", f"with {quantity} × {scale} the period's usage is negative, and Stripe takes no negative usage")
+    if units > MOST_UNITS:
+        return Unsendable("too_large", f"{quantity} × {scale} is more than Stripe's integers hold")
+    return str(max(0, units))
+
+
 MOST_DIGITS: Final = 15
 """A meter event's value has at most 15 digits (Stripe, changelog 2026-04-22.dahlia); zeros at the end are counted as digits."""
 
