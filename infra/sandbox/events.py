@@ -24,23 +24,22 @@ _VERSION = "account_version"
 PRUNE_AT_ONCE = 2000
 
 
-def emit(store: Store, event_type: str, data_object: Json | Shape, now_s: float, *, previous: Json | None = None) -> Json:
+def emit(store: Store, event_type: str, data_object: Json | Shape, now_s: float) -> Json:
     """Keeps a snapshot event about an object as it now is; within the transaction of what happened.
 
     `data_object` is the object, or what gives it for an API version where versions differ in it. `now_s` is the instant in the life of the
-    object (of a customer on a test clock: the clock's). `previous` has the old values of what an update changed.
+    object (of a customer on a test clock: the clock's).
     """
     wanting = [each for each in targets(store) if not each.thin and each.wants(event_type)]
     version = account_version(store)
     shape: Shape = data_object if callable(data_object) else lambda _: data_object
     about = shape(version)
-    data: Json = {"object": about} if previous is None else {"object": about, "previous_attributes": previous}
     body: Json = {
         "id": new_id("evt"),
         "object": "event",
         "api_version": version,
         "created": int(now_s),
-        "data": data,
+        "data": {"object": about},
         "livemode": False,
         "request": {"id": None, "idempotency_key": None},
         "type": event_type,

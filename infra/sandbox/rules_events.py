@@ -18,6 +18,7 @@ EVENT_RULES: tuple[Rule, ...] = (
     documented("events.version", "an event keeps its object as it was, in the version of the account at that time", f"{EVENTS}/object"),
     assumed("events.created", "the instant of the customer's test clock, if it has one", "its objects are stamped with it too"),
     assumed("events.request", "an event does not name the request that caused it", "nothing of ours asks"),
+    assumed("events.previous", "an update does not say what it changed (previous_attributes)", "nothing of ours asks"),
     documented("events.thin", "a thin event's webhook has no data; the event that is fetched has", f"{THIN}#benefits-of-thin-events"),
     documented("webhooks.secret", "an endpoint's secret is shown once, when it is made", f"{ENDPOINTS}/object"),
     documented("webhooks.version", "an endpoint's events are in the version that it was made with, else the account's", f"{ENDPOINTS}/create"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ import aiohttp
 import pytest
 
 from infra.sandbox.testing import LEGACY_VERSION, Sandbox
+from tests.contract.webhook_listener import listener
 
 KEY = "sk_test_killed"
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,3 +144,23 @@ async def test_an_idempotency_error_is_counted_even_if_killed_at_once(tmp_path: 
         process.kill()
     async with _process(tmp_path) as (_, sandbox):
         assert (await sandbox.control("calls"))["idempotency_errors"] == 1
+
+
+async def test_a_killed_sandbox_still_sends_its_webhooks(tmp_path: Path) -> None:
+    """Killed with SIGKILL while a receiver thinks and after calls that it answered: the next process posts an event for each of them."""
+    async with listener() as heard:
+        heard.silent = True
+        async with _process(tmp_path) as (process, sandbox):
+            await sandbox.call("POST", "/v1/webhook_endpoints", data={"url": heard.url, "enabled_events[]": "billing.meter.created"})
+            made = set()
+            for name in ("early", "late"):
+                data = {"display_name": name, "event_name": name, "default_aggregation[formula]": "sum"}
+                made.add((await sandbox.call("POST", "/v1/billing/meters", data=data))["id"])
+                await heard.heard(1)
+            process.send_signal(signal.SIGKILL)
+            assert await process.wait() == -signal.SIGKILL
+        before = len(heard.posts)
+        heard.silent = False
+        async with _process(tmp_path):
+            posts = (await heard.heard(before + 2))[before:]
+    assert {json.loads(body)["data"]["object"]["id"] for body, _ in posts} == made
