@@ -31,7 +31,7 @@ def create_invoice(call: Call) -> Json:
         raise errors.missing("days_until_due")
     body = invoicing.draft(
         moment, customer, [], reason="manual" if subscription is None else "subscription_update", period=(moment.now, moment.now),
-        subscription=subscription, params=params, currency=params.get("currency", "usd").lower(), pulls=pulls,
+        subscription=subscription, params={"auto_advance": False, **params}, currency=params.get("currency", "usd").lower(), pulls=pulls,
     )  # fmt: skip
     return _shaped(call, body)
 
