@@ -47,8 +47,6 @@ class Fresh:
             return self._subscription(said, ended_after_s)
         if said.subject == "invoice":
             return self._invoice(said, now_s, ended_after_s)
-        if said.subject == "clock":
-            return News({}, ())
         if said.subject == "meter_error":
             event = self._eras.modern.get(f"/v2/core/events/{said.id}")
             return News({}, tuple(meter_error_event(record) for record in meter_error_records(event)))

@@ -8,7 +8,7 @@ import msgspec
 
 from topics.notices import Notice
 
-Subject = Literal["subscription", "invoice", "clock", "meter_error"]
+Subject = Literal["subscription", "invoice", "meter_error"]
 SUBJECTS: Final[dict[str, Subject]] = {
     **dict.fromkeys(
         (f"customer.subscription.{what}" for what in ("created", "updated", "deleted", "paused", "resumed", "trial_will_end")), "subscription"
@@ -17,7 +17,6 @@ SUBJECTS: Final[dict[str, Subject]] = {
         (f"invoice.{what}" for what in ("created", "updated", "finalized", "paid", "payment_failed", "upcoming", "voided", "marked_uncollectible")),
         "invoice",
     ),
-    **dict.fromkeys((f"test_helpers.test_clock.{what}" for what in ("advancing", "ready")), "clock"),
     "v1.billing.meter.error_report_triggered": "meter_error",
     "v1.billing.meter.no_meter_found": "meter_error",
 }
