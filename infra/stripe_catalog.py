@@ -68,7 +68,7 @@ def lookup_with(settings: Settings) -> Lookup:
     return lookup
 
 
-def plan_of(settings: Settings, since_s: int | None = None) -> Plan:
+def plan_of(settings: Settings, since_s: int | None = None, trial_until_s: int | None = None) -> Plan:
     """What set-up is asked for. Customers with items of their own are left alone: the file says already where they are billed."""
     from sinks.stripe.setup import NewMeter, Plan
 
@@ -82,6 +82,7 @@ def plan_of(settings: Settings, since_s: int | None = None) -> Plan:
         customers=_new_customers(settings),
         now_s=now_ms() // 1000,
         since_s=since_s,
+        trial_until_s=trial_until_s,
         currency=stripe.currency,
         interval=stripe.interval,
         base_price=stripe.base_price,
@@ -99,12 +100,15 @@ def _new_customers(settings: Settings) -> list[NewCustomer]:
     ]
 
 
-def setup(settings: Settings, since_s: int | None = None, *, live: bool = False) -> SetUp:
-    """Makes what is missing at Stripe for the meters and customers of the configuration. Raises UsageError for a live key unless `live`."""
+def setup(settings: Settings, since_s: int | None = None, *, trial_until_s: int | None = None, live: bool = False) -> SetUp:
+    """Makes what is missing at Stripe for the meters and customers of the configuration. Raises UsageError for a live key unless `live`.
+
+    `trial_until_s`: on subscriptions of their own, which bill nothing until then.
+    """
     from sinks.stripe.subscribing import set_up
 
     with access(settings, live=live) as eras:
-        found = set_up(eras, plan_of(settings, since_s))
+        found = set_up(eras, plan_of(settings, since_s, trial_until_s))
         costs = {slug: (price.id, _thousand(eras, price)) for slug, price in found.prices.items()}
         if found.base is not None:
             costs["base"] = (found.base.id, _money(found.base, 1))

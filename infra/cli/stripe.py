@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
 @verbs.command()
 def setup(
     since: Annotated[str | None, typer.Option("--since", metavar="T", help="backdate new subscriptions to this instant", show_default=False)] = None,
+    trial: Annotated[
+        str | None, typer.Option("--trial-until", metavar="T", help="what is missing bills nothing until then", show_default=False)
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="allow a live key: real customers and real invoices")] = False,
     directory: Dir = None,
     config: Config = None,
@@ -35,12 +38,14 @@ def setup(
     \b
     tidemark stripe setup
     tidemark stripe setup --since 2026-11-01        usage from then on is billed
+    tidemark stripe setup --trial-until 2027-01-01T00:00:00Z     a successor runs along, free, on a subscription of its own
     """
     from infra import reading, stripe_catalog
     from infra.target import resolve
 
     since_s = None if since is None else reading.instant(since, "--since") // 1_000_000
-    found = stripe_catalog.setup(resolve(directory, config).settings, since_s, live=live)
+    trial_s = None if trial is None else reading.instant(trial, "--trial-until") // 1_000_000
+    found = stripe_catalog.setup(resolve(directory, config).settings, since_s, trial_until_s=trial_s, live=live)
     for sentence in found.notes:
         note(sentence)
     if as_json:

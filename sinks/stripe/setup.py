@@ -41,12 +41,16 @@ class NewCustomer(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that set-up is asked for. `base_price` names the fixed fee's price, `base_amount` has one made; neither: there is no fee."""
+    """Everything that set-up is asked for. `base_price` names the fixed fee's price, `base_amount` has one made; neither: there is no fee.
+
+    `trial_until_s`: what is missing is put on subscriptions of their own that bill nothing until then (a successor that runs along).
+    """
 
     meters: Sequence[NewMeter]
     customers: Sequence[NewCustomer]
     now_s: int
     since_s: int | None = None
+    trial_until_s: int | None = None
     currency: str = "usd"
     interval: Interval = "month"
     base_price: str | None = None

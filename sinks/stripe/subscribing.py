@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sinks.stripe.access import Eras, customers_of, each, subscriptions_of
+from sinks.stripe.access import Access, Eras, customers_of, each, subscriptions_of
 from sinks.stripe.binding import terms_of
 from sinks.stripe.objects import CUSTOMER, Price, Subscription
 from sinks.stripe.setup import Catalogue, Made, NewCustomer, Plan, set_up_catalogue
 from sinks.stripe.suitability import BINDING, SPAN_S, Aggregation
-from topics.errors import TidemarkError
+from topics.errors import TidemarkError, UsageError
 from topics.periods import Interval, edge, period_at
 
 DAY_S: Final = 86_400
@@ -30,6 +30,9 @@ def set_up(eras: Eras, plan: Plan) -> Catalogue:
     `since_s` of the plan: subscriptions begin then, so that usage since then is taken. Raises ConfigurationFault where the configuration names
     what would bill wrongly, before anything is made for customers.
     """
+    step_s = _step_s(plan)
+    if plan.trial_until_s is not None and (plan.trial_until_s <= plan.now_s or plan.trial_until_s % step_s):
+        raise UsageError(f"a trial ends in the future, and here on a whole multiple of {step_s} s (UTC), since its period begins there")
     found = set_up_catalogue(eras, plan)
     if not found.prices or not plan.customers:
         return found
@@ -81,6 +84,9 @@ def _subscribe(eras: Eras, plan: Plan, who: tuple[str, str], found: Catalogue, s
         return
     legacy = any(price.recurring is not None and price.recurring.usage_type == "metered" and price.recurring.meter is None for price in wanted)
     access = eras.of(legacy=legacy)
+    if plan.trial_until_s is not None:
+        _try_out(access, plan.trial_until_s, who, [price for price in wanted if price is not found.base], found.made)
+        return
     running = [subscription for subscription in standing if subscription.status in BINDING and subscription.ends_at_s is None]
     if running:
         for price in wanted:
@@ -94,6 +100,24 @@ def _subscribe(eras: Eras, plan: Plan, who: tuple[str, str], found: Catalogue, s
         "/v1/subscriptions", customer=stripe_id, items=[{"price": price.id} for price in wanted], metadata={CUSTOMER: customer}, **terms
     )
     found.made.append(Made("subscription", created["id"], customer))
+
+
+def _try_out(access: Access, until_s: int, who: tuple[str, str], prices: Sequence[Price], made: list[Made]) -> None:
+    """A subscription beside the running one, free until `until_s`, where its first paid period begins."""
+    customer, stripe_id = who
+    if not prices:
+        return
+    created = access.post(
+        "/v1/subscriptions",
+        customer=stripe_id,
+        items=[{"price": price.id} for price in prices],
+        metadata={CUSTOMER: customer},
+        collection_method="send_invoice",
+        days_until_due=30,
+        proration_behavior="none",
+        trial_end=until_s,
+    )
+    made.append(Made("trial", created["id"], customer))
 
 
 def _wanted(plan: Plan, found: Catalogue, standing: Sequence[Subscription]) -> list[Price]:

@@ -122,6 +122,19 @@ SETUP: Final = (
         {"subscription": "id"},
     ),
     Row(
+        "subscription that bills nothing at first",
+        BOTH,
+        "post",
+        "/v1/subscriptions",
+        {
+            "customer": "{customer}",
+            "items": [{"price": "{price}"}],
+            "metadata": {"tidemark_customer": "acme"},
+            "trial_end": "{edge}",
+            **_TERMS,
+        },
+    ),
+    Row(
         "item",
         BOTH,
         "post",
