@@ -185,7 +185,7 @@ class Year:
 
     def _facts(self) -> None:
         """What webhooks say of invoices: those that became final since the last look, read anew."""
-        news = self.shop.store.run("SELECT seq, about FROM events WHERE type = 'invoice.finalized' AND seq > ? ORDER BY seq", (self.heard_to,))
+        news = self.shop.store.run("SELECT seq, about FROM happened WHERE type = 'invoice.finalized' AND seq > ? ORDER BY seq", (self.heard_to,))
         for self.heard_to, invoice_id in news.fetchall():
             shown = self.shop.call("GET", f"/v1/invoices/{invoice_id}")
             number = next(number for number, customer in self.customers.items() if customer == shown["customer"])
