@@ -108,11 +108,13 @@ class Shop:
             for customer in self.names:
                 units = self.used[customer, start_s] = self.rng.randrange(1, 100)
                 for item in bound[customer].values():
-                    if item.billable_from_s <= start_s and (item.ends_at_s is None or start_s < item.ends_at_s):
-                        self._report(item, units, max(start_s, item.period_at(start_s).start_s + 1))
+                    self._report(item, units, start_s)
             self.advance(start_s + DAY // 2)
 
-    def _report(self, item: Item, units: int, second: int) -> None:
+    def _report(self, item: Item, units: int, start_s: int) -> None:
+        if start_s < item.billable_from_s or (item.ends_at_s is not None and start_s >= item.ends_at_s):
+            return
+        second = max(start_s, item.period_at(start_s).start_s + 1)
         self.advance(second + 60)
         if item.mode == "usage_records":
             self.eras.old.post(f"/v1/subscription_items/{item.item}/usage_records", quantity=units, timestamp=second, action="set")
