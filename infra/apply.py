@@ -16,15 +16,12 @@ from infra.kafka_io import consumer, end_offsets, producer, reader
 from infra.proposal import Answer, Proposal, Publication, answers_to, publications, unchanged
 from topics.catalog import DEFINITIONS, EVENTS, VERDICTS
 from topics.definitions import Definition, Definitions, decode_definition
-from topics.meters import Timing
 from topics.verdict import Verdict, decode_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aiokafka.structs import ConsumerRecord
-
-    from topics.bindings import Item
 
 Said = defaultdict[tuple[int, str], list[Definition]]
 """What partitions published since, by partition and digest."""
@@ -55,18 +52,7 @@ async def apply(bootstrap: str, proposal: Proposal, partitions: int, *, wait: bo
     if not wait:
         published = [Answer(publication.partition, publication.customer, "published") for publication in to_publish]
         return unchanged(proposal, in_force) + published
-    return unchanged(proposal, in_force) + await _answers(bootstrap, to_publish, offsets, starts, timeout_s)
-
-
-async def bind(
-    bootstrap: str, items: Mapping[str, tuple[Item, ...]], partitions: int, *, timeout_s: float = DEFAULT_TIMEOUT_S
-) -> list[Answer]:
-    """Publishes the items of some customers where they differ from what is in force, and nothing of meters; answers for those that changed."""
-    starts = {topic: await end_offsets(bootstrap, topic, range(partitions)) for topic in (DEFINITIONS, VERDICTS)}
-    in_force = await definitions_in_force(bootstrap, partitions)
-    to_publish = [one for one in publications(Proposal(Timing(), (), items), in_force) if one.customer]
-    offsets = await publish(bootstrap, to_publish)
-    return await _answers(bootstrap, to_publish, offsets, starts, timeout_s)
+    return unchanged(proposal, in_force) + await answers(bootstrap, to_publish, offsets, starts, timeout_s)
 
 
 async def publish(bootstrap: str, to_publish: Sequence[Publication]) -> list[int]:
@@ -81,7 +67,7 @@ async def publish(bootstrap: str, to_publish: Sequence[Publication]) -> list[int
         return [(await future).offset for future in sent]
 
 
-async def _answers(
+async def answers(
     bootstrap: str, to_publish: Sequence[Publication], offsets: Sequence[int], starts: Mapping[str, Mapping[int, int]], timeout_s: float
 ) -> list[Answer]:
     """Reads definitions and verdicts from before the publication until each is answered or the time is out."""

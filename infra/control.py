@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
+from topics.clocks import CLOCK_TYPE, ClockRecord
 from topics.codec import CONTROL_VERSION, digest, encode
 from topics.flushes import FLUSH_TYPE, FlushRecord
 from topics.invoices import INVOICE_TYPE, InvoiceRecord
@@ -60,13 +61,20 @@ def release_event(customer: str, target: str, reason: str) -> ControlEvent:
 
 
 def invoice_event(customer: str, record: InvoiceRecord) -> ControlEvent:
-    """What the provider says of an invoice, for the home of its customer."""
+    """What the provider says of one invoice of a customer."""
     return ControlEvent(customer.encode(), _event(INVOICE_TYPE, customer, record))
 
 
+def clock_event(customer: str, record: ClockRecord) -> ControlEvent:
+    """What the customer's test clock shows."""
+    return ControlEvent(customer.encode(), _event(CLOCK_TYPE, customer, record))
+
+
 def meter_error_event(record: MeterErrorRecord) -> ControlEvent:
-    """What the provider refused after it had accepted it, for every partition: only the report knows whose calls the keys name."""
+    """What the provider refused after it had answered 200, for every partition."""
     return ControlEvent(ALL.encode(), _event(METER_ERROR_TYPE, ALL, record))
+
+
 def flush_event(customer: str, until_s: int, unique: str) -> ControlEvent:
     """A customer's windows that start before `until_s` are emitted now as they stand; `unique` tells two flushes apart."""
     return ControlEvent(customer.encode(), _event(FLUSH_TYPE, customer, FlushRecord(until_s=until_s, id=unique)))

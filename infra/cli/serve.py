@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
-from infra.cli.options import START, Config, Dir
-from infra.cli.output import note
+from infra.cli.options import START, Config, Dir, Json
+from infra.cli.output import print_json, say
 
-verbs = typer.Typer(help="What listens for others: Stripe's webhooks.", no_args_is_help=True)
+verbs = typer.Typer(help="Servers of Tidemark that others call.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -17,22 +18,37 @@ def register(app: typer.Typer) -> None:
     app.add_typer(verbs, name="serve", rich_help_panel=START)
 
 
+@verbs.callback()
+def group() -> None:
+    """Servers of Tidemark that others call."""
+
+
 @verbs.command()
 def webhooks(
-    host: Annotated[str, typer.Option("--host", metavar="H", help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65_535, metavar="P", help="port; 0 takes a free one")] = 8642,
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="where; port 0 takes a free one")] = "127.0.0.1:8180",
     directory: Dir = None,
     config: Config = None,
+    as_json: Json = False,
 ) -> None:
-    """Receives Stripe's webhooks: who is billed where, invoices, meter errors, payments. Until SIGTERM.
+    """Receives Stripe's webhooks at /stripe, until SIGTERM: who is billed where, invoices and test clocks come into the log by themselves.
 
-    Deliveries are believed only with a fresh signature by STRIPE_WEBHOOK_SECRET (several, with commas, while one is rolled), each object is read
-    again from Stripe, and 200 is answered once the log has it. Put HTTPS in front of it; POST /stripe, and /live, /ready, /metrics beside it.
+    An event only says what to look at: what is true is asked of Stripe, so webhooks may come late, twice and in any order. 200 is answered
+    when Kafka has acknowledged it and a binding is in force; 503 makes Stripe send again. `usage.notices` tells your application of
+    payments and of subscriptions that ended.
 
     \b
-    STRIPE_WEBHOOK_SECRET=whsec_… tidemark serve webhooks --port 8642
+    In the Dashboard: an endpoint https://YOU/stripe for customer.subscription.*, invoice.* and test_helpers.test_clock.*,
+    and an event destination with thin payload for the two v1.billing.meter.* error types. Their secrets:
+      STRIPE_WEBHOOK_SECRET=whsec_…,whsec_…      several with commas: both endpoints, or old and new while one is rolled
+      tidemark serve webhooks --listen 127.0.0.1:8180
+    HTTPS ends at your proxy, which forwards /stripe alone: /metrics, /status, /live and /ready are for you.
     """
+    from infra import logs
     from infra.target import resolve
-    from infra.webhooks.serving import serve
+    from infra.webhooks.app import address_of, serve
 
-    serve(resolve(directory, config).settings, host, port, lambda url: note(f"listening at {url}"))
+    host, port = address_of(listen)
+    settings = resolve(directory, config).settings
+    logs.configure("webhooks")
+    ready = (lambda url: print_json({"url": url})) if as_json else (lambda url: say(f"webhooks are received at {url}; Ctrl-C ends it"))
+    asyncio.run(serve(settings, host, port, ready))

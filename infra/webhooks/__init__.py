@@ -1,1 +1,1 @@
-"""The webhook receiver: what Stripe says happened, as records in the log. It believes no payload: each object is read again before it counts."""
+"""Receives Stripe's webhooks: what happens to subscriptions, invoices and test clocks comes into the log as control records."""

@@ -1,122 +1,109 @@
-"""One delivery from its bytes to its answer: believed, read anew, published, and only then acknowledged.
+"""What a webhook is answered: verified, read, run, and only then 200. Everything else is a status that says whether to send again.
 
-200 means that Kafka has it; anything that may pass is 503, and Stripe delivers again for three days. What can never pass (no event, a wrong
-signature) is 400. No body, no object and no secret reaches a log.
+400 is for what did not come from Stripe, 413 for what is too large, 429 for too many wrong signatures, 503 for what has to be sent again. Nothing
+of a body is ever logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
-import msgspec
-
-from infra.webhooks.said import said_in
-from infra.webhooks.signature import refusal_of
+from infra.webhooks.errands import errand
+from infra.webhooks.limiter import BadSignatures
+from infra.webhooks.notification import Notification, read
+from infra.webhooks.runner import Runner
+from infra.webhooks.signature import judged
 from topics.errors import TidemarkError
-
-if TYPE_CHECKING:
-    from infra.webhooks.fresh import News
-    from infra.webhooks.said import Said
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES: Final = 1024 * 1024
-"""Of a body: Stripe's largest events are some hundred kB; what is larger comes from somebody else, who shall not fill our memory."""
-FORGERIES: Final = 20
-FORGERIES_S: Final = 60.0
-"""So many wrong signatures in so many seconds are listened to; then what has one is turned away unread for the rest of that time, with 429. Right
-ones pass all the while: they are told apart by the signature alone."""
-Word = Literal["published", "ignored", "not_ours", "no_signature", "no_secret", "wrong_signature", "too_old", "no_event", "live", "later"]
+LARGEST_BYTES: Final = 1024 * 1024
+"""Stripe's events have some kilobytes; an invoice shows ten lines at most. Above this nothing is read."""
+AT_ONCE: Final = 8
+"""Errands under way: each makes a handful of calls, and a test account takes 25 a second. What waits longer than Stripe does comes again."""
+PATIENCE_S: Final = 9.0
+"""An answer after about ten seconds is one that Stripe no longer waits for."""
+REMEMBERED: Final = 10_000
+"""Events that were done, by id: a second delivery of one is answered at once. Only in memory: forgetting costs a second look, nothing else."""
 
 
 class Reply(NamedTuple):
-    """The HTTP status, and the word under which it is counted."""
+    """Status, what it is counted as, and a sentence for the answer's body."""
 
     status: int
-    word: Word
+    outcome: str
+    sentence: str = ""
 
 
-class Source(Protocol):
-    """Reads what a delivery is about. The call blocks, and raises TidemarkError where Stripe does not answer."""
-
-    def news(self, said: Said, now_s: int, ended_after_s: int) -> News:
-        """What it comes to now."""
-        ...
-
-
-class Publisher(Protocol):
-    """Puts it into the log."""
-
-    async def publish(self, news: News) -> None:
-        """Return when it is there. Raises TidemarkError where it is not, or may not be."""
-        ...
-
-
+@dataclass
 class Receiver:
-    """All deliveries of one account; one is worked on at a time, so that of two about one customer the later read is the later written."""
+    """`livemode` is that of our key: an event of the other mode speaks of other objects. `runner` is None until Kafka was reached. Secrets are in
+    no repr."""
 
-    def __init__(
-        self,
-        source: Source,
-        publisher: Publisher,
-        *,
-        secrets: Sequence[str],
-        now_s: Callable[[], float],
-        horizon_s: int,
-        live: bool,
-    ) -> None:
-        self._source = source
-        self._publisher = publisher
-        self._secrets = tuple(secrets)
-        self._now_s = now_s
-        self._horizon_s = horizon_s
-        self._live = live
-        self._turn = asyncio.Lock()
-        self._forged: list[float] = []
-        self.counts: Counter[str] = Counter()
-        """Deliveries by word, for the metrics."""
+    runner: Runner | None
+    secrets: Sequence[str] = field(repr=False)
+    livemode: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    _bad: BadSignatures = field(default_factory=BadSignatures)
+    _done: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    async def handle(self, body: bytes, signature: str | None) -> Reply:
-        """Answer one delivery."""
-        reply = await self._handle(body, signature)
-        self.counts[reply.word] += 1
+    async def take(self, body: bytes, signature: str | None, now_s: float) -> Reply:
+        """The answer to one POST; `now_s` is real time, by which signatures age."""
+        reply = await self._reply(body, signature, now_s)
+        self.counts[reply.outcome] += 1
         return reply
 
-    async def _handle(self, body: bytes, signature: str | None) -> Reply:
-        now_s = self._now_s()
-        refusal = refusal_of(body, signature, self._secrets, now_s)
-        if refusal is not None:
-            return Reply(429 if self._too_many(now_s) else 400, refusal)
-        said = said_in(body)
+    def refused(self, status: int, outcome: str, sentence: str) -> Reply:
+        """An answer to what is not even read."""
+        self.counts[outcome] += 1
+        return Reply(status, outcome, sentence)
+
+    async def _reply(self, body: bytes, signature: str | None, now_s: float) -> Reply:
+        verdict = judged(body, signature, self.secrets, now_s)
+        if verdict != "right":
+            return self._unsigned(verdict)
+        said = read(body)
         if said is None:
-            return Reply(400, "no_event")
-        if said.live != self._live:
-            log.warning("delivery %s is of the other mode (live %s): is this endpoint's secret the right one?", said.id, said.live)
-            return Reply(200, "live")
-        if said.subject is None:
+            return Reply(400, "malformed", "signed, but none of Stripe's events")
+        if said.id in self._done:
+            return Reply(200, "repeated")
+        todo = errand(said)
+        if todo is None or said.livemode != self.livemode:
             return Reply(200, "ignored")
-        async with self._turn:
-            return await self._publish(said, int(now_s))
-
-    async def _publish(self, said: Said, now_s: int) -> Reply:
+        if self.runner is None:
+            return self._later(said, "Kafka was not reached yet")
         try:
-            news = await asyncio.to_thread(self._source.news, said, now_s, now_s - self._horizon_s)
-            for problem in news.problems:
-                log.warning("delivery %s (%s): not bound: %s", said.id, said.type, problem)
-            if not news.items and not news.events and news.notice is None:
-                return Reply(200, "not_ours")
-            await self._publisher.publish(news)
-        except (TidemarkError, msgspec.ValidationError) as error:
-            log.warning("delivery %s (%s) is put off: %s", said.id, said.type, error)
-            return Reply(503, "later")
-        return Reply(200, "published")
+            async with asyncio.timeout(PATIENCE_S), self._room:
+                outcome = await self.runner.run(todo, said)
+        except TimeoutError:
+            return self._later(said, "it took too long")
+        except TidemarkError as error:
+            return self._later(said, str(error))
+        except Exception:
+            log.exception("%s %s", said.type, said.id)
+            return Reply(503, "unavailable", "it failed; send it again")
+        self._remember(said.id)
+        log.info("%s %s: %s", said.type, said.id, outcome)
+        return Reply(200, outcome)
 
-    def _too_many(self, now_s: float) -> bool:
-        """Counts a forgery; True where there were too many of late."""
-        recent = [at_s for at_s in self._forged if now_s - at_s < FORGERIES_S]
-        self._forged = [*recent[-FORGERIES:], now_s]
-        return len(self._forged) > FORGERIES
+    def _unsigned(self, verdict: str) -> Reply:
+        if not self._bad.allows(time.monotonic()):
+            return Reply(429, "bad_signature", "too many wrong signatures")
+        log.warning("a webhook was refused: its signature is %s", verdict)
+        return Reply(400, "bad_signature", f"the signature is {verdict}")
+
+    def _later(self, said: Notification, sentence: str) -> Reply:
+        log.warning("%s %s has to come again: %s", said.type, said.id, sentence)
+        return Reply(503, "unavailable", "not now; send it again")
+
+    def _remember(self, event: str) -> None:
+        self._done[event] = None
+        while len(self._done) > REMEMBERED:
+            self._done.popitem(last=False)

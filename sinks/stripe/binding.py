@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from sinks.stripe.access import Eras, clocks_of, meters_of, subscriptions_of, whole
+from sinks.stripe.access import Eras, clocks_of, meters_of, subscriptions_of, subscriptions_of_customer, whole
 from sinks.stripe.objects import METER, BillingMeter, Price, Row, Subscription, read
 from sinks.stripe.suitability import BINDING, Finding, Terms, aggregation_of, customer_findings, item_findings
 from topics.bindings import Item
@@ -82,13 +82,34 @@ def sync(
     items: dict[str, tuple[Item, ...]] = {}
     problems, notes = list[str](), list[str]()
     for customer, candidates in account.candidates.items():
-        chosen, said = choose(candidates, account.meters)
+        bound_items, said = items_of(candidates, account.meters)
         for finding in said:
             sentence = f"customer {customer!r}: {finding.problem}"
             (problems if finding.fault else notes).append(sentence)
-        if chosen:
-            items[customer] = tuple(bound(candidate, account.meters) for candidate in sorted(chosen, key=lambda one: one.terms.slug))
+        if bound_items:
+            items[customer] = bound_items
     return Synced(items, problems, notes)
+
+
+def read_customers(
+    eras: Eras, terms: Sequence[Terms], customers: Iterable[str], *, ended_after_s: int
+) -> tuple[list[Candidate], dict[str, BillingMeter]]:
+    """The items of some Stripe customers that concern our meters, and the account's Billing Meters: what `sync` sees of one customer of ours."""
+    access = eras.of(legacy=is_legacy(terms))
+    meters = meters_of(eras.modern) if any(one.mode == "meters" for one in terms) else {}
+    found: list[Candidate] = []
+    for customer in sorted(customers):
+        for subscription in subscriptions_of_customer(access, customer, ended_after_s):
+            for row in subscription.items.data:
+                meant = terms_of(row.price, terms)
+                found += [] if meant is None else [Candidate(meant, row, subscription)]
+    return found, meters
+
+
+def items_of(candidates: Sequence[Candidate], meters: Mapping[str, BillingMeter]) -> tuple[tuple[Item, ...], list[Finding]]:
+    """One customer's items as its binding carries them, and everything there is to say about the others."""
+    chosen, said = choose(candidates, meters)
+    return tuple(bound(candidate, meters) for candidate in sorted(chosen, key=lambda one: one.terms.slug)), said
 
 
 def choose(candidates: Sequence[Candidate], meters: Mapping[str, BillingMeter]) -> tuple[list[Candidate], list[Finding]]:

@@ -1,153 +1,184 @@
-"""The receiver over HTTP: what is answered when, and that 200 means published."""
+"""The receiver against the sandbox: what really happens there reaches the log by real webhooks, as a sync would have read it."""
 
 from __future__ import annotations
 
+import asyncio
 import io
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import stripe
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from infra.webhooks.fresh import News
-from infra.webhooks.receiver import FORGERIES, MOST_BYTES, Receiver
-from infra.webhooks.said import Said
-from infra.webhooks.serving import application
-from topics.errors import Unreachable
+from infra.sandbox.testing import Sandbox, sandbox_server
+from infra.sandbox.webhook_signing import HEADER, signed
+from infra.webhooks.app import listening
+from infra.webhooks.binder import Binder, current_items
+from infra.webhooks.errands import THIN_TYPES, TYPES
+from infra.webhooks.face import METRIC
+from infra.webhooks.provider import Provider
+from infra.webhooks.receiver import LARGEST_BYTES, Receiver
+from infra.webhooks.runner import Runner
+from sinks.stripe.access import Eras
+from sinks.stripe.binding import sync
+from sinks.stripe.client import StripeAccess
+from sinks.stripe.request import API_VERSION, MODERN_VERSION
+from sinks.stripe.suitability import Terms
+from tests.contract.webhook_listener import PATIENCE_S
+from tests.core.webhook_log import FoldedLog
+from topics.bindings import Item
+from topics.clocks import CLOCK_TYPE
+from topics.home import home_of
+from topics.invoices import InvoiceRecord
+from topics.meter_errors import METER_ERROR_TYPE
 
-SECRET = "whsec_" + "receiver"
-NOW_S = 1_795_219_200
-
-
-class Shop:
-    """What deliveries come to: one customer's items, unless it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.is_down = False
-        self.news_ = News({"acme": ()}, ())
-
-    def news(self, said: Said, now_s: int, ended_after_s: int) -> News:
-        """See `Source.news`."""
-        assert (now_s, ended_after_s) == (NOW_S, NOW_S - 60)
-        if self.is_down:
-            raise Unreachable("Stripe does not answer")
-        self.asked.append(said.id)
-        return self.news_
+JAN_31 = 1_706_659_200
+DAY_S = 86_400
 
 
-class Log:
-    """What was published."""
+@dataclass
+class Stand:
+    """A sandbox, a receiver that it posts to, and the log behind it."""
 
-    def __init__(self) -> None:
-        self.published: list[News] = []
-        self.is_down = False
+    sandbox: Sandbox
+    log: FoldedLog
+    receiver: Receiver
+    eras: Eras
+    terms: tuple[Terms, ...]
+    url: str
 
-    async def publish(self, news: News) -> None:
-        """See `Publisher.publish`."""
-        if self.is_down:
-            raise Unreachable("Kafka does not answer")
-        self.published.append(news)
+    async def until(self, what: Callable[[], bool]) -> None:
+        """Waits for something that webhooks bring about."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not what():
+                await asyncio.sleep(0.02)
 
+    async def quiet(self) -> None:
+        """Waits until every webhook that there is has been answered 2xx."""
+        async with asyncio.timeout(PATIENCE_S):
+            while {row["state"] for row in (await self.sandbox.control("webhooks"))["data"]} - {"delivered"}:
+                await asyncio.sleep(0.05)
 
-class Bench:
-    """A receiver that listens."""
+    def items(self) -> tuple[Item, ...]:
+        """What acme is bound to now."""
+        return tuple(current_items(self.log.states[home_of(b"acme", self.log.partitions)].definitions, "acme"))
 
-    def __init__(self, shop: Shop, log: Log, receiver: Receiver, url: str) -> None:
-        self.shop, self.log, self.receiver, self.url = shop, log, receiver, url
-
-    async def post(self, body: bytes, header: str | None) -> tuple[int, str]:
-        """Status and text."""
-        headers = {} if header is None else {"Stripe-Signature": header}
-        async with aiohttp.ClientSession() as session, session.post(f"{self.url}/stripe", data=io.BytesIO(body), headers=headers) as answer:
-            return answer.status, (await answer.text()).strip()
-
-    async def deliver(self, **more: Any) -> tuple[int, str]:
-        """A right delivery."""
-        body = event(**more)
-        return await self.post(body, signed(body))
-
-
-def event(**more: Any) -> bytes:
-    """A subscription's event."""
-    body = {"id": "evt_1", "object": "event", "type": "customer.subscription.updated", "created": 1, "livemode": False}
-    return json.dumps({**body, "data": {"object": {"id": "sub_1", "customer": "cus_1", "secret": "not for a log"}}, **more}).encode()
+    def invoices(self) -> list[InvoiceRecord]:
+        """Every invoice in force, by period."""
+        found = [held.said for state in self.log.states for held in state.definitions.invoices.values()]
+        return sorted(found, key=lambda said: (said.period_start_s, said.invoice))
 
 
-def signed(body: bytes, secret: str = SECRET) -> str:
-    """As Stripe signs."""
-    header: str = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, NOW_S)
-    return header
+@asynccontextmanager
+async def stand(directory: Path, **knobs: Any) -> AsyncIterator[Stand]:
+    """Everything connected, with a legacy metered price for our one meter."""
+    async with sandbox_server(directory, **knobs) as sandbox:
+        params = {"currency": "usd", "unit_amount": "2", "product_data[name]": "calls", "recurring[interval]": "month"}
+        price = await sandbox.call("POST", "/v1/prices", data={**params, "recurring[usage_type]": "metered", "recurring[aggregate_usage]": "sum"})
+        terms = (Terms("calls", price=price["id"]),)
+        eras = Eras(*(StripeAccess(sandbox.url, sandbox.key, version=version) for version in (API_VERSION, MODERN_VERSION)))
+        log, secrets = FoldedLog(), list[str]()
+        provider = Provider(eras, terms, {})
+        receiver = Receiver(Runner(provider, log, Binder(provider, log, (), 10**15)), secrets)
+        async with listening(receiver, "127.0.0.1", 0) as url:
+            types = {f"enabled_events[{index}]": each for index, each in enumerate(TYPES)}
+            secrets.append((await sandbox.call("POST", "/v1/webhook_endpoints", data={"url": url, **types}))["secret"])
+            thin = {"name": "t", "type": "webhook_endpoint", "event_payload": "thin", "enabled_events": THIN_TYPES, "webhook_endpoint": {"url": url}}
+            made = await sandbox.call("POST", "/v2/core/event_destinations", json={**thin, "include": ["webhook_endpoint.signing_secret"]})
+            secrets.append(made["webhook_endpoint"]["signing_secret"])
+            yield Stand(sandbox, log, receiver, eras, terms, url)
 
 
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    """A receiver of test mode."""
-    shop, log = Shop(), Log()
-    receiver = Receiver(shop, log, secrets=(SECRET,), now_s=lambda: NOW_S, horizon_s=60, live=False)
-    server = TestServer(application(receiver))
-    await server.start_server()
-    yield Bench(shop, log, receiver, str(server.make_url("")).rstrip("/"))
-    await server.close()
+async def month(at: Stand) -> str:
+    """A customer on a test clock who subscribes, uses something, and sees a month pass; the subscription."""
+    clock = await at.sandbox.call("POST", "/v1/test_helpers/test_clocks", data={"frozen_time": JAN_31})
+    customer = await at.sandbox.call("POST", "/v1/customers", data={"test_clock": clock["id"], "metadata[tidemark_customer]": "acme"})
+    params = {"customer": customer["id"], "items[0][price]": at.terms[0].price}
+    subscription = await at.sandbox.call("POST", "/v1/subscriptions", data=params)
+    await at.until(lambda: bool(at.items()))
+    item = subscription["items"]["data"][0]["id"]
+    used = {"quantity": "7", "timestamp": str(JAN_31 + 1), "action": "set"}
+    await at.sandbox.call("POST", f"/v1/subscription_items/{item}/usage_records", data=used)
+    for days in (20, 31):
+        await at.sandbox.call("POST", f"/v1/test_helpers/test_clocks/{clock['id']}/advance", data={"frozen_time": JAN_31 + days * DAY_S})
+        await at.sandbox.control("clock")
+        await at.sandbox.call("GET", f"/v1/test_helpers/test_clocks/{clock['id']}")
+    return str(subscription["id"])
 
 
-async def test_what_is_believed_is_read_and_published(bench: Bench) -> None:
-    """A right delivery is answered 200 once it is published, and again when it comes again."""
-    assert [await bench.deliver(), await bench.deliver()] == [(200, "published")] * 2
-    assert bench.log.published == [bench.shop.news_] * 2
+@pytest.mark.parametrize("knobs", [{}, {"webhook_shuffle_s": 1.0, "webhook_copies": 0.5, "webhook_seed": 3}])
+async def test_a_month_at_stripe_is_in_the_log(tmp_path: Path, knobs: dict[str, Any]) -> None:
+    """Subscription, clock, invoice and payment of one month arrive by webhooks, in order or shuffled and doubled, as a sync reads them."""
+    async with stand(tmp_path, **knobs) as at:
+        await month(at)
+        await at.until(lambda: any(said.status == "paid" for said in at.invoices()))
+        await at.quiet()
+        synced = await asyncio.to_thread(lambda: sync(at.eras, at.terms, clocks=True, ended_after_s=0))
+        assert at.items() == synced.items["acme"]
+        told = [said for said in at.invoices() if said.status != "upcoming"]
+        assert [(said.status, said.period_start_s, said.period_end_s) for said in told] == [("paid", JAN_31, JAN_31 + 29 * DAY_S)]
+        clocks = [event.data["now_s"] for event in at.log.of(CLOCK_TYPE) if isinstance(event.data, dict)]
+        assert max(clocks) == JAN_31 + 31 * DAY_S
+        assert "payment_succeeded" in {notice.notice for notice in at.log.notices()}
+        assert at.receiver.counts["unavailable"] == at.receiver.counts["bad_signature"] == at.receiver.counts["malformed"] == 0
 
 
-@pytest.mark.parametrize("where", ["shop", "log"])
-async def test_what_may_pass_is_put_off(bench: Bench, where: str) -> None:
-    """While Stripe or Kafka does not answer the delivery is answered 503, so that it comes again; nothing counts as published meanwhile."""
-    down = bench.shop if where == "shop" else bench.log
-    down.is_down = True
-    assert await bench.deliver() == (503, "later")
-    assert bench.log.published == []
-    down.is_down = False
-    assert await bench.deliver() == (200, "published")
+async def test_a_cancelled_subscription_ends_its_binding(tmp_path: Path) -> None:
+    """A cancellation at Stripe puts the end into the binding and tells the application."""
+    async with stand(tmp_path) as at:
+        subscription = await month(at)
+        await at.sandbox.call("DELETE", f"/v1/subscriptions/{subscription}")
+        await at.until(lambda: any(notice.notice == "subscription_deleted" for notice in at.log.notices()))
+        assert [item.ends_at_s for item in at.items()] == [JAN_31 + 31 * DAY_S]
 
 
-async def test_what_is_not_believed_is_not_read(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a right signature nothing is read or published, and nothing of the body or the secret is logged; too many are turned away."""
-    body = event()
-    assert await bench.post(body, None) == (400, "no_signature")
-    assert await bench.post(body, signed(body, "whsec_" + "other")) == (400, "wrong_signature")
-    answers = [await bench.post(body, signed(body, "whsec_" + "other")) for _ in range(FORGERIES)]
-    assert answers[-1] == (429, "wrong_signature")
-    assert (bench.shop.asked, bench.log.published) == ([], [])
-    assert await bench.deliver() == (200, "published")
-    assert "not for a log" not in caplog.text
-    assert SECRET not in caplog.text
+async def test_a_webhook_that_found_kafka_down_comes_again(tmp_path: Path) -> None:
+    """While Kafka is down the sandbox is answered 503, and its retry brings the binding once Kafka is back."""
+    async with stand(tmp_path) as at:
+        at.log.down = True
+        customer = await at.sandbox.call("POST", "/v1/customers", data={"metadata[tidemark_customer]": "acme"})
+        await at.sandbox.call("POST", "/v1/subscriptions", data={"customer": customer["id"], "items[0][price]": at.terms[0].price})
+        await at.until(lambda: at.receiver.counts["unavailable"] > 0)
+        at.log.down = False
+        assert at.items() == ()
+        async with asyncio.timeout(PATIENCE_S):
+            while not at.items():
+                await at.sandbox.control("clock", {"advance_s": 1801})
+                await asyncio.sleep(0.2)
+        assert len(at.items()) == 1
 
 
-async def test_what_does_not_concern_us_is_acknowledged(bench: Bench) -> None:
-    """Other events, events of the other mode and objects that are none of ours are answered 200 and counted as such; a body that is none, 400."""
-    assert await bench.deliver(type="charge.refunded") == (200, "ignored")
-    assert await bench.deliver(livemode=True) == (200, "live")
-    bench.shop.news_ = News({}, ())
-    assert await bench.deliver() == (200, "not_ours")
-    assert await bench.post(b"{}", signed(b"{}")) == (400, "no_event")
-    assert bench.log.published == []
-    async with aiohttp.ClientSession() as session, session.get(f"{bench.url}/metrics") as answer:
-        text = await answer.text()
-    for word in ("ignored", "live", "not_ours", "no_event"):
-        assert f'tidemark_webhook_deliveries_total{{outcome="{word}"}} 1.0' in text
+async def test_refused_meter_events_come_back(tmp_path: Path) -> None:
+    """A meter event that Stripe answered 200 and refused afterwards is a fact of the log, by the key of its request."""
+    async with stand(tmp_path, meter_sync_checks=False, meter_report_s=1) as at:
+        data = {"event_name": "none", "payload[stripe_customer_id]": "cus_1", "payload[value]": "1"}
+        await at.sandbox.call("POST", "/v1/billing/meter_events", data=data, headers={"Idempotency-Key": "ours"})
+        await at.sandbox.control("clock", {"advance_s": 5})
+        await at.until(lambda: bool(at.log.of(METER_ERROR_TYPE)))
+        (event, *_) = at.log.of(METER_ERROR_TYPE)
+        assert isinstance(event.data, dict)
+        assert event.data["keys"] == ["ours"]
 
 
-async def test_a_body_too_large_is_refused(bench: Bench) -> None:
-    """What is larger than any event of Stripe's is turned away with 413."""
-    body = b"x" * (MOST_BYTES + 1)
-    assert (await bench.post(body, "t=1,v1=a"))[0] == 413
-    assert bench.shop.asked == []
+async def test_the_receivers_http_says_what_it_must(tmp_path: Path) -> None:
+    """Unsigned 400, too large 413, another method or path 405 and 404; what came of webhooks is in the metrics, and no body is repeated."""
+    async with stand(tmp_path) as at, aiohttp.ClientSession() as session:
 
+        async def ask(method: str, url: str, **more: Any) -> tuple[int, str]:
+            async with session.request(method, url, **more) as response:
+                return response.status, await response.text()
 
-def test_the_addresses_are_the_documented_ones() -> None:
-    """POST /stripe, and /live, /ready and /metrics for whoever watches."""
-    app = application(Receiver(Shop(), Log(), secrets=(), now_s=lambda: 0.0, horizon_s=0, live=False))
-    found = {(route.method, route.resource.canonical) for route in app.router.routes() if isinstance(route.resource, web.PlainResource)}
-    assert {("POST", "/stripe"), ("GET", "/live"), ("GET", "/ready"), ("GET", "/metrics")} <= found
+        assert (await ask("POST", at.url, data=b"{}"))[0] == 400
+        wrong = {HEADER: signed(b"secret usage", ["whsec_other"], 1)}
+        status, text = await ask("POST", at.url, data=b"secret usage", headers=wrong)
+        assert (status, "secret" in text) == (400, False)
+        assert (await ask("POST", at.url, data=io.BytesIO(b"x" * (LARGEST_BYTES + 1))))[0] == 413
+        assert (await ask("GET", at.url))[0] == 405
+        assert (await ask("POST", at.url + "/other"))[0] == 404
+        base = at.url.rsplit("/", 1)[0]
+        assert (await ask("GET", base + "/ready"))[0] == 200
+        _, metrics = await ask("GET", base + "/metrics")
+        assert f'{METRIC}{{outcome="bad_signature"}} 2.0' in metrics

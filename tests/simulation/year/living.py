@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.control import binding_event, invoice_event, meters_event
-from infra.webhooks.invoices import invoice_record
+from infra.webhooks.facts import invoice_of, invoice_record
 from sinks.stripe.access import Eras
 from sinks.stripe.binding import sync
 from sinks.stripe.suitability import Terms
@@ -189,7 +189,7 @@ class Year:
         for self.heard_to, invoice_id in news.fetchall():
             shown = self.shop.call("GET", f"/v1/invoices/{invoice_id}")
             number = next(number for number, customer in self.customers.items() if customer == shown["customer"])
-            record = invoice_record(shown, items=frozenset(self.items[number]), seen_at_s=int(self.shop.clock.at_s))
+            record = invoice_record(invoice_of(shown), shown["lines"]["data"], TERMS, self.items[number])
             if record is not None:
                 event = invoice_event(self.plan.subscribers[number].name, record)
                 self._append(event.key, event.value)
