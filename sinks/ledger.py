@@ -63,6 +63,10 @@ class Ledger:
         free, group.waiting = list(group.waiting), {}
         return free + self._to_even_out(group)
 
+    def uneven(self) -> list[CellState]:
+        """Cells that even out their periods; asked once all receipts are known."""
+        return [cell for group in self._groups.values() for cell in self._to_even_out(group)]
+
     def _to_even_out(self, group: _Group) -> list[CellState]:
         """The fullest cell, where more units stand than there are whole ones: a cell that could not go below 0 has left that to another."""
         if group.busy or group.units <= group.exact // (ONE * ONE) * ONE:

@@ -85,21 +85,24 @@ def taken_back(receipt: CellReceipt, keys: frozenset[str], now_ms: int, reason: 
         if standing is not None:
             units, quantity = minus(standing.units, sent.units), minus(standing.quantity, sent.quantity)
             standing = msgspec.structs.replace(standing, units=units, quantity=quantity, at_ms=now_ms)
+    left = tuple(sent for sent in receipt.unconfirmed if sent.idempotency_key not in keys)
+    corrected = msgspec.structs.replace(receipt, standing=standing, unconfirmed=left, lost=receipt.lost + 1)
+    if receipt.state not in {"delivered", "confirmed", "failed"}:
+        return corrected  # a later total is held for another reason, which stays
     return msgspec.structs.replace(
-        receipt,
-        state="failed" if receipt.lost + 1 < MOST_LOST else "refused",
+        corrected,
+        state="failed" if corrected.lost < MOST_LOST else "refused",
         outcome="not_held",
         reason=reason,
         sentence=sentence,
         reported_at_ms=now_ms,
-        standing=standing,
-        unconfirmed=tuple(sent for sent in receipt.unconfirmed if sent.idempotency_key not in keys),
-        lost=receipt.lost + 1,
     )
 
 
 def confirmed(receipt: CellReceipt, now_ms: int) -> CellReceipt:
-    """The record that says that what was accepted counts."""
+    """The record that says that what was accepted counts; an attempt that failed since then, or a total that is held, stays what it is."""
+    if receipt.state != "delivered":
+        return msgspec.structs.replace(receipt, unconfirmed=(), lost=0)
     sentence = "read back: the meter holds these units"
     return msgspec.structs.replace(
         receipt, state="confirmed", outcome="confirmed", reason="", sentence=sentence, reported_at_ms=now_ms, unconfirmed=(), lost=0

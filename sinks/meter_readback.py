@@ -53,6 +53,9 @@ def _moves(cell: CellState, now_ms: int) -> bool:
 
 def _doubtful(cells: list[CellState], total: int) -> Iterator[tuple[CellState, Verdict]]:
     """Open intents without an answer for a day."""
+    if cells[0].place.adds_up and len({cell.place.period_start_s for cell in cells}) == 1:
+        yield from _likeliest(cells, total)
+        return
     doubts = [Doubt(cell.place.name, tuple(_options(cell)), None if cell.open_intent is None else _units(cell.open_intent)) for cell in cells]
     found = conclude(total, 0, doubts)
     for cell in cells:
@@ -62,6 +65,26 @@ def _doubtful(cells: list[CellState], total: int) -> Iterator[tuple[CellState, V
             yield cell, Unknown(reason="ambiguous", sentence=OUTCOMES["either"].sentence, may_stand=True)
         elif landed is not None:
             yield cell, OUTCOMES[landed]
+
+
+def _likeliest(cells: list[CellState], total: int) -> Iterator[tuple[CellState, Verdict]]:
+    """Where an hour of one period adds up, any explanation of its total will do: what is sent after it makes the hour right, and only that is billed.
+
+    Taken is one in which as much as possible stands of what was accepted.
+    """
+    options = [tuple(_options(cell)) for cell in cells]
+    found: list[tuple[int, ...]] = []
+    if prod(map(len, options)) <= MOST_COMBINATIONS:
+        found = [choice for choice in product(*options) if sum(choice) == total]
+    closed = [_standing(cell) if cell.open_intent is None else None for cell in cells]
+    best = min(found, key=lambda choice: sum(stands not in {None, value} for stands, value in zip(closed, choice, strict=True)), default=None)
+    for at, cell in enumerate(cells):
+        if cell.open_intent is None:
+            continue
+        if best is None:
+            yield cell, OUTCOMES["unexplained"]
+        else:
+            yield cell, OUTCOMES["landed" if best[at] == _units(cell.open_intent) else "not_landed"]
 
 
 def _accepted(cells: list[CellState], total: int, now_ms: int) -> Iterator[tuple[CellState, Verdict]]:

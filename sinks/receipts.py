@@ -73,6 +73,8 @@ class Deliveries(Placing):
                 self._schedule.cell(cell, now_ms)
             elif receipt.state == "parked":
                 self._park(Parked.of(receipt))
+        for cell in self._ledger.uneven():
+            self._schedule.cell(cell, now_ms)
 
     def define(self, definitions: Iterable[Definition], now_ms: int) -> None:
         """Bindings give parked windows their cells; a release lets one held cell or window be tried again. Others say nothing here.

@@ -11,7 +11,7 @@ from typing import Any
 from sinks.clickhouse.bounds import scaled_of
 from sinks.clickhouse.explain import Reader, query, shown
 from topics.instants import format_s
-from topics.quantity import format_scaled
+from topics.quantity import ONE, format_scaled, parse_total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,8 @@ class LineWindows:
 
     @property
     def units(self) -> int:
-        """What the provider holds, cell by cell; windows that share a cell share its units."""
-        return sum(int(units) for units in {window.cell: window.units for window in self.windows}.values())
+        """What the provider holds, cell by cell, in whole units as a line shows it; windows that share a cell share its units."""
+        return sum(map(parse_total, {window.cell: window.units for window in self.windows}.values())) // ONE
 
     @property
     def events(self) -> int:

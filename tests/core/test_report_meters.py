@@ -131,3 +131,9 @@ def test_an_unchanged_total_needs_no_event() -> None:
     world.settle()
     assert world.stripe.posts == 1
     assert {(receipt.units, receipt.state) for receipt in receipts(world)} == {("0", "delivered"), ("5", "delivered")}
+
+
+@pytest.mark.parametrize("seed", [358, 360, 1003, 1279])
+def test_schedules_that_once_ended_wrong_end_exact(seed: int) -> None:
+    """Identifiers used after a day, a failed attempt that was confirmed with an older event, an hour that two explanations fit: all end exact."""
+    assert not judged(live(seed))
