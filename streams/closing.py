@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 from streams.early import PASSES, early_ms
 from streams.rows import Row, revision
 from streams.state import PartitionState
-from topics.definitions import deadline_of
+from topics.clocks import ClockVersion
+from topics.definitions import Definitions, deadline_of
 
 MERGE_AT_MOST: Final = 10
 """A window that gets late events all the time still shows a new revision after ten delays (SURFACES)."""
@@ -46,6 +47,8 @@ class Closing:
         """With the time of the row's next emission before a billing edge."""
         self._early_times: list[tuple[int, int]] = []
         """(time, key of `early`); an entry whose row has another time by now says nothing."""
+        self.by_clock: dict[str, dict[int, Row]] = {}
+        """By customer: rows that wait for its test clock to pass their end and grace, not for the wall clock."""
         self.late: dict[int, tuple[Row, int]] = {}
         """With the time of the last change; in its order, as `_since` is in that of the first change, so that a tick looks at the ripe ones only."""
         self._since: dict[int, tuple[Row, int]] = {}
@@ -58,8 +61,11 @@ class Closing:
         self._delay_ms = 0
         self._copies: dict[int, Row] = {}
         """A ready row that changes faster than flushes make it durable, as it stood when a flush began."""
+        self._stirred: set[str] = set()
+        """Customers whose clock spoke since the last tick."""
         self.close_offset = -1
         self._graces: dict[str, int] = {}
+        self._definitions = Definitions()
         self._version = -1
 
     def touch(self, rows: list[Row]) -> None:
@@ -72,6 +78,7 @@ class Closing:
         if now_ms < self.closed_until_ms:
             # The wall clock was ahead and is right again: what it had closed until then is no reason to close the rest early.
             self.closed_until_ms, self.asked_at_ms, self.barrier = now_ms, -1, None
+        self._definitions = state.definitions
         self._read_graces(state)
         self._look_again(state, now_ms)
         self._sort(state, now_ms)
@@ -96,7 +103,10 @@ class Closing:
             self._graces = graces
             for rows in self.waiting.values():
                 self.touched |= rows
+            for rows in self.by_clock.values():
+                self.touched |= rows
             self.waiting.clear()
+            self.by_clock.clear()
             self._times.clear()
 
     def _look_again(self, state: PartitionState, now_ms: int) -> None:
@@ -105,7 +115,16 @@ class Closing:
             for row in state.rows.by_meter.get(customer_meter, {}).values():
                 if id(row) in self.waiting.get(self._close_ms(row), ()):
                     self._meets_edge(state, row, now_ms)
+        # A clock that spoke, or a binding that names another one: all that waits of theirs is sorted anew, by the time that is theirs now.
+        customers = {customer for customer, _ in state.rebound if customer in state.definitions.clocks} | set(state.clocked)
         state.rebound.clear()
+        state.clocked.clear()
+        for customer in customers:
+            self.touched |= self.by_clock.pop(customer, {})
+            for row in state.rows.of_customer(customer, state.definitions.meters):
+                if self.waiting.get(self._close_ms(row), {}).pop(id(row), None) is not None or id(row) in self.late:
+                    self.touched[id(row)] = row
+        self._stirred = customers
 
     def _sort(self, state: PartitionState, now_ms: int) -> None:
         self._delay_ms = state.definitions.timing.revision_delay_ms
@@ -115,6 +134,10 @@ class Closing:
             if row.emitted >= 0:
                 self._again[key] = row
             close_ms = self._close_ms(row)
+            clock = state.definitions.clock_of(row.window.customer) if state.definitions.clocks else None
+            if clock is not None:
+                self._sort_by_clock(key, row, clock, now_ms)
+                continue
             if key in self.waiting.get(close_ms, ()):
                 continue
             if close_ms <= self.closed_until_ms or key in self.late or (not self._meets_edge(state, row, now_ms) and row.emitted >= 0):
@@ -128,6 +151,30 @@ class Closing:
                 heapq.heappush(self._times, close_ms)
             self.waiting[close_ms][key] = row
         self.touched.clear()
+
+    def _sort_by_clock(self, key: int, row: Row, clock: ClockVersion, now_ms: int) -> None:
+        """A row whose customer lives by a test clock is closed by it: all that came before its word is folded, so no barrier is needed.
+
+        A clock jumps. Once it is near the edge of the row's period, or past it, what waits goes out with its word, and what comes then is merged.
+        """
+        window, clock_ms = row.window, clock.now_s * 1000
+        versions = self._definitions.items.get((window.customer, window.meter), [])
+        is_over = self._close_ms(row) <= clock_ms
+        if not is_over:
+            near_s = (clock_ms + PASSES[0].before_ms) // 1000
+            deadline_s = deadline_of(versions, window, near_s)
+            is_near = deadline_s is not None and deadline_s <= near_s
+            if not is_near and key not in self.late:
+                self.by_clock.setdefault(window.customer, {})[key] = row
+                return
+        if window.customer in self._stirred or (is_over and row.emitted < 0 and key not in self.late):
+            self._release([key], now_ms)
+            self.ready[key] = row
+            self._due_ms[key] = now_ms
+            return
+        self.late.pop(key, None)
+        self.late[key] = (row, now_ms)
+        self._since.setdefault(key, (row, now_ms))
 
     def _meets_edge(self, state: PartitionState, row: Row, now_ms: int, leaves_ms: int | None = None) -> bool:
         """True where a billing edge may come before the row is emitted anyway, at `leaves_ms` (None: it waits for its end and grace): then it
@@ -176,7 +223,8 @@ class Closing:
 
     def _emit_now(self, key: int, row: Row, now_ms: int) -> None:
         """A row that waits, or is merged, does so no longer."""
-        if self.waiting.get(self._close_ms(row), {}).pop(key, None) is not None:
+        held = self.waiting.get(self._close_ms(row), {}).pop(key, None)
+        if held is not None or self.by_clock.get(row.window.customer, {}).pop(key, None) is not None:
             self.ready[key] = row
             self._due_ms[key] = now_ms
         self._release([key], now_ms)
@@ -201,7 +249,7 @@ class Closing:
 
     def _close_now(self, offset: int, now_ms: int) -> None:
         """`tidemark.close`: everything that began before it is emitted as it stands."""
-        for rows in self.waiting.values():
+        for rows in (*self.waiting.values(), *self.by_clock.values()):
             chosen = {key: row for key, row in rows.items() if row.first_offset < offset}
             self.ready |= chosen
             self._due_ms |= dict.fromkeys(chosen, now_ms)
@@ -246,15 +294,18 @@ class Closing:
 
     def counts(self, now_ms: int) -> WindowCounts:
         """Each row that has something to emit, once. Asked by every look at the status, so it walks only what changed since the last tick."""
-        still_open = sum(len(rows) for close_ms, rows in self.waiting.items() if close_ms > now_ms)
+        still_open = sum(len(rows) for close_ms, rows in self.waiting.items() if close_ms > now_ms) + sum(map(len, self.by_clock.values()))
         due = sum(len(rows) for close_ms, rows in self.waiting.items() if close_ms <= now_ms) + len(self.late) + len(self.ready)
         reopened = len(self._again)
         for key, row in self.touched.items():
             close_ms = self._close_ms(row)
             if not row.pending or key in self.ready or key in self.late or key in self.waiting.get(close_ms, ()):
                 continue
+            if key in self.by_clock.get(row.window.customer, ()):
+                continue
             reopened += row.emitted >= 0
-            if row.emitted >= 0 or close_ms <= now_ms:
+            clock = self._definitions.clock_of(row.window.customer) if self._definitions.clocks else None
+            if row.emitted >= 0 or close_ms <= (now_ms if clock is None else clock.now_s * 1000):
                 due += 1
             else:
                 still_open += 1

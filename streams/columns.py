@@ -15,6 +15,7 @@ from streams.rows import Row
 from streams.state import PartitionState
 from topics.batch import Batch
 from topics.bindings import ItemVersion
+from topics.clocks import ClockVersion
 from topics.content_hash import field
 from topics.definitions import Definition
 from topics.event import CONTROL_PREFIX, MAX_DEPTH, Event, Rejection
@@ -119,6 +120,8 @@ class Reader:
     def __init__(self, state: PartitionState) -> None:
         self.state = state
         self.customers: dict[bytes | None, Customer | None] = {}
+        self.clocked: dict[bytes, Customer] = {}
+        """Customers with a test clock: `plain` knows none of them, so the reference judges all of theirs, by their time."""
         self.plans: dict[str, Plan] = {}
         self.seconds: dict[str, int | None] = {}
         self.fractions: dict[str, int] = {"Z": 0}
@@ -132,7 +135,7 @@ class Reader:
     def forget(self) -> None:
         """Empty the caches that depend on definitions and rows; never inside a stretch."""
         self.plans.clear()
-        for customer in self.customers.values():
+        for customer in (*self.customers.values(), *self.clocked.values()):
             if customer is not None:
                 customer.cells.clear()
         self.fresh.clear()
@@ -145,7 +148,9 @@ class Reader:
             self.forget()
             return
         for one in folded:
-            customer = self.customers.get(one.customer.encode()) if isinstance(one, ItemVersion) else None
+            if isinstance(one, ClockVersion):
+                self.customers.pop(one.customer.encode(), None)
+            customer = self._known(one.customer.encode()) if isinstance(one, ItemVersion) else None
             if customer is not None:
                 customer.cells.clear()
         self.version = self.state.definitions.version
@@ -221,6 +226,9 @@ class Reader:
         state.counters.next_offset = next_offset
         return at
 
+    def _known(self, key: bytes) -> Customer | None:
+        return self.clocked.get(key) or self.customers.get(key)
+
     def _customer(self, key: bytes | None) -> Customer | None:
         """The customer of a key that is at home here; None where it is not, or is no text."""
         customer = None
@@ -229,6 +237,9 @@ class Reader:
                 customer = Customer(key.decode())
             except UnicodeDecodeError:
                 customer = None
+        if customer is not None and customer.name in self.state.definitions.clocks:
+            self.clocked.setdefault(key or b"", customer)
+            customer = None
         if key is None or len(key) <= _MAX_NAME:
             if len(self.customers) >= _MAX_CUSTOMERS:
                 self.customers.clear()
@@ -296,7 +307,7 @@ class Reader:
 
     def take(self, columns: Columns, at: int, key: bytes, usage: Usage) -> None:
         """Add an event that the reference judged to be usage."""
-        customer = self.customers.get(key) or self._customer(key)
+        customer = self._known(key) or self._customer(key) or self._known(key)
         if customer is None:
             raise AssertionError("usage of a customer that is not at home")
         event, window_at_s = usage.event, usage.occurred_at_us // US_PER_S

@@ -26,12 +26,13 @@ from topics.bindings import (
     item_problems,
     items_digest,
 )
+from topics.clocks import CLOCK_TYPE, ClockRecord, ClockVersion
 from topics.codec import CONTROL_VERSION
 from topics.definitions import Definition, period_edges
 from topics.event import Event
 from topics.flushes import FLUSH_TYPE, Flush, FlushRecord
 from topics.home import home_of
-from topics.instants import US_PER_S
+from topics.instants import US_PER_MS, US_PER_S
 from topics.invoices import INVOICE_TYPE, Invoice, InvoiceRecord, invoice_problem, supersedes
 from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
@@ -52,6 +53,7 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
         INVOICE_TYPE: _fold_invoice,
         SETTLE_TYPE: _fold_settle,
         FLUSH_TYPE: _fold_flush,
+        CLOCK_TYPE: _fold_clock,
         CLOSE_TYPE: lambda *_: [],
     }
     fold = folds.get(event.type)
@@ -80,9 +82,15 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def safe_from_s(state: PartitionState) -> int:
-    """The first whole second at or after which no counted event can lie: greatest (now + future) so far, rounded up."""
-    return -(-state.clocks.ahead_until_us // US_PER_S)
+def safe_from_s(state: PartitionState, customer: str | None = None) -> int:
+    """The first whole second at or after which no counted event can lie, of a customer or of any: greatest (now + future) so far, rounded up."""
+    ahead_us = state.clocks.ahead_until_us
+    if customer is not None:
+        ahead_us = state.definitions.ahead_us(customer, ahead_us)
+    else:
+        # A test clock may be years ahead of the log: what it let in keeps its windows, so new grids begin after it.
+        ahead_us = max([ahead_us, *(clock.ahead_until_us for clock in state.definitions.clocks.values())])
+    return -(-ahead_us // US_PER_S)
 
 
 def _fold_meters(state: PartitionState, event: Event, _key: bytes | None, offset: int) -> Fold:
@@ -167,13 +175,13 @@ def _item_version(state: PartitionState, customer: str, meter: str, item: Item |
     if not versions:
         if item is None:
             return None
-        from_s = BEGINNING_S if wished_s is None else _clear_of_rows(state, customer, meter, max(wished_s, safe_from_s(state)))
+        from_s = BEGINNING_S if wished_s is None else _clear_of_rows(state, customer, meter, max(wished_s, safe_from_s(state, customer)))
     else:
         last = versions[-1]
         if last.item == item:
             # Its place in the chain of digests must move all the same: say it again under the new name.
             return msgspec.structs.replace(last, digest=digest)
-        from_s = max(wished_s or BEGINNING_S, safe_from_s(state), last.valid_from_s + 1)
+        from_s = max(wished_s or BEGINNING_S, safe_from_s(state, customer), last.valid_from_s + 1)
         from_s = _clear_of_rows(state, customer, meter, from_s)
     whole = tuple(_too_late_edges(state, customer, meter, item, from_s)) if item is not None else ()
     return ItemVersion(customer=customer, meter=meter, item=item, valid_from_s=from_s, whole=whole, offset=offset, digest=digest)
@@ -190,8 +198,11 @@ def _too_late_edges(state: PartitionState, customer: str, meter: str, item: Item
 
     Rows that are final are left out: when they are let go is no function of the log, and no event ever comes for them again.
     """
-    final_s = state.clocks.final_until_us // US_PER_S
-    windows = [row.window for row in state.rows.by_meter.get((customer, meter), {}).values() if row.window.end_s > max(final_s, from_s)]
+    final_s = state.definitions.final_us(customer, state.clocks.final_until_us) // US_PER_S
+    rows = list(state.rows.by_meter.get((customer, meter), {}).values())
+    if customer in state.definitions.clocks:
+        rows = [row for row in rows if row.own]
+    windows = [row.window for row in rows if row.window.end_s > max(final_s, from_s)]
     if not windows:
         return []
     edges = period_edges(item, max(from_s, min(window.start_s for window in windows)), max(window.end_s for window in windows))
@@ -253,3 +264,47 @@ def _fold_flush(state: PartitionState, event: Event, key: bytes | None, offset: 
     if not is_instant(record.until_s):
         return f"until_s {record.until_s} is no instant of the years 1 to 9999"
     return [Flush(customer=event.subject, until_s=record.until_s, id=record.id, offset=offset)]
+
+
+def _fold_clock(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    """A test clock's word; it says nothing where the binding names another clock, or where it is not later than the one before."""
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, ClockRecord)
+    if isinstance(record, str):
+        return record
+    if not is_instant(record.now_s):
+        return f"now_s {record.now_s} is no instant of the years 1 to 9999"
+    customer, definitions, clocks = event.subject, state.definitions, state.clocks
+    if not record.clock or record.clock != definitions.clock_named(customer):
+        return []
+    held, timing = definitions.clocks.get(customer), definitions.timing
+    if held is not None and held.clock == record.clock and record.now_s <= held.now_s:
+        return []
+    now_ms = record.now_s * 1000
+    final_us, ahead_us = (now_ms - timing.horizon_ms) * US_PER_MS, (now_ms + timing.future_ms) * US_PER_MS + 1
+    if held is not None or not _began_with(state, customer, record.clock):
+        final_us = max(final_us, definitions.final_us(customer, clocks.final_until_us))
+        ahead_us = max(ahead_us, definitions.ahead_us(customer, clocks.ahead_until_us))
+    return [
+        ClockVersion(
+            customer=customer,
+            clock=record.clock,
+            now_s=record.now_s,
+            future_ms=timing.future_ms,
+            final_until_us=final_us,
+            ahead_until_us=ahead_us,
+            log_final_s=clocks.final_until_us // US_PER_S if held is None else held.log_final_s,
+            offset=offset,
+        )
+    ]
+
+
+def _began_with(state: PartitionState, customer: str, clock: str) -> bool:
+    """True where the customer was never billed by another time: then its clock may be long before the log's now.
+
+    That nothing was counted for it before it was bound cannot be asked, since rows are let go: test clocks are for customers made for them
+    (Stripe, "Test clocks": a customer is attached to a clock when it is created).
+    """
+    versions = (v for slug in state.definitions.meters for v in state.definitions.items.get((customer, slug), []))
+    return all(version.item is None or version.item.clock == clock for version in versions)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from streams.changelog import Changelog
-from streams.rows import Row
+from streams.rows import Ends, Row
 from streams.segments import CounterRecord, encode_segment
 from streams.sends import Send
 from streams.state import Facts, PartitionState, Retired
@@ -49,7 +49,7 @@ def build_flush(state: PartitionState, changelog: Changelog, dirty: list[Row], *
     facts, state.facts = state.facts, Facts()
     new_ids, state.new_ids = state.new_ids, []
     retired = retire(state, changelog)
-    dirty = [row for row in dirty if row.window.end_s > state.retired.until_s]
+    dirty = [row for row in dirty if not state.is_retired(row)]
     written = {id(row) for row in dirty}
     again = changelog.said_again(state, written)
     segments = changelog.write_rows(state, dirty + again)
@@ -77,6 +77,8 @@ def counters_of(state: PartitionState) -> CounterRecord:
         ids=state.live_ids(),
         definitions=state.definitions.count,
         meters_digest=state.definitions.meters_digest,
+        own_retired=state.own_retired,
+        clocks_through=sum(clock.offset for clock in state.definitions.clocks.values()),
     )
 
 
@@ -91,19 +93,26 @@ def fact_sends(state: PartitionState, facts: Facts) -> list[Send]:
 
 
 def retire(state: PartitionState, changelog: Changelog) -> int:
-    """Let go of rows that are final: every event for them would be too late, and their newest revision was emitted. Returns how many."""
-    count = 0
-    until_s = state.clocks.final_until_us // US_PER_S
-    while (end_s := state.rows.first_end()) is not None and end_s <= until_s:
-        if any(row.pending for row in state.rows.by_end[end_s]):
+    """Let go of rows that are final: every event for them would be too late, and their newest revision was emitted. Returns how many.
+
+    Final by the log's now, or by their customer's test clock: each has its own account, a pure function of how far it went.
+    """
+    before = state.all_retired().rows
+    state.retired = _let_go(state, changelog, state.rows.ends, state.clocks.final_until_us // US_PER_S, state.retired)
+    for customer, ends in state.rows.own.items():
+        until_s = state.definitions.final_us(customer, state.clocks.final_until_us) // US_PER_S
+        state.own_retired[customer] = _let_go(state, changelog, ends, until_s, state.own_retired.get(customer, Retired()))
+    return state.all_retired().rows - before
+
+
+def _let_go(state: PartitionState, changelog: Changelog, ends: Ends, until_s: int, retired: Retired) -> Retired:
+    while (end_s := ends.first_end()) is not None and end_s <= until_s:
+        if any(row.pending for row in ends.by_end[end_s]):
             break
-        rows = state.rows.remove_first_end()
+        rows = state.rows.remove_first_end(ends)
         changelog.retire(rows)
-        count += len(rows)
-        state.retired = Retired(
-            until_s=end_s, rows=state.retired.rows + len(rows), events=state.retired.events + sum(row.events for row in rows)
-        )
-    return count
+        retired = Retired(until_s=end_s, rows=retired.rows + len(rows), events=retired.events + sum(row.events for row in rows))
+    return retired
 
 
 def build_emission(state: PartitionState, row: Row, closed_at_ms: int) -> Emission:

@@ -110,20 +110,20 @@ class MeterPartition:
         self.closing.flush_begins()
         moved = self.next_offset != self._flushed_offset
         until_s = self.state.clocks.final_until_us // 1_000_000
-        first_end_s = self.state.rows.first_end()
+        first_end_s = self.state.rows.ends.first_end()
         may_retire = first_end_s is not None and self._retired_until_s < first_end_s <= until_s and self._first_end_is_emitted(first_end_s)
         if not (moved or self._dirty or may_retire):
             return None
         dirty, self._dirty = list(self._dirty.values()), {}
         self.unflushed = 0
-        retired_before = self.state.retired.rows
+        retired_before = self.state.all_retired().rows
         flush = build_flush(self.state, self.changelog, dirty, moved=moved)
-        self.reader.retired(self.state.retired.rows - retired_before)
+        self.reader.retired(self.state.all_retired().rows - retired_before)
         self._flushed_offset, self._retired_until_s = flush.next_offset, self.state.retired.until_s
         return flush
 
     def _first_end_is_emitted(self, end_s: int) -> bool:
-        return not any(row.pending for row in self.state.rows.by_end[end_s])
+        return not any(row.pending for row in self.state.rows.ends.by_end[end_s])
 
     def end_flush(self, flush: Flush) -> int:
         """All of the flush is acknowledged: returns the offset that may be committed."""
@@ -176,5 +176,5 @@ class MeterPartition:
             "residual": counters.residual,
             "log_now_ms": self.log_now_ms,
             "rows": self.state.rows.count,
-            "retired": self.state.retired.rows,
+            "retired": self.state.all_retired().rows,
         }

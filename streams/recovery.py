@@ -57,6 +57,10 @@ def recover(
     # A paused writer's counters may be ahead in offsets and behind in retiring: both are facts of one log, so the maxima hold.
     retired = [record.retired for record in counters if record.generation == newest.generation]
     state.retired = max(retired, key=lambda retired: retired.until_s)
+    for record in counters:
+        if record.generation == newest.generation:
+            for customer, one in record.own_retired.items():
+                state.own_retired[customer] = max(one, state.own_retired.get(customer, one), key=lambda retired: retired.until_s)
     extent = Extent(newest.generation, newest.counters.next_offset, tuple(newest.closed))
     _take_definitions(state, found, extent)
     _take_ids(state, found, extent, changelog)
@@ -131,7 +135,8 @@ def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: C
     for key, record, where in parts:
         for packed in record.rows:
             row = unpack_row(packed)
-            if row.window.end_s <= state.retired.until_s or not extent.holds(row.rev):
+            row.own = _is_own(state, row)
+            if state.is_retired(row) or not extent.holds(row.rev):
                 continue
             held = newest.get(row.window)
             best = greater(held, row, where)
@@ -152,16 +157,23 @@ def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: C
             changelog.obsolete(key)
 
 
+def _is_own(state: PartitionState, row: Row) -> bool:
+    """A row that began after its customer had a test clock says so; an earlier one is the clock's where the log's now had not made it final."""
+    clock = state.definitions.clocks.get(row.window.customer)
+    return clock is not None and (row.own or row.window.end_s > clock.log_final_s)
+
+
 def _check_complete(state: PartitionState, newest: CounterRecord) -> None:
     """Law 7: events of live rows and of retired ones are the postings counted, and ids and versions are as many as were there; anything else
     is a lost or foreign segment, and going on would bill less, or duplicates."""
-    rows = sum(row.events for row in state.rows.all()) + state.retired.events
+    rows = sum(row.events for row in state.rows.all()) + state.all_retired().events
     wrong = [
         f"the {name} hold {held}, the counters {wanted}"
         for name, held, wanted in (
             ("rows' postings", rows, state.counters.postings),
             ("live ids", state.live_ids(), newest.ids),
             ("versions in force", state.definitions.count, newest.definitions),
+            ("clocks", sum(clock.offset for clock in state.definitions.clocks.values()), newest.clocks_through),
             ("meters", state.definitions.meters_digest, newest.meters_digest),
         )
         if held != wanted

@@ -27,7 +27,7 @@ def split_revision(rev: int) -> tuple[int, int]:
 class Row:
     """One window's state. `scaled` × 10⁻¹² units; `content_hash` may exceed 2²⁵⁶ until it is written; `emitted` is a revision or NEVER."""
 
-    __slots__ = ("content_hash", "emitted", "events", "first_offset", "mark", "rev", "scaled", "segment", "window")
+    __slots__ = ("content_hash", "emitted", "events", "first_offset", "mark", "own", "rev", "scaled", "segment", "window")
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -39,6 +39,8 @@ class Row:
         self.content_hash = 0
         self.segment: int = -1
         """Number of the changelog segment that holds its latest written value; −1: none yet."""
+        self.own = False
+        """True where it becomes final by its customer's test clock, not by the log's now."""
         self.mark = 0
         """Step in which it was last changed, so that a batch lists each changed row once."""
 
@@ -60,13 +62,38 @@ class Row:
         return self.rev > self.emitted
 
 
+class Ends:
+    """Rows by their end, the earliest first."""
+
+    def __init__(self) -> None:
+        self.by_end: dict[int, list[Row]] = {}
+        self._ends: list[int] = []
+
+    def add(self, row: Row) -> None:
+        """One more."""
+        end_s = row.window.end_s
+        if end_s not in self.by_end:
+            self.by_end[end_s] = []
+            heapq.heappush(self._ends, end_s)
+        self.by_end[end_s].append(row)
+
+    def first_end(self) -> int | None:
+        """The earliest end."""
+        return self._ends[0] if self._ends else None
+
+    def remove_first_end(self) -> list[Row]:
+        """Take out all rows that end first."""
+        return self.by_end.pop(heapq.heappop(self._ends))
+
+
 class Rows:
     """All live rows of a partition, by (customer, meter) and start, and by end for retiring."""
 
     def __init__(self) -> None:
         self.by_meter: dict[tuple[str, str], dict[int, Row]] = {}
-        self.by_end: dict[int, list[Row]] = {}
-        self._ends: list[int] = []
+        self.ends = Ends()
+        self.own: dict[str, Ends] = {}
+        """Of customers with a test clock, the rows that it makes final."""
         self.count = 0
 
     def get(self, window: Window) -> Row | None:
@@ -81,11 +108,15 @@ class Rows:
         if window.start_s in rows:
             raise CorruptState(f"{window} and {rows[window.start_s].window} begin at one instant; do not bill from this state, report it")
         rows[window.start_s] = row
-        if window.end_s not in self.by_end:
-            self.by_end[window.end_s] = []
-            heapq.heappush(self._ends, window.end_s)
-        self.by_end[window.end_s].append(row)
+        (self.own.setdefault(window.customer, Ends()) if row.own else self.ends).add(row)
         self.count += 1
+
+    def make_own(self, rows: Iterable[Row]) -> None:
+        """These become final by their customer's test clock from now on."""
+        for row in rows:
+            row.own = True
+            self.ends.by_end[row.window.end_s].remove(row)
+            self.own.setdefault(row.window.customer, Ends()).add(row)
 
     def across(self, customer: str, meter: str, instant_s: int) -> Row | None:
         """The live row that holds the instant strictly inside, if any (law 8: such a row stays whole)."""
@@ -100,13 +131,9 @@ class Rows:
         """A customer's live rows, of these meters."""
         return [row for slug in meters for row in self.by_meter.get((customer, slug), {}).values()]
 
-    def first_end(self) -> int | None:
-        """The earliest end of a live row."""
-        return self._ends[0] if self._ends else None
-
-    def remove_first_end(self) -> list[Row]:
-        """Take out all rows that end first."""
-        rows = self.by_end.pop(heapq.heappop(self._ends))
+    def remove_first_end(self, ends: Ends) -> list[Row]:
+        """Let go of all rows that end first."""
+        rows = ends.remove_first_end()
         for row in rows:
             key = (row.window.customer, row.window.meter)
             starts = self.by_meter[key]

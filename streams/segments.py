@@ -51,6 +51,7 @@ class RowRecord(msgspec.Struct, array_like=True, gc=False):
     emitted_generation: int
     emitted_offset: int
     content_hash: bytes
+    own: bool = False
 
 
 class RowSegment(msgspec.Struct, array_like=True, gc=False):
@@ -83,7 +84,8 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
     """The last record of a flush: with it the prefix up to `counters.next_offset` is durable.
 
     `closed`: where each earlier generation ended. `ids`, `definitions`, `meters_digest`: how many live ids and versions the prefix holds and
-    which meters are in force, so that a lost segment of either halts as a lost row does.
+    which meters are in force, so that a lost segment of either halts as a lost row does. `own_retired`: `retired` by customer, of rows that test
+    clocks made final; `clocks_through`: Σ offsets of the clocks' newest words. Records written before there were clocks have none.
     """
 
     generation: int
@@ -96,6 +98,8 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
     ids: int
     definitions: int
     meters_digest: str | None
+    own_retired: dict[str, Retired] = {}
+    clocks_through: int = 0
 
 
 Segment = RowSegment | IdSegment | DefinitionSegment | CounterRecord
@@ -218,6 +222,7 @@ def pack_row(row: Row) -> RowRecord:
         through,
         *emitted,
         (row.content_hash % MODULUS).to_bytes(32, "little"),
+        row.own,
     )
 
 
@@ -230,6 +235,7 @@ def unpack_row(record: RowRecord) -> Row:
     row.rev = revision(record.generation, record.through_offset)
     row.emitted = revision(record.emitted_generation, record.emitted_offset) if record.emitted_generation >= 0 else -1
     row.content_hash = int.from_bytes(record.content_hash, "little")
+    row.own = record.own
     return row
 
 

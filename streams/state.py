@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.duplicates import U64, Digester, IdTable
-from streams.rows import Rows
+from streams.rows import Row, Rows
 from topics.batch import Headers
 from topics.definitions import Definition, Definitions
 from topics.flushes import Flush
@@ -79,6 +79,8 @@ class PartitionState:
         self.counters = Counters(base=base, next_offset=base)
         self.clocks = Clocks()
         self.retired = Retired()
+        self.own_retired: dict[str, Retired] = {}
+        """By customer: rows that were let go by its test clock."""
         self.identity = Identity()
         self.closed: list[int] = []
         """Law 3: the `next_offset` at which each generation before this one was given up."""
@@ -92,9 +94,22 @@ class PartitionState:
         self.facts = Facts()
         self.rebound: list[tuple[str, str]] = []
         """(customer, meter) whose item changed: when their windows are to be emitted is looked at anew."""
+        self.clocked: list[str] = []
+        """Customers whose test clock spoke: closing looks at their windows."""
         self.flushes: list[Flush] = []
         """Flushes that closing has still to carry out; after a recovery the newest of each customer again."""
         self.step_number = 0
+
+    def is_retired(self, row: Row) -> bool:
+        """True where the row was let go, or would have been."""
+        retired = self.own_retired.get(row.window.customer, Retired()) if row.own else self.retired
+        return row.window.end_s <= retired.until_s
+
+    def all_retired(self) -> Retired:
+        """All rows that were let go, by the log's now and by test clocks."""
+        own = self.own_retired.values()
+        rows, events = sum(one.rows for one in own), sum(one.events for one in own)
+        return Retired(until_s=self.retired.until_s, rows=self.retired.rows + rows, events=self.retired.events + events)
 
     def live_ids(self) -> int:
         """How many ids are not dead."""

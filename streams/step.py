@@ -16,6 +16,7 @@ from streams.rows import Row, revision
 from streams.state import PartitionState, Rerouting
 from topics.batch import Batch
 from topics.bindings import CLOSE_TYPE, ItemVersion
+from topics.clocks import ClockVersion
 from topics.errors import CorruptState, Halt
 from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
 from topics.flushes import Flush
@@ -140,6 +141,8 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
         if state.definitions.meters_digest is None and not folded:
             raise _no_meters(state)
         for definition in folded:
+            if isinstance(definition, ClockVersion):
+                take_clock(state, definition)
             state.definitions.apply(definition)
             state.facts.definitions.append(definition)
             if isinstance(definition, ItemVersion):
@@ -152,6 +155,14 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
         _advance(state, state.clocks.now_ms)  # new timings hold from here on
         reader.follow(folded)
     state.counters.next_offset = offset + 1
+
+
+def take_clock(state: PartitionState, clock: ClockVersion) -> None:
+    """With its first word the rows that are not final yet become final by it, and no longer by the log's now."""
+    state.clocked.append(clock.customer)
+    if clock.customer not in state.definitions.clocks:
+        rows = state.rows.of_customer(clock.customer, state.definitions.meters)
+        state.rows.make_own([row for row in rows if row.window.end_s > clock.log_final_s])
 
 
 def _reject(state: PartitionState, batch: Batch, at: int, rejection: Rejection) -> None:
@@ -275,6 +286,7 @@ def _add(state: PartitionState, batch: Batch, columns: Columns, names: list[byte
             changed.append(row)
             if row.first_offset < 0:
                 row.first_offset = offsets[at[index]]
+                row.own = row.window.customer in state.definitions.clocks
                 state.rows.add(row)
         postings += 1
     state.counters.postings += postings

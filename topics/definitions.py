@@ -13,15 +13,17 @@ import msgspec
 
 from topics.adjustments import Settlement
 from topics.bindings import Item, ItemVersion, Release
+from topics.clocks import ClockVersion, Time
 from topics.codec import VERSION, decode, encode
 from topics.errors import UnknownVersion
 from topics.flushes import Flush
+from topics.instants import US_PER_MS
 from topics.invoices import Invoice, supersedes
 from topics.meter_errors import MeterError
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
 from topics.windows import Window, grid_start
 
-Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Flush
+Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Flush | ClockVersion
 
 
 class _Kind(msgspec.Struct):
@@ -38,6 +40,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "invoice": msgspec.json.Decoder(Invoice),
     "settlement": msgspec.json.Decoder(Settlement),
     "flush": msgspec.json.Decoder(Flush),
+    "clock": msgspec.json.Decoder(ClockVersion),
 }
 
 
@@ -55,8 +58,8 @@ def definition_key(definition: Definition) -> bytes:
         return encode(["invoice", invoice.provider, invoice.account, invoice.invoice])
     if isinstance(definition, Settlement):
         return encode(["settlement", definition.said.target, definition.offset])
-    if isinstance(definition, Flush):
-        return encode(["flush", definition.customer, definition.offset])
+    if isinstance(definition, Flush | ClockVersion):
+        return encode([definition.kind, definition.customer, definition.offset])
     return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])
 
 
@@ -81,6 +84,8 @@ class Definitions:
         self.by_type: dict[str, tuple[str, ...]] = {}
         self.invoices: dict[tuple[str, str, str], Invoice] = {}
         """The newest word of each invoice by (provider, account, id). No window depends on it."""
+        self.clocks: dict[str, ClockVersion] = {}
+        """The newest word of each customer's test clock."""
         self.flushes: dict[str, Flush] = {}
         """The newest of each customer. No window depends on it, only when one is emitted."""
         self.count = 0
@@ -109,6 +114,10 @@ class Definitions:
             held = self.invoices.setdefault(key, definition)
             if supersedes(definition.said, held.said):
                 self.invoices[key] = definition
+        elif isinstance(definition, ClockVersion):
+            shown = self.clocks.setdefault(definition.customer, definition)
+            if definition.rank > shown.rank:
+                self.clocks[definition.customer] = definition
         elif isinstance(definition, Flush):
             held_flush = self.flushes.setdefault(definition.customer, definition)
             if definition.offset > held_flush.offset:
@@ -126,6 +135,7 @@ class Definitions:
             found += items
         found += self.invoices.values()
         found += self.flushes.values()
+        found += self.clocks.values()
         return found
 
     def meter_at(self, slug: str, instant_s: int) -> Meter | None:
@@ -137,6 +147,41 @@ class Definitions:
         """The item that bills the customer's meter at the instant; None where unbound."""
         version = _valid(self.items.get((customer, meter), []), instant_s)
         return None if version is None else version.item
+
+    def clock_named(self, customer: str) -> str:
+        """The test clock that the customer's items in force name ("": none); where they name several, the first by meter."""
+        for slug in sorted(self.meters):
+            versions = self.items.get((customer, slug))
+            if versions and versions[-1].item is not None and versions[-1].item.clock:
+                return versions[-1].item.clock
+        return ""
+
+    def clock_of(self, customer: str) -> ClockVersion | None:
+        """What the customer's own clock says; None where it lives by the log's now."""
+        clock = self.clocks.get(customer)
+        return clock if clock is not None and clock.clock == self.clock_named(customer) else None
+
+    def final_us(self, customer: str, log_final_us: int) -> int:
+        """Up to when the customer's windows are final, in microseconds."""
+        clock = self.clocks.get(customer)
+        if clock is None:
+            return log_final_us
+        return clock.final_until_us if self.clock_of(customer) is not None else max(clock.final_until_us, log_final_us)
+
+    def ahead_us(self, customer: str, log_ahead_us: int) -> int:
+        """No counted event of the customer lies at or after this instant, in microseconds."""
+        clock = self.clocks.get(customer)
+        if clock is None:
+            return log_ahead_us
+        return clock.ahead_until_us if self.clock_of(customer) is not None else max(clock.ahead_until_us, log_ahead_us)
+
+    def time_of(self, customer: str, received_at_ms: int, log_now_ms: int, log_final_us: int) -> Time:
+        """The customer's time: its test clock's (DESIGN 5), or the log's."""
+        clock = self.clock_of(customer) if self.clocks else None
+        if clock is not None:
+            now_ms = clock.now_s * 1000
+            return Time(now_ms, (now_ms + clock.future_ms) * US_PER_MS, clock.final_until_us)
+        return Time(received_at_ms, (log_now_ms + self.timing.future_ms) * US_PER_MS, self.final_us(customer, log_final_us))
 
     def window_of(self, customer: str, meter: Meter, instant_s: int) -> Window:
         """Law 8: the grid cell that holds the instant, cut at the customer's period edges and changes of item."""

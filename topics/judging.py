@@ -80,17 +80,25 @@ def judge(key: bytes | None, value: bytes | None, headers: Headers, timestamp_ms
         if origin.partition is not None:
             return Rejection("routing_loop", f"re-sent from partition {origin.partition} to {setting.partition}, but its home is {home}", event)
         return Rerouted(event, home, origin.received_at_ms)
-    occurred_at_us = occurred_at(event, origin.received_at_ms)
+    time = setting.definitions.time_of(event.subject, origin.received_at_ms, setting.now_ms, setting.final_until_us)
+    occurred_at_us = occurred_at(event, time.received_at_ms)
     if isinstance(occurred_at_us, Rejection):
         return occurred_at_us
-    if occurred_at_us > (setting.now_ms + setting.definitions.timing.future_ms) * US_PER_MS:
-        return Rejection("future", f"time {event.time} is more than {setting.definitions.timing.future_ms} ms ahead of the log", event)
-    if occurred_at_us < setting.final_until_us:
-        return Rejection("too_late", f"{format_us(occurred_at_us)} is before {format_us(setting.final_until_us)}, up to there all is final", event)
+    if occurred_at_us > time.future_from_us:
+        return Rejection("future", _too_far(event, setting), event)
+    if occurred_at_us < time.final_until_us:
+        return Rejection("too_late", f"{format_us(occurred_at_us)} is before {format_us(time.final_until_us)}, up to there all is final", event)
     postings = postings_of(event, occurred_at_us, setting.definitions)
     if isinstance(postings, Rejection):
         return postings
     return Usage(event, occurred_at_us, origin.received_at_ms, postings)
+
+
+def _too_far(event: Event, setting: Setting) -> str:
+    clock = setting.definitions.clock_of(event.subject)
+    if clock is None:
+        return f"time {event.time} is more than {setting.definitions.timing.future_ms} ms ahead of the log"
+    return f"time {event.time} is more than {clock.future_ms} ms ahead of test clock {clock.clock}, which shows {format_us(clock.now_s * US_PER_S)}"
 
 
 def occurred_at(event: Event, received_at_ms: int) -> int | Rejection:

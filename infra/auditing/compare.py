@@ -59,13 +59,13 @@ def check_rows(recount: Recount, state: PartitionState, findings: Findings) -> i
     What a row says of its revision is settled as a claim; here it is seen whether it is the newest, and whether it is there at all.
     """
     rows = {row.window: row for row in state.rows.all()}
-    retired_rows = retired_events = 0
+    retired, retired_rows, retired_events = state.all_retired(), 0, 0
     for window, tally in recount.windows.items():
-        if window.end_s <= state.retired.until_s:
+        if state.is_retired(recount.row_of(window)):
             retired_rows, retired_events = retired_rows + 1, retired_events + tally.events
         elif (row := rows.get(window)) is None or split_revision(row.rev) != tally.through:
             findings.add(_row_differs(state.partition, window, row, tally))
-    for what, table, log in (("rows let go", state.retired.rows, retired_rows), ("events in rows let go", state.retired.events, retired_events)):
+    for what, table, log in (("rows let go", retired.rows, retired_rows), ("events in rows let go", retired.events, retired_events)):
         if table != log:
             findings.add(_of_table("row", state.partition, what, str(table), LOG, str(log), CAUSES[TABLE]))
     return len(rows)

@@ -25,7 +25,9 @@ from streams.control import fold_control
 from streams.duplicates import HOUR_MS, KEY_BYTES
 from streams.rows import Row
 from streams.state import PartitionState
+from streams.step import take_clock
 from topics.batch import Headers
+from topics.clocks import ClockVersion
 from topics.content_hash import MODULUS, event_hash, field
 from topics.definitions import Definition
 from topics.durations import format_ms
@@ -196,10 +198,16 @@ class Recount:
                 raise NoMeters(f"usage.events {self.partition} does not begin with a meters record")
             return Fate("rejected", "bad_control")
         for definition in folded:
+            if isinstance(definition, ClockVersion):
+                take_clock(self._desk, definition)
             self._desk.definitions.apply(definition)
         self.put_in_force += folded
         self._turn(self._desk.clocks.now_ms)
         return Fate("control")
+
+    def row_of(self, window: Window) -> Row:
+        """A window's row of this desk, which knows by whose time it becomes final."""
+        return self._desk.rows.get(window) or Row(window)
 
     def in_force(self) -> list[Definition]:
         """Every version in force after what was taken."""
@@ -241,7 +249,9 @@ class Recount:
             tally = self.windows.get(window)
             if tally is None:
                 tally = self.windows[window] = Tally(offset)
-                self._desk.rows.add(Row(window))
+                row = Row(window)
+                row.own = window.customer in self._desk.definitions.clocks
+                self._desk.rows.add(row)
             tally.scaled += scaled
             tally.events += 1
             tally.hash += event_hash(window.customer, window.meter, event.source, event.id, usage.occurred_at_us, scaled)

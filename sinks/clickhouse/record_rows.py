@@ -11,6 +11,7 @@ from topics import catalog
 from topics.adjustments import Settlement
 from topics.batch import Batch, Headers
 from topics.bindings import ItemVersion, Release
+from topics.clocks import ClockVersion
 from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event
 from topics.flushes import Flush
@@ -224,6 +225,8 @@ def definition_row(definition: Definition, body: bytes) -> Row:
         name, meter, valid_from_s = definition.customer, definition.meter, definition.valid_from_s
     elif isinstance(definition, Release):
         name = definition.target
+    elif isinstance(definition, ClockVersion):
+        name, valid_from_s = definition.customer, definition.now_s
     elif isinstance(definition, Flush):
         name, valid_from_s = definition.customer, definition.until_s
     elif isinstance(definition, Settlement):

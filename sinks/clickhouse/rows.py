@@ -102,6 +102,9 @@ class RawRows:
         occurred_at_us = received_at_ms * 1000 if event.time is None else self._instant(event.time)
         if event.type.startswith(CONTROL_PREFIX):
             return _Reading(CONTROL, event, received_at_ms, occurred_at_us or 0, ())
+        if event.time is None:
+            # A customer who lives by a test clock receives its events by it (topics/judging.py).
+            occurred_at_us = self._in_force.before(record.offset).time_of(event.subject, received_at_ms, 0, 0).received_at_ms * 1000
         if occurred_at_us is None or record.key != event.subject.encode("utf-8", "surrogatepass"):
             return _Reading(USAGE, event, received_at_ms, occurred_at_us or 0, ())
         return _Reading(USAGE, event, received_at_ms, occurred_at_us, self._postings(event, occurred_at_us, record.offset))
