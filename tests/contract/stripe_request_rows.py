@@ -202,7 +202,14 @@ EXPLAIN: Final = (
 
 WEBHOOKS: Final = (
     Row("customer, read", BOTH, "get", "/v1/customers/{customer}"),
-    Row("subscriptions of a customer, read", BOTH, "get", "/v1/subscriptions", {**PAGE, "customer": "{customer}", "status": "all"}),
+    Row("subscriptions of a customer, read", BOTH, "get", "/v1/subscriptions", {**PAGE, "customer": "{customer}"}),
+    Row(
+        "subscriptions of a customer that ended, read",
+        BOTH,
+        "get",
+        "/v1/subscriptions",
+        {**PAGE, "customer": "{customer}", "status": "canceled", "current_period_end": {"gte": "{since}"}},
+    ),
 )
 """Beside invoices and subscriptions. The thin event of a meter's errors is read at /v2/core/events/{id}, which no OpenAPI description at hand
 and no stripe-mock has: the sandbox alone judges it (test_webhook_receiver.py)."""

@@ -15,7 +15,7 @@ from infra.settings import load_settings
 from infra.settings_stripe import terms_of
 from infra.stripe_compare import compare_meters
 from infra.stripe_preflight import preflight
-from infra.webhooks.fresh import Fresh
+from infra.webhooks.provider import Provider
 from sinks.stripe import client
 from sinks.stripe.invoice_line import find
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body
@@ -94,10 +94,12 @@ async def test_everything_that_is_sent_stands_in_the_table(tmp_path: Path, monke
         body = meter_event_body(target, "5", "i1", hour_s - 3600)
         await stripe.call(stripe.access.report, METER_EVENTS_PATH, body, "k2", lambda: True)
         await stripe.call(stripe.access.summaries, legacy.item, stripe.now_s)
-        fresh = Fresh(stripe.eras, terms_of(settings), {})
-        await stripe.call(fresh.items, legacy.stripe_customer, 0)
-        assert await stripe.call(fresh.customer, legacy.stripe_customer) == "acme"
+        provider = Provider(stripe.eras, terms_of(settings), {})
+        await stripe.call(provider.candidates, [legacy.stripe_customer], 0)
+        assert await stripe.call(provider.customer_name, legacy.stripe_customer) == "acme"
         invoice = (await stripe.call(lambda: list(stripe.access.pages("/v1/invoices"))))[0]["id"]
+        for ask, name in ((provider.invoice, invoice), (provider.subscription, legacy.subscription), (provider.clock, clock["id"])):
+            assert await stripe.call(ask, name) is not None
         with contextlib.suppress(TidemarkError):  # an invoice without usage has no line to explain; what is asked is asked all the same
             await stripe.call(find, stripe.access, invoice)
     missing = {sent for sent in heard if not any(covers(row, sent) for row in ROWS)}

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from infra import stripe_catalog
+from infra.settings import load_settings
 from sinks.stripe.access import Access, Eras
 from sinks.stripe.setup import Catalogue, NewCustomer, NewMeter, Plan
 from sinks.stripe.subscribing import DAY_S, first_edge_after, set_up
@@ -206,3 +208,27 @@ def test_the_first_edge_is_ahead_and_allowed(days: int, interval: Interval) -> N
         for now_s in range(1_700_000_000, 1_700_000_000 + 400 * DAY_S, 37 * 3600):
             anchor_s = first_edge_after(now_s - days * DAY_S, now_s, step_s, interval)
             assert now_s < anchor_s < edge(now_s, interval, 1, 1) and anchor_s % step_s == 0
+
+
+async def test_what_a_thousand_units_cost_is_asked_of_the_price(tmp_path: Path) -> None:
+    """Set-up says what 1,000 units cost by the price that bills them: an amount in parts of a cent, tiers, and the base price for a period."""
+    async with bench(tmp_path) as stripe:
+        tiered = await stripe.call(
+            stripe.access.post,
+            "/v1/prices",
+            currency="usd",
+            billing_scheme="tiered",
+            tiers_mode="graduated",
+            tiers=[{"up_to": 100, "unit_amount": 0, "flat_amount": 500}, {"up_to": "inf", "unit_amount_decimal": "0.5"}],
+            product_data={"name": "x"},
+            recurring={"interval": "month", "usage_type": "metered"},
+        )
+        path = tmp_path / "tidemark.toml"
+        path.write_text(
+            '[stripe]\nbase_amount = 1900\n[[meters]]\nslug = "a"\nevent_type = "x"\nunit_amount = "0.04"\n'
+            f'[[meters]]\nslug = "b"\nevent_type = "y"\nstripe_price = "{tiered["id"]}"\n'
+        )
+        settings = load_settings(path, {"STRIPE_API_KEY": stripe.sandbox.key, "TIDEMARK_STRIPE__API_BASE": stripe.sandbox.url})
+        found = await stripe.call(stripe_catalog.setup, settings)
+        assert {slug: cost for slug, (_, cost) in found.costs.items()} == {"a": "0.40 usd", "b": "9.50 usd", "base": "19.00 usd"}
+        assert found.costs["b"][0] == tiered["id"] and any("graduated" in note for note in found.notes)
