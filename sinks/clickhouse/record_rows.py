@@ -16,6 +16,7 @@ from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event
 from topics.flushes import Flush
 from topics.invoices import Invoice
+from topics.meter_errors import MeterError
 from topics.meters import MeterVersion
 from topics.quantity import parse_total
 from topics.receipt import CellReceipt, Receipt, decode_receipt
@@ -227,6 +228,8 @@ def definition_row(definition: Definition, body: bytes) -> Row:
         name = definition.target
     elif isinstance(definition, ClockVersion):
         name, valid_from_s = definition.customer, definition.now_s
+    elif isinstance(definition, MeterError):
+        name = definition.said.event
     elif isinstance(definition, Flush):
         name, valid_from_s = definition.customer, definition.until_s
     elif isinstance(definition, Settlement):

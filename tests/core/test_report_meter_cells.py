@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import random
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.cells import Place, Unplaced, cell_of
+from sinks.clickhouse.record_rows import definition_row
 from sinks.keys import meter_identifier
 from sinks.meter_events import MOST_AGE_S
 from sinks.units import MOST_DIGITS, Unsendable, ledger_units, meter_units, minus, plus
+from streams.control import fold_control
+from tests.core.meterlog import Disk, fresh
 from tests.core.report_world import ANCHOR_S, START_S
 from tests.core.test_report_meters import HOUR_S, emit, held, meter_item, meters_world, receipts, total, wanted
 from topics.codec import encode
 from topics.definitions import decode_definition, definition_key
-from topics.meter_errors import MeterError, MeterErrorRecord
+from topics.event import Event
+from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.quantity import ONE, format_scaled
 from topics.receipt import CellReceipt, decode_receipt
 from topics.windows import Window
@@ -148,7 +154,19 @@ def test_a_refusal_heard_later_is_a_definition() -> None:
     said = MeterErrorRecord(event="evt_1", code="no_meter", sentence="gone", count=2, keys=("k1", "k2"))
     error = MeterError(said=said, offset=7)
     assert decode_definition(encode(error), "here") == error
+    assert definition_row(error, encode(error))[:2] == (b"meter_error", b"evt_1")
     assert definition_key(error) == b'["meter_error","stripe","default","evt_1","no_meter"]'
+
+
+def test_the_fold_publishes_a_refusal_and_refuses_a_broken_one() -> None:
+    """A well-formed record becomes the definition that every partition publishes; one without its keys is refused with a sentence."""
+    said = MeterErrorRecord(event="evt_1", code="no_meter", count=1, keys=("k1",))
+    data = msgspec.to_builtins(said)
+    state = fresh(Disk(), random.Random(1)).state
+    event = Event("1.0", "1", "tidemark", METER_ERROR_TYPE, "*", data=data)
+    assert fold_control(state, event, b"*", 7) == [MeterError(said=said, offset=7)]
+    del data["keys"]
+    assert "keys" in str(fold_control(state, event, b"*", 7))
 
 
 def test_modes_live_side_by_side() -> None:
