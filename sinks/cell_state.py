@@ -10,12 +10,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from sinks.adjustments import adjusted, finality_of
 from sinks.cells import Place
+from sinks.finality import Finality
 from sinks.keys import idempotency_key, meter_identifier
 from sinks.meter_events import accepted, delta_of, is_new_event, is_too_old, repeats, stands_after, too_old
 from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body, usage_record_body, usage_record_path
 from sinks.units import Unsendable, ledger_units, meter_units, sendable, total_of, units_of
+from topics.adjustments import Adjustment, Settlement
 from topics.receipt import CellReceipt, MeterTarget, Standing, WindowPart, WindowReceipt, cell_key
 from topics.receipt import CellState as State
 
@@ -33,8 +36,8 @@ class CellState:
     """One cell. `wanted` is the newest total of each of its windows; `receipt` is the newest durable record."""
 
     __slots__ = (
-        "binds", "closed_at_ms", "committed_at_ms", "in_flight", "is_open", "key", "pending", "place", "receipt", "release", "retry_at_ms",
-        "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write", "wanted", "writing",
+        "binds", "closed_at_ms", "committed_at_ms", "final", "in_flight", "is_open", "key", "pending", "place", "receipt", "release",
+        "retry_at_ms", "settlements", "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write", "wanted", "writing",
     )  # fmt: skip
 
     def __init__(self, place: Place) -> None:
@@ -52,6 +55,10 @@ class CellState:
         self.retry_at_ms = 0
         self.tries = 0
         self.release = -1
+        self.final: Finality | None = None
+        """Why it takes no more (law 16); it never ends."""
+        self.settlements: list[Settlement] = []
+        """What operators settled, in the order of their offsets; the receipts say how far it is in them."""
         self.in_flight = self.is_open = self.writing = False
         self.waits_for_call = self.waits_for_intent = self.waits_for_write = False
         self.shares: Callable[[CellState], tuple[int, int]] | None = None
@@ -87,6 +94,7 @@ class CellState:
             Place(
                 receipt.provider, receipt.account, receipt.cell, receipt.customer, receipt.meter, receipt.item, receipt.subscription,
                 receipt.timestamp_s, receipt.period_start_s, receipt.period_end_s, receipt.scale, receipt.meter_target, receipt.fractions,
+                receipt.late, receipt.clock,
             )
         )  # fmt: skip
         cell.restore(receipt)
@@ -97,6 +105,7 @@ class CellState:
         self.receipt = receipt
         self.wanted = {part.window: part for part in receipt.windows}
         self.closed_at_ms, self.release = receipt.closed_at_ms, receipt.released
+        self.final = finality_of(receipt)
 
     def needs(self) -> Need | None:
         """Which record comes next; None where none does (all is delivered, or the open intent's call is on its way)."""
@@ -106,22 +115,45 @@ class CellState:
             return "assert" if self.committed_at_ms is None else None
         if not self._due():
             return None
-        if self.receipt is not None and self.receipt.state in _HELD and not self.released:
+        if self._is_held:
             return "hold"
-        if self.receipt is not None and repeats(self.receipt):
+        if self._repeats:
             return "intent"
+        if self.final is not None:
+            return "hold"
         if self.shares is not None:
             return "intent"  # what it is will be known when it has its turn
         value = self._value(self._units())
         return "hold" if isinstance(value, Unsendable) or (self.place.adds_up and value == "0") else "intent"
 
+    @property
+    def _is_held(self) -> bool:
+        """True where nothing is sent before a release. What was refused and is final waits for nobody: it is an adjustment."""
+        last = self.receipt
+        return last is not None and last.state in _HELD and not self.released and (self.final is None or last.state == "unknown")
+
+    @property
+    def _repeats(self) -> bool:
+        """True where the next request must be the last one again: also a final cell's, until it is refused."""
+        last = self.receipt
+        return last is not None and repeats(last) and (self.final is None or last.state not in {"refused", "adjustment"})
+
     def _due(self) -> bool:
         """A receipt is due: first one, newer total, spent key, release; where a meter adds up also any difference to what stands."""
         if self.receipt is None or self.receipt.state == "failed":
             return True
+        if self.final is not None and self.receipt.state == "refused":
+            return True
+        if self.receipt.state == "adjustment" and self.receipt.adjustment is not None and self._changes(self.receipt.adjustment):
+            return True
         if (self.place.adds_up or self.shares) and self.receipt.state in _ACCEPTED and self._differs():
             return True
         return self.dirty or (self.receipt.state in {*_HELD, "parked"} and self.released)
+
+    def _changes(self, held: Adjustment) -> bool:
+        """True where an adjustment has an invoice or a settlement that its record does not hold."""
+        named = self.final is not None and self.final.invoice != held.invoice
+        return named or any(settlement.offset > held.settled_to for settlement in self.settlements)
 
     def _differs(self) -> bool:
         """True where other units are wanted than stand."""
@@ -149,14 +181,14 @@ class CellState:
             return self.pending
         if self.receipt is not None and self.receipt.state == "intent":
             return self.receipt
-        if self.receipt is not None and self.receipt.state in _HELD and not self.released:
+        if self.receipt is not None and self._is_held:
             return self._held(self.receipt)
         return self._fresh(now_ms)
 
     def _fresh(self, now_ms: int) -> CellReceipt:
         """The next intent, or the parked record of a total that cannot be sent."""
         place, last = self.place, self.receipt
-        if last is not None and repeats(last):
+        if last is not None and self._repeats:
             return self._again(last)
         parts = tuple(self.wanted[key] for key in sorted(self.wanted))
         quantity = total_of(part.quantity for part in parts)
@@ -191,9 +223,14 @@ class CellState:
             fractions=place.fractions,
             unconfirmed=() if last is None else last.unconfirmed,
             lost=0 if last is None else last.lost,
+            late=place.late,
+            clock=place.clock,
+            adjustment=None if last is None else last.adjustment,
         )
         if isinstance(units, Unsendable):
             return msgspec.structs.replace(receipt, reason=units.reason, sentence=units.sentence)
+        if self.final is not None:
+            return adjusted(msgspec.structs.replace(receipt, units=units), last, self.final, self.settlements, now_ms)
         value = self._value(units)
         if isinstance(value, Unsendable):
             return msgspec.structs.replace(receipt, reason=value.reason, sentence=value.sentence)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote
 
+from topics.adjustments import Policy
 from topics.bindings import Item
 from topics.instants import format_s
 from topics.receipt import MeterTarget
@@ -42,6 +43,8 @@ class Place(NamedTuple):
     scale: str
     target: MeterTarget | None = None
     fractions: Literal["refuse", "ledger", "exact"] = "refuse"
+    late: Policy = "hold"
+    clock: str = ""
 
     @property
     def mode(self) -> str:
@@ -116,6 +119,8 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         period_end_s=period_end_s,
         scale=item.scale,
         fractions=item.fractions,
+        late=item.late,
+        clock=item.clock,
     )
 
 
@@ -155,4 +160,6 @@ def _meter_cell(window: Window, item: Item, period_start_s: int, period_end_s: i
         scale=item.scale,
         target=target,
         fractions=item.fractions,
+        late=item.late,
+        clock=item.clock,
     )

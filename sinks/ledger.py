@@ -53,10 +53,13 @@ class Ledger:
         before = group.held.get(cell, (0, 0))
         standing = receipt.standing
         now = (0, 0) if standing is None else (parse_total(standing.quantity) * parse_total(cell.place.scale), parse_total(standing.units))
+        if receipt.state == "adjustment":
+            # What is listed of a final cell is claimed as if it stood: another cell's adjustment must not list it again.
+            now = (parse_total(receipt.quantity) * parse_total(cell.place.scale), parse_total(receipt.units))
         group.held[cell] = now
         group.exact += now[0] - before[0]
         group.units += now[1] - before[1]
-        if receipt.state in _IN_DOUBT or receipt.maybe:
+        if receipt.state in _IN_DOUBT or (receipt.maybe and receipt.state != "adjustment"):
             group.busy.add(cell)
             return []
         group.busy.discard(cell)
@@ -72,7 +75,7 @@ class Ledger:
         if group.busy or group.units <= group.exact // (ONE * ONE) * ONE:
             return []
         fullest = max(group.held, key=lambda cell: (group.held[cell][1], cell.place.name))
-        return [fullest] if group.held[fullest][1] > 0 else []
+        return [fullest] if group.held[fullest][1] > 0 and fullest.final is None else []
 
     def _group(self, cell: CellState) -> _Group:
         return self._groups.setdefault((cell.place.lane, cell.place.period_start_s), _Group())

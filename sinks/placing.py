@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
+from sinks.finality import Invoices
 from sinks.ledger import Ledger
 from sinks.parked import Parked
 from sinks.schedule import Schedule
 from sinks.tally import Tally
+from topics.adjustments import Settlement
 from topics.bindings import Release
 from topics.definitions import Definitions
 from topics.receipt import WindowPart, cell_key, parked_key
@@ -23,6 +27,8 @@ class Placing:
         self._schedule = schedule
         self._definitions = Definitions()
         self._ledger = Ledger()
+        self._invoices = Invoices(account)
+        self._of_customer: dict[str, list[CellState]] = {}
         self._cells: dict[bytes, CellState] = {}
         self._cell_of: dict[str, CellState] = {}
         self._in_lane: dict[LaneKey, list[CellState]] = {}
@@ -34,6 +40,11 @@ class Placing:
             cell.shares = self._ledger.others
         self._cells[cell.key] = cell
         self._in_lane.setdefault(cell.place.lane, []).append(cell)
+        self._of_customer.setdefault(cell.place.customer, []).append(cell)
+
+    def _judge(self, cell: CellState, now_ms: int) -> None:
+        """Law 16: whether the cell is final by now."""
+        cell.final = self._invoices.judge(cell.place, cell.closed_at_ms, now_ms, cell.final)
 
     def _place(self, window: Window) -> CellState | Unplaced:
         """The cell the window belongs to by what is in force now, made if it is not there."""
@@ -63,8 +74,25 @@ class Placing:
             cell.wanted[part.window] = part
             self._cell_of[part.window] = cell
             cell.closed_at_ms = max((at for at in (closed_at_ms, cell.closed_at_ms) if at is not None), default=None)
+            self._judge(cell, now_ms)
         self.tally.cell(cell)
         self._schedule.cell(cell, now_ms)
+
+    def _finalise(self, customers: Iterable[str], now_ms: int) -> None:
+        """Invoices of these customers have moved on: what is wanted of cells that are final by them is not sent any more."""
+        for cell in (cell for customer in customers for cell in self._of_customer.get(customer, ())):
+            known = cell.final
+            self._judge(cell, now_ms)
+            if cell.final != known:
+                self.tally.cell(cell)
+                self._schedule.cell(cell, now_ms)
+
+    def _settled(self, settlement: Settlement, now_ms: int) -> None:
+        """An operator's word on an adjustment; it acts once, by its offset."""
+        cell = self._cells.get(settlement.said.target.encode())
+        if cell is not None:
+            cell.settlements.append(settlement)
+            self._schedule.cell(cell, now_ms)
 
     def _park(self, parked: Parked) -> None:
         self._parked[parked_key(parked.key)] = parked

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from sinks.adjustments import finality_of
 from sinks.calls import HAND_OUT_WITHIN_MS, Call, EventRange, ReadBack, is_old, not_after_ms, readable_at_ms
 from sinks.cell_state import CellState
 from sinks.confirming import Confirming
@@ -26,8 +27,10 @@ from sinks.placing import Placing
 from sinks.readback import Summary, verdicts_of
 from sinks.retry import delay_ms
 from sinks.schedule import Schedule
+from topics.adjustments import Settlement
 from topics.bindings import ItemVersion, Release
 from topics.definitions import Definition
+from topics.invoices import Invoice
 from topics.meter_errors import MeterError
 from topics.receipt import CellReceipt, Receipt, WindowPart, parked_key
 from topics.window_total import WindowTotal
@@ -77,20 +80,28 @@ class Deliveries(Placing):
             self._schedule.cell(cell, now_ms)
 
     def define(self, definitions: Iterable[Definition], now_ms: int) -> None:
-        """Bindings give parked windows their cells; a release lets one held cell or window be tried again. Others say nothing here.
+        """Bindings give parked windows their cells; a release lets one held cell or window be tried again; invoices and settlements change what
+        is sent of final cells. Others say nothing here.
 
         All that is known is put in force before any window is placed: by half of it a window could go to an item that a later version ends.
         """
-        releases, bound = [], dict[tuple[str, str], None]()
+        releases, bound, settlements, invoiced = [], dict[tuple[str, str], None](), [], dict[str, None]()
         for definition in definitions:
             if isinstance(definition, ItemVersion):
                 self._definitions.apply(definition)
                 bound[definition.customer, definition.meter] = None
             elif isinstance(definition, Release):
                 releases.append(definition)
+            elif isinstance(definition, Settlement):
+                settlements.append(definition)
+            elif isinstance(definition, Invoice) and self._invoices.learn(definition):
+                invoiced[definition.customer] = None
             elif isinstance(definition, MeterError) and definition.said.account == self.account:
                 for cell in self._confirming.refused(definition.said):
                     self._take_back(cell, now_ms)
+        self._finalise(invoiced, now_ms)
+        for settlement in settlements:
+            self._settled(settlement, now_ms)
         for key in bound:
             for parked in list(self._parked_of.get(key, {}).values()):
                 self._place_again(parked, now_ms)
@@ -217,12 +228,14 @@ class Deliveries(Placing):
         return [(key, parked.receipt)]
 
     def _compose_cell(self, cell: CellState, now_ms: int) -> list[tuple[bytes, Receipt]]:
+        self._judge(cell, now_ms)
         need = None if cell.writing else cell.needs()
         if need is None:
             return []
+        counts = need == "intent" or (need == "hold" and cell.final is not None)
+        if counts and cell.shares is not None and not self._ledger.begins(cell):
+            return []
         if need == "intent":
-            if cell.shares is not None and not self._ledger.begins(cell):
-                return []
             self._schedule.lanes.open(cell)
         receipt = cell.compose(now_ms)
         cell.writing = True
@@ -234,6 +247,7 @@ class Deliveries(Placing):
     def _cell_written(self, cell: CellState, receipt: CellReceipt, at_ms: int) -> None:
         cell.writing = False
         cell.receipt = receipt
+        cell.final = cell.final or finality_of(receipt)
         for part in receipt.windows:
             self.coverage.cover(part.window, part.revision)
         if receipt.state == "intent":

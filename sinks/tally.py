@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, Literal
 
+from sinks.adjustments import is_open
 from sinks.cell_state import CellState
 
 State = Literal["delivered", "undelivered", "parked", "unbound"]
 STATES: Final[tuple[State, ...]] = ("delivered", "undelivered", "parked", "unbound")
 _HELD: Final = {"refused", "unknown", "parked"}
-_DONE: Final = {"delivered", "confirmed"}
+_DONE: Final = {"delivered", "confirmed", "adjustment"}
+ADJUSTMENT: Final = "adjustment"
+"""Counted beside the four states."""
 
 
 class Tally:
@@ -24,9 +27,16 @@ class Tally:
         """Windows by state, all four states always there."""
         return {state: self._counts[state] for state in STATES}
 
+    @property
+    def adjustments(self) -> int:
+        """Cells with an open adjustment; their windows are among the parked."""
+        return self._counts[ADJUSTMENT]
+
     def cell(self, cell: CellState) -> None:
         """The cell changed."""
         now: Counter[str] = Counter(states_of(cell))
+        if cell.receipt is not None and is_open(cell.receipt):
+            now[ADJUSTMENT] = 1
         if now == cell.tally:
             return
         self._counts.subtract(cell.tally)
@@ -57,4 +67,5 @@ def states_of(cell: CellState) -> list[State]:
     if receipt.state in _HELD:
         return ["undelivered" if cell.released else "parked"] * len(cell.wanted)
     held = {part.window: part.revision for part in receipt.windows} if receipt.state in _DONE else {}
-    return ["delivered" if held.get(key) == part.revision else "undelivered" for key, part in cell.wanted.items()]
+    done: State = "parked" if is_open(receipt) else "delivered"
+    return [done if held.get(key) == part.revision else "undelivered" for key, part in cell.wanted.items()]

@@ -11,12 +11,13 @@ from typing import Final, Literal
 
 import msgspec
 
+from topics.adjustments import Adjustment, Policy
 from topics.codec import VERSION, Stored, decode, encode
 from topics.errors import MalformedRecord, UnknownVersion
 from topics.quantity import BadQuantity, parse_total
 from topics.windows import parse_window_key
 
-CellState = Literal["intent", "delivered", "confirmed", "failed", "refused", "unknown", "parked"]
+CellState = Literal["intent", "delivered", "confirmed", "failed", "refused", "unknown", "parked", "adjustment"]
 """Where a cell stands.
 
 - `intent`: about to be called, being called, or called without a definite answer yet;
@@ -25,6 +26,7 @@ CellState = Literal["intent", "delivered", "confirmed", "failed", "refused", "un
 - `refused`: the provider said no (`outcome` refused, period_closed or conflict); held until a release;
 - `unknown`: 23 h without an answer and the read-back did not explain what stands; held until a release;
 - `parked`: it cannot be sent as it is (`reason` fraction or negative), so nobody was called for this revision.
+- `adjustment`: it is final (law 16), so nobody was called; `adjustment` says what is missing or too much (`outcome` open or settled).
 """
 
 
@@ -87,7 +89,8 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     for people. `closed_at_ms` is when the meter emitted the newest of `windows` (None: not said).
     `released` is the offset of the last release seen (−1: none). `maybe` are units that may stand instead of `standing`: those of attempts
     since then which ended without saying whether they took effect. `unconfirmed` are accepted meter events in order; `lost` counts those in a row
-    that were accepted and then were not there. `fractions` is the binding's word on parts of a unit (law 17).
+    that were accepted and then were not there. `fractions` is the binding's word on parts of a unit (law 17),
+    `late` its word on adjustments, `clock` the test clock that the customer lives by ("": none).
     """
 
     kind: str = "cell"
@@ -127,6 +130,9 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     fractions: Literal["refuse", "ledger", "exact"] = "refuse"
     unconfirmed: tuple[Sent, ...] = ()
     lost: int = 0
+    late: Policy = "hold"
+    clock: str = ""
+    adjustment: Adjustment | None = None
 
 
 class WindowReceipt(Stored, frozen=True, kw_only=True):
@@ -218,6 +224,9 @@ def _check(receipt: Receipt) -> None:
         parse_total(part.quantity)
     for quantity in (receipt.scale, receipt.quantity, *(() if receipt.standing is None else (receipt.standing.quantity,))):
         parse_total(quantity)
+    if receipt.adjustment is not None:
+        for number in (receipt.adjustment.units, receipt.adjustment.standing, receipt.adjustment.settled):
+            parse_total(number)
     form = _UNITS if receipt.meter_target is None else _METER_UNITS
     for sent in receipt.unconfirmed:
         parse_total(sent.units), parse_total(sent.quantity)

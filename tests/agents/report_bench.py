@@ -82,8 +82,8 @@ def total_of(customer: str, start_s: int, units: int, through: int, *, size_s: i
 
 
 def item_of(name: str, anchor_s: int) -> Item:
-    """An item of meter `calls`."""
-    return Item(meter="calls", item=name, period_anchor_s=anchor_s)
+    """An item of meter `calls`, of a customer on a test clock: the worker's own time ends none of its periods, whatever year the test is set in."""
+    return Item(meter="calls", item=name, period_anchor_s=anchor_s, clock="clock_1")
 
 
 def batch_of(totals: list[WindowTotal], start_offset: int, epoch: int, partition: int = 0) -> Batch:

@@ -273,7 +273,7 @@ def serve(world: World) -> None:
 
 
 def test_a_closed_period_is_parked_and_asked_once() -> None:
-    """A cell whose period ended while its intent waited is refused as `period_closed`, counted as parked, and never called again by itself (C14)."""
+    """A cell whose period ended while its intent waited is refused, becomes an adjustment, counts as parked, and is never called again (C14)."""
     world = World(1)
     world.definitions.append(binding("acme", item_of("si_1")))
     message = "timestamps must be after the subscription's last invoice period"
@@ -286,7 +286,8 @@ def test_a_closed_period_is_parked_and_asked_once() -> None:
     world.pass_time(3 * 86_400_000)
     world.settle()
     receipt = cell_of(world)
-    assert (receipt.state, receipt.outcome, receipt.quantity, world.stripe.posts) == ("refused", "period_closed", "6", 1)
+    assert (receipt.state, receipt.outcome, receipt.quantity, world.stripe.posts) == ("adjustment", "open", "6", 1)
+    assert receipt.adjustment is not None and (receipt.adjustment.units, receipt.adjustment.cause) == ("6", "period_closed")
     assert world.worker is not None and world.worker.machine.tally.counts()["parked"] == 1
 
 

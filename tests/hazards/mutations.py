@@ -17,11 +17,12 @@ from tests.hazards.mutations_archive import ARCHIVE
 from tests.hazards.mutations_counting import COUNTING
 from tests.hazards.mutations_delivering import DELIVERING
 from tests.hazards.mutations_durable import DURABLE
+from tests.hazards.mutations_finality import FINAL
 from tests.hazards.mutations_meters import METERS
 from tests.hazards.mutations_preflight import PREFLIGHT
 from tests.hazards.mutations_shells import SHELLS
 
-ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *METERS, *SHELLS, *ARCHIVE, *PREFLIGHT)
+ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *METERS, *SHELLS, *ARCHIVE, *PREFLIGHT, *FINAL)
 MUTATIONS: Final[dict[str, Mutation]] = {mutation.name: mutation for mutation in ALL}
 
 __all__ = ["ALL", "MUTATIONS", "Mutation"]

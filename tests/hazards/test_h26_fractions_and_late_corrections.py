@@ -18,7 +18,8 @@ from topics.windows import Window
 
 WINDOWS = 24
 FIRST_S = START_S - START_S % HOUR_S - WINDOWS * HOUR_S
-PERIODS: dict[str, Any] = {"fractions": "ledger", "period_anchor_s": FIRST_S + 12 * HOUR_S, "starts_at_s": FIRST_S - 86_400}
+PERIODS: dict[str, Any] = {"fractions": "ledger", "period_anchor_s": FIRST_S + 12 * HOUR_S, "starts_at_s": FIRST_S - 86_400, "clock": "clock_1"}
+"""An edge in the middle. By the clock that the customer lives by both periods still take usage."""
 ITEMS = (
     item_of("si_1", scale="0.001", **PERIODS),
     item_of("si_1", **PERIODS),

@@ -1,0 +1,72 @@
+"""Law 16, adjustments: the record of a final cell whose total is another one than what stands. Nobody is called for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from sinks.finality import Finality
+from sinks.units import minus, plus
+from topics.adjustments import Adjustment, Settlement, adjustment_id
+from topics.receipt import CellReceipt
+
+SENTENCES = {
+    "late_event": "its billing period had ended when this total came, and the provider takes none of it any more",
+    "period_closed": "its billing period has ended, and the provider takes none of it any more",
+    "age_limit": "the provider takes nothing that old",
+    "after_finalization": "its invoice is final: what is reported now would be billed nowhere",
+}
+
+
+def finality_of(receipt: CellReceipt) -> Finality | None:
+    """What a durable record itself says of finality: an adjustment's, or that the provider refused it for its period."""
+    if receipt.adjustment is not None:
+        return Finality(receipt.adjustment.cause, receipt.adjustment.invoice)
+    if receipt.state == "refused" and receipt.outcome == "period_closed":
+        return Finality("age_limit" if receipt.reason == "too_old" else "period_closed")
+    return None
+
+
+def adjusted(fresh: CellReceipt, last: CellReceipt | None, final: Finality, settlements: Iterable[Settlement], now_ms: int) -> CellReceipt:
+    """`fresh` (the wanted total, not sent) as an adjustment: what is missing (or too much) at the provider, less what was settled.
+
+    A total that is just what stands adjusts nothing. What may stand beside it stays visible in `maybe` until an operator settles it.
+    """
+    before = None if last is None else last.adjustment
+    standing = "0" if fresh.standing is None else fresh.standing.units
+    if before is None and fresh.units == standing and not fresh.maybe:
+        return msgspec.structs.replace(fresh, state="delivered", outcome="delivered", reason="no_change", reported_at_ms=now_ms)
+    told = before or Adjustment(
+        id=adjustment_id(fresh.provider, fresh.account, fresh.cell),
+        units="0",
+        standing=standing,
+        cause=final.cause,
+        policy=fresh.late,
+        since_ms=now_ms,
+    )
+    settled, settled_to, how, maybe = told.settled, told.settled_to, told.how, fresh.maybe
+    for settlement in settlements:
+        if settlement.offset <= settled_to:
+            continue
+        settled_to = settlement.offset
+        if settlement.said.settled == settled:
+            settled, how, maybe = plus(settled, settlement.said.units), settlement.said.how, ()
+    units = minus(minus(fresh.units, standing), settled)
+    adjustment = msgspec.structs.replace(
+        told, units=units, standing=standing, settled=settled, invoice=final.invoice or told.invoice, settled_to=settled_to, how=how
+    )
+    return msgspec.structs.replace(
+        fresh,
+        state="adjustment",
+        adjustment=adjustment,
+        maybe=maybe,
+        outcome="open" if adjustment.is_open or maybe else "settled",
+        reason=adjustment.cause,
+        sentence=SENTENCES[adjustment.cause],
+    )
+
+
+def is_open(receipt: CellReceipt) -> bool:
+    """True where a record is an adjustment that nobody has settled."""
+    return receipt.adjustment is not None and (receipt.adjustment.is_open or bool(receipt.maybe))

@@ -1,0 +1,77 @@
+"""Law 16, finality: from when on a cell takes no more. Pure: what is known of invoices, what a provider accepts, and when it is now.
+
+Usage records are taken until their billing period ends (Stripe, "Record usage": the timestamp must be within the current billing period; a few
+minutes' tolerance is documented and not guaranteed, so nothing relies on it). A draft invoice takes meter events until it is final, an hour or up to
+72 after the period's end (Stripe, "Configure a grace period"); later ones are answered 200 and billed nowhere (H28).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from sinks.cells import Place
+from sinks.meter_events import MOST_AGE_S
+from topics.adjustments import Cause
+from topics.invoices import FINAL, Invoice, InvoiceRecord
+
+LONGEST_DRAFT_S: Final = 73 * 3600
+"""A draft is final 72 hours after it was made at the latest, and it is made within an hour of the period's end; unless somebody holds it, and then
+it is known as a draft. A shorter time would send to nobody what a draft still takes; a longer one pretends longer."""
+
+
+class Finality(NamedTuple):
+    """Why a cell is final, and which invoice it is on ("": none is known)."""
+
+    cause: Cause
+    invoice: str = ""
+
+
+class Invoices:
+    """What is known of an account's invoices, and which cells are final by it or by the time."""
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+        self._of: dict[str, dict[str, InvoiceRecord]] = {}
+
+    def learn(self, invoice: Invoice) -> bool:
+        """Take an invoice's newest state; False where it is another account's. The fold has seen to it that no state goes back."""
+        said = invoice.said
+        if said.account != self._account:
+            return False
+        for name in (said.subscription, *said.items):
+            if name:
+                self._of.setdefault(name, {})[said.invoice] = said
+        return True
+
+    def holding(self, place: Place) -> InvoiceRecord | None:
+        """The invoice whose period holds the cell's second: of the item's subscription, or naming its item. Of several a final one goes first."""
+        named = {**self._of.get(place.subscription, {}), **self._of.get(place.item, {})} if self._of else {}
+        found = [said for said in named.values() if _holds(said, place)]
+        return min(found, key=lambda said: (said.status not in FINAL, said.invoice), default=None)
+
+    def judge(self, place: Place, closed_at_ms: int | None, now_ms: int, known: Finality | None) -> Finality | None:
+        """Why the cell is final now; None while it takes what is reported. `known`: what was found before, which never ends: at most its invoice
+        becomes known. `closed_at_ms` is when the newest of its totals came."""
+        if known is not None and known.invoice:
+            return known
+        invoice = self.holding(place)
+        if invoice is not None and invoice.status in FINAL:
+            return Finality("after_finalization" if known is None else known.cause, invoice.invoice)
+        return known or by_time(place, closed_at_ms, now_ms, is_draft=invoice is not None)
+
+
+def _holds(said: InvoiceRecord, place: Place) -> bool:
+    of_it = said.provider == place.provider and (not said.items or place.item in said.items)
+    return of_it and said.period_start_s <= place.timestamp_s < said.period_end_s
+
+
+def by_time(place: Place, closed_at_ms: int | None, now_ms: int, *, is_draft: bool = False) -> Finality | None:
+    """Why the time alone makes a cell final. A customer on a test clock lives at another time: only invoices and the provider's answers say so."""
+    if place.clock:
+        return None
+    if place.target is not None and now_ms // 1000 - place.timestamp_s > MOST_AGE_S:
+        return Finality("age_limit")
+    ends_at_s = place.period_end_s if place.target is None else place.period_end_s + LONGEST_DRAFT_S
+    if now_ms < ends_at_s * 1000 or (place.target is not None and is_draft):
+        return None
+    return Finality("late_event" if closed_at_ms is not None and closed_at_ms >= ends_at_s * 1000 else "period_closed")

@@ -1,0 +1,37 @@
+"""Guards of law 16: when a cell is final, and what becomes of what comes then."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.hazards.mutation import Mutation, without
+
+CELL, FINALITY, ADJUSTMENTS = "sinks.cell_state", "sinks.finality", "sinks.adjustments"
+
+FINAL: Final[tuple[Mutation, ...]] = (
+    without(
+        "final-cells-are-sent", "16", "nothing is sent for a cell that is final",
+        f"{CELL}:CellState._fresh", "if self.final is not None:", "if False:", "H28",
+    ),
+    without(
+        "invoices-end-nothing", "16", "a final invoice makes its cells final",
+        f"{FINALITY}:Invoices.judge", "if invoice is not None and invoice.status in FINAL:", "if False:", "H28",
+    ),
+    without(
+        "periods-never-end", "16", "a period's end ends the acceptance of usage records",
+        f"{FINALITY}:by_time", "if now_ms < ends_at_s * 1000 or", "if True or", "H28",
+    ),
+    without(
+        "settled-twice", "16", "a settlement acts on what the operator saw, and once",
+        f"{ADJUSTMENTS}:adjusted", "if settlement.said.settled == settled:", "if True:", "H28",
+    ),
+    without(
+        "settlements-forgotten", "16", "what was settled stays settled when an adjustment grows",
+        f"{ADJUSTMENTS}:adjusted", "units = minus(minus(fresh.units, standing), settled)", "units = minus(fresh.units, standing)", "H28",
+    ),
+    without(
+        "forgets-what-stands-beside", "16", "an adjustment keeps in sight what may stand",
+        f"{ADJUSTMENTS}:adjusted", "maybe = told.settled, told.settled_to, told.how, fresh.maybe",
+        "maybe = told.settled, told.settled_to, told.how, ()", "H28",
+    ),
+)  # fmt: skip
