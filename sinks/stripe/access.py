@@ -79,7 +79,8 @@ def subscriptions_of(access: Access, clocks: Sequence[str], ended_after_s: int |
     rows = listed(access, "/v1/subscriptions", clocks, expand=expand)
     if ended_after_s is not None:
         # What ended after an instant was in a period that ends after it.
-        rows += listed(access, "/v1/subscriptions", clocks, status="canceled", current_period_end={"gte": ended_after_s})
+        since = {"gte": ended_after_s}
+        rows += listed(access, "/v1/subscriptions", clocks, status="canceled", current_period_end=since, expand=expand)
     return _whole_ones(access, rows, ended_after_s)
 
 
