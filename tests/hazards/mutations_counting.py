@@ -15,7 +15,8 @@ NO_RANGE: Final = Edit("streams.driver:Meter.on_out_of_range", "self.halt(LostLo
 LAW_0: Final = (
     without(
         "future-by-wall-clock", "0", "`future` is judged by the log's now, not by a worker's clock",
-        f"{JUDGING}:judge", "if occurred_at_us > (setting.now_ms +", f"if occurred_at_us > ({WALL}.now_ms +", "H4", "H2",
+        f"{JUDGING}:judge", "if occurred_at_us > time.future_from_us:",
+        f"if occurred_at_us > ({WALL}.now_ms + setting.definitions.timing.future_ms) * US_PER_MS:", "H4", "H2",
     ),
     without(
         "too-late-by-wall-clock", "0", "what is final is judged by the log's now, not by a worker's clock",
@@ -166,11 +167,11 @@ LAW_7: Final = (
 LAW_8: Final = (
     without(
         "binding-cuts-at-once", "8", "a first binding is in force from an instant where no counted event can lie",
-        f"{CONTROL}:_item_version", "_clear_of_rows(state, customer, meter, max(wished_s, safe_from_s(state)))", "wished_s", "H5",
+        f"{CONTROL}:_item_version", "_clear_of_rows(state, customer, meter, max(wished_s, safe_from_s(state, customer)))", "wished_s", "H5",
     ),
     without(
         "new-item-cuts-at-once", "8", "a later item is in force from an instant where no counted event can lie",
-        f"{CONTROL}:_item_version", "from_s = max(wished_s or BEGINNING_S, safe_from_s(state), last.valid_from_s + 1)",
+        f"{CONTROL}:_item_version", "from_s = max(wished_s or BEGINNING_S, safe_from_s(state, customer), last.valid_from_s + 1)",
         "from_s = max(wished_s or BEGINNING_S, last.valid_from_s + 1)", "H5",
     ),
     without(
@@ -226,11 +227,11 @@ LAW_10: Final = (
     ),
     without(
         "final-rows-go-unsaid", "10", "a final row is let go only after its newest revision was emitted",
-        "streams.durability:retire", "if any(row.pending for row in state.rows.by_end[end_s]):", "if False:", "H13",
+        "streams.durability:_let_go", "if any(row.pending for row in ends.by_end[end_s]):", "if False:", "H13",
     ),
     without(
         "late-events-open-new-rows", "10", "an event for a window that is final is too late",
-        f"{JUDGING}:judge", "if occurred_at_us < setting.final_until_us:", "if False:", "H13", "H3",
+        f"{JUDGING}:judge", "if occurred_at_us < time.final_until_us:", "if False:", "H13", "H3",
     ),
 )  # fmt: skip
 
