@@ -26,10 +26,6 @@ LATE: Final = ((0.80, 60), (0.90, 3 * 3600), (0.97, 3 * DAY_S), (1.0, 28 * DAY_S
 """(up to this draw, so many seconds late at most)."""
 
 
-SOON_S: Final = 40 * 60
-"""A Billing Meter takes what comes later than an invoice is final (an hour after the period), and bills it nowhere: that is hazard H28's."""
-
-
 class Used(NamedTuple):
     """One event: when it happened, when it is sent, how much of it."""
 
@@ -101,7 +97,5 @@ def _used(chance: random.Random, each: Subscriber, until_s: int, events_a_day: f
             return found
         draw = chance.random()
         most_s = next(seconds for share, seconds in LATE if draw <= share)
-        if MODES[each.meter]:
-            most_s = min(most_s, SOON_S)
         sent_at_s, quantity = occurred_at_s + chance.randrange(1, most_s), chance.choice((1, 1, 2, 7, 40))
         found.append(Used(occurred_at_s, sent_at_s, each.number, quantity, f"e{each.number}-{len(found)}"))
