@@ -48,5 +48,7 @@ def test_h21_what_came_before_the_edge_is_on_its_invoice(seed: int, tmp_path: Pa
         all_of_it = sum(one.quantity for one in year.plan.used if one.occurred_at_s < EDGE_S)
         assert in_time <= billed[period] <= all_of_it
         assert judge(year) == []
+        # Nothing was refused for its second: what was too late for the period was not sent at all.
+        assert {status for _, status in year.shop.statuses} == {200}
     finally:
         year.close()
