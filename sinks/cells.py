@@ -15,6 +15,7 @@ from urllib.parse import quote
 from topics.adjustments import Policy
 from topics.bindings import Item
 from topics.instants import format_s
+from topics.periods import Period
 from topics.receipt import MeterTarget
 from topics.windows import Window, window_key
 
@@ -102,7 +103,9 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
     ends_at_s = item.ends_at_s
     if ends_at_s is not None and window.start_s >= ends_at_s:
         return Unplaced("after_end", f"the window begins at or after {format_s(ends_at_s)}, from when item {item.item} is no longer billed")
-    period_end_s = period.end_s if ends_at_s is None else min(period.end_s, ends_at_s)
+    period_end_s = _end_of(item, period)
+    if ends_at_s is not None:
+        period_end_s = min(period_end_s, ends_at_s)
     if item.mode == "meters":
         return _meter_cell(window, item, period_start_s, period_end_s)
     timestamp_s = max(window.start_s, period_start_s + 1)
@@ -122,6 +125,17 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         late=item.late,
         clock=item.clock,
     )
+
+
+def _end_of(item: Item, period: Period) -> int:
+    """When the provider's period that holds a cell is over, at the latest.
+
+    A subscription that was backdated to before its anchor has a first period from its start to the first edge after its creation, which may be
+    the edge after the anchor (Stripe documents the invoice of such a subscription, not its usage). Too late a time costs one refused report,
+    too early a one would keep what is still taken.
+    """
+    is_first = item.starts_at_s is not None and item.starts_at_s < item.period_anchor_s and period.end_s <= item.period_anchor_s
+    return item.period_at(item.period_anchor_s).end_s if is_first else period.end_s
 
 
 def _meter_cell(window: Window, item: Item, period_start_s: int, period_end_s: int) -> Place | Unplaced:

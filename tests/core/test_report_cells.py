@@ -43,6 +43,14 @@ def test_a_window_across_the_first_instant_is_reported_inside() -> None:
     assert isinstance(found, Place) and found.timestamp_s == ANCHOR_S + 1
 
 
+def test_a_backdated_first_period_may_last_to_the_edge_after_the_anchor() -> None:
+    """What was used before the anchor of a backdated subscription is still taken after the anchor, and is not final by the time."""
+    found = place(ANCHOR_S - 7200, ANCHOR_S - 3600, starts_at_s=ANCHOR_S - 86_400)
+    assert isinstance(found, Place) and found.period_end_s > ANCHOR_S + 27 * 86_400
+    later = place(ANCHOR_S, ANCHOR_S + 3600, starts_at_s=ANCHOR_S - 86_400)
+    assert isinstance(later, Place) and later.period_end_s == found.period_end_s
+
+
 @pytest.mark.parametrize("end_s", [ANCHOR_S, ANCHOR_S - 1])
 def test_a_window_before_the_period_is_parked(end_s: int) -> None:
     """A window that ends at or before the instant from which its item is billed has no cell."""
