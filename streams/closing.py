@@ -8,6 +8,7 @@ barrier is durable, so a backlog never closes early and a silent customer needs 
 from __future__ import annotations
 
 import heapq
+from itertools import count
 from typing import Final, NamedTuple
 
 from streams.early import PASSES, early_ms
@@ -45,8 +46,10 @@ class Closing:
         self._times: list[int] = []
         self.early: dict[int, tuple[Row, int]] = {}
         """With the time of the row's next emission before a billing edge."""
-        self._early_times: list[tuple[int, int]] = []
-        """(time, key of `early`); an entry whose row has another time by now says nothing."""
+        self._turns = count()
+        self._early_times: list[tuple[int, int, int]] = []
+        """(time, turn, key of `early`): rows of one time go in the order in which they were planned, not in that of memory. An entry whose row has
+        another time by now says nothing."""
         self.by_clock: dict[str, dict[int, Row]] = {}
         """By customer: rows that wait for its test clock to pass their end and grace, not for the wall clock."""
         self.late: dict[int, tuple[Row, int]] = {}
@@ -189,7 +192,7 @@ class Closing:
         at_ms = early_ms(row.window.customer, deadline_s, now_ms, was_emitted=row.emitted >= 0)
         if at_ms is not None and at_ms < leaves_ms and self.early.get(id(row), (row, -1))[1] != at_ms:
             self.early[id(row)] = (row, at_ms)
-            heapq.heappush(self._early_times, (at_ms, id(row)))
+            heapq.heappush(self._early_times, (at_ms, next(self._turns), id(row)))
         return True
 
     def _close_ms(self, row: Row) -> int:
@@ -232,7 +235,7 @@ class Closing:
     def _ripen_early(self, now_ms: int) -> None:
         """Rows whose time before an edge has come leave `waiting` and `late` as they stand; they come back with their next event."""
         while self._early_times and self._early_times[0][0] <= now_ms:
-            at_ms, key = heapq.heappop(self._early_times)
+            at_ms, _, key = heapq.heappop(self._early_times)
             row, planned_ms = self.early.get(key, (None, -1))
             if row is None or planned_ms != at_ms:
                 continue

@@ -116,12 +116,12 @@ def test_an_identifier_names_everything_but_the_attempt() -> None:
 
 
 def test_what_is_too_old_is_sent_to_nobody() -> None:
-    """A total whose second is more than 35 days old is held as a closed period, without a call."""
+    """A total whose second is more than 35 days old is an adjustment, without a call."""
     world = meters_world(3, {"zen": "sum"}, period_anchor_s=START_S - 90 * 86_400)
     world.source.append(total("zen", MOST_AGE_S // HOUR_S + 1, 5, 1))
     world.settle()
     (receipt,) = receipts(world)
-    assert (receipt.state, receipt.outcome, receipt.reason, world.stripe.posts) == ("refused", "period_closed", "too_old", 0)
+    assert (receipt.state, receipt.reason, world.stripe.posts) == ("adjustment", "age_limit", 0)
 
 
 def test_too_many_digits_are_parked() -> None:

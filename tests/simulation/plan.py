@@ -90,6 +90,7 @@ class Customer:
                 period_anchor_s=self.anchor_s,
                 period="day" if self.edges else "month",
                 scale=str(GB_SCALE) if meter.slug == "gb" else "1",
+                clock="worldwide",  # the model of Stripe takes usage for ever, so no time alone may make a cell final here (law 16)
             )
             for meter in METERS
         )
