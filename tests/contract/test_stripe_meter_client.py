@@ -98,7 +98,7 @@ async def test_refusals_are_told_apart(tmp_path: Path) -> None:
         unknown = await stripe.report("7", "k1", "i1", event="none")
         assert isinstance(unknown, Refused) and unknown.reason == "no_meter"
         assert isinstance(await stripe.report("7", "k2", "i2", second=-36 * 86_400), PeriodClosed)
-        early = await stripe.report("7", "k3", "i3", second=3 * 3600)
+        early = await stripe.report("7", "k3", "i3", second=5 * 3600)
         assert isinstance(early, RetryAfter) and early.reason == "timestamp_in_future"
         long = await stripe.report("1234567890.123456", "k4", "i4")
         assert isinstance(long, Refused) and long.reason == "meter_event_value_too_many_digits"
