@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from topics.adjustments import SETTLE_TYPE, SettleRecord
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
 from topics.clocks import CLOCK_TYPE, ClockRecord
 from topics.codec import CONTROL_VERSION, digest, encode
@@ -58,6 +59,11 @@ def binding_event(customer: str, items: tuple[Item, ...], replaces: str | None) 
 def release_event(customer: str, target: str, reason: str) -> ControlEvent:
     """A parked cell or window of a customer may be tried again; `target` is its receipt's key."""
     return ControlEvent(customer.encode(), _event(RELEASE_TYPE, customer, ReleaseRecord(target=target, reason=reason)))
+
+
+def settle_event(customer: str, record: SettleRecord) -> ControlEvent:
+    """An operator dealt with an adjustment outside of Tidemark."""
+    return ControlEvent(customer.encode(), _event(SETTLE_TYPE, customer, record))
 
 
 def invoice_event(customer: str, record: InvoiceRecord) -> ControlEvent:

@@ -21,6 +21,7 @@ MetricName = Literal[
     "tidemark_close_to_delivered_seconds",  # histogram: from a window's closing to the provider's answer
     "tidemark_delivery_outcomes_total",  # {provider, outcome}: answers of providers
     "tidemark_oldest_undelivered_seconds",  # age of the oldest due window that no provider has answered for (meter: not emitted); 0 where none is
+    "tidemark_adjustments_open",  # cells that are final and hold other units than they should, and that nobody has settled
     "tidemark_ready",  # 1 where /ready says so: nothing is stuck, halted or still starting
 ]
 """Every name we export. Names are a contract (SURFACES): add freely, change one only with a decision record."""
@@ -56,6 +57,8 @@ class StatusCollector:
             for state, number in windows.items():
                 states.add_metric([state], number)
             yield states
+        if (adjustments := status.get("adjustments")) is not None:
+            yield GaugeMetricFamily("tidemark_adjustments_open", "Final cells with a difference that is not settled.", value=adjustments)
         if status.get("kind") != "archive":
             oldest_s = status.get("oldest_undelivered_s") or 0.0
             yield GaugeMetricFamily("tidemark_oldest_undelivered_seconds", "Age of the oldest undelivered window.", value=oldest_s)

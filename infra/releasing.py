@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from infra import topics_admin
 from infra.control import release_event
-from infra.kafka_io import producer, reader
-from topics.catalog import EVENTS, RECEIPTS
+from infra.kafka_io import producer
+from infra.newest import newest_receipts
+from topics.catalog import EVENTS
 from topics.home import home_of
-from topics.receipt import CellReceipt, Receipt, decode_receipt
+from topics.receipt import CellReceipt, Receipt
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -41,18 +42,9 @@ def parked(settings: Settings) -> list[Parked]:
 
 
 async def _parked(bootstrap: str) -> list[Parked]:
-    partitions = await topics_admin.partition_count(bootstrap, RECEIPTS)
-    found = await asyncio.gather(*(_parked_on(bootstrap, partition) for partition in range(partitions)))
-    return sorted((entry for part in found for entry in part), key=lambda entry: (entry.customer, entry.meter, entry.name))
-
-
-async def _parked_on(bootstrap: str, partition: int) -> list[Parked]:
-    newest: dict[bytes, Receipt | None] = {}
-    async for record in reader(bootstrap, RECEIPTS, partition, 0):
-        where = f"{RECEIPTS}-{partition}@{record.offset}"
-        newest[record.key] = None if record.value is None else decode_receipt(record.value, where)
-    entries = (entry_of(key.decode(), receipt) for key, receipt in newest.items() if receipt is not None)
-    return [entry for entry in entries if entry is not None]
+    newest = await newest_receipts(bootstrap)
+    entries = [entry for key, receipt in newest.items() if (entry := entry_of(key, receipt)) is not None]
+    return sorted(entries, key=lambda entry: (entry.customer, entry.meter, entry.name))
 
 
 def entry_of(key: str, receipt: Receipt) -> Parked | None:

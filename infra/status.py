@@ -111,6 +111,7 @@ def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: b
         "processes": [{name: process.get(name) for name in ("name", "pid", "state", "restarts", "http")} for process in target.processes],
         "partitions": partitions,
         "windows": windows,
+        "adjustments": sum(worker.get("adjustments", 0) for worker in said),
         "alarms": alarms(said),
         "settled": settled,
     }

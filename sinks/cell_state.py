@@ -94,7 +94,7 @@ class CellState:
             Place(
                 receipt.provider, receipt.account, receipt.cell, receipt.customer, receipt.meter, receipt.item, receipt.subscription,
                 receipt.timestamp_s, receipt.period_start_s, receipt.period_end_s, receipt.scale, receipt.meter_target, receipt.fractions,
-                receipt.late, receipt.clock,
+                receipt.late, receipt.clock, receipt.price,
             )
         )  # fmt: skip
         cell.restore(receipt)
@@ -225,6 +225,7 @@ class CellState:
             lost=0 if last is None else last.lost,
             late=place.late,
             clock=place.clock,
+            price=place.price,
             adjustment=None if last is None else last.adjustment,
         )
         if isinstance(units, Unsendable):

@@ -46,6 +46,7 @@ class Place(NamedTuple):
     fractions: Literal["refuse", "ledger", "exact"] = "refuse"
     late: Policy = "hold"
     clock: str = ""
+    price: str = ""
 
     @property
     def mode(self) -> str:
@@ -124,6 +125,7 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
         fractions=item.fractions,
         late=item.late,
         clock=item.clock,
+        price=item.price,
     )
 
 
@@ -176,4 +178,5 @@ def _meter_cell(window: Window, item: Item, period_start_s: int, period_end_s: i
         fractions=item.fractions,
         late=item.late,
         clock=item.clock,
+        price=item.price,
     )

@@ -90,7 +90,8 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     `released` is the offset of the last release seen (−1: none). `maybe` are units that may stand instead of `standing`: those of attempts
     since then which ended without saying whether they took effect. `unconfirmed` are accepted meter events in order; `lost` counts those in a row
     that were accepted and then were not there. `fractions` is the binding's word on parts of a unit (law 17),
-    `late` its word on adjustments, `clock` the test clock that the customer lives by ("": none).
+    `late` its word on adjustments, `clock` the test clock that the customer lives by ("": none), `price` what the
+    item costs by ("": the binding does not say).
     """
 
     kind: str = "cell"
@@ -132,6 +133,7 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     lost: int = 0
     late: Policy = "hold"
     clock: str = ""
+    price: str = ""
     adjustment: Adjustment | None = None
 
 

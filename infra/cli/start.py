@@ -208,3 +208,5 @@ def show_windows(status: dict[str, Any]) -> None:
     windows = ", ".join(f"{count} {state}" for state, count in status["windows"].items())
     word = "[green]settled[/green]" if status["settled"] else "[yellow]not settled[/yellow]"
     console().print(f"windows: {windows} · {word}")
+    if status["adjustments"]:
+        say(f"adjustments: {status['adjustments']} open; `tidemark adjustments` lists them with money")

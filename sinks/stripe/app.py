@@ -87,6 +87,7 @@ class ReportWorker:
                 for driver in drivers
             ],
             "windows": {state: sum(count[state] for count in counts) for state in STATES},
+            "adjustments": sum(driver.machine.tally.adjustments for driver in drivers),
             "oldest_undelivered_s": max(0.0, (self._now_ms() - min(oldest)) / 1000) if oldest else None,
             "halted": self.halted,
             "waiting": next((driver.waiting for driver in drivers if driver.waiting is not None), self._silence(drivers)),

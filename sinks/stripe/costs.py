@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from math import floor
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -34,6 +35,34 @@ def cost(price: Price, units: Fraction) -> Fraction | None:
         return None
     used = list(_used(price, quantity))
     return sum((part * _or_nothing(tier.unit_amount_decimal, tier.unit_amount) + _flat(tier) for part, tier in used), Fraction(0))
+
+
+def billed(price: Price, units: Fraction) -> int | None:
+    """What an invoice of that many units comes to, in whole smallest units; None where the price shows no amounts.
+
+    Each line is rounded once, halves away from zero, and each graduated tier is a line (Stripe, "Tiered pricing", "Decimal amounts").
+    """
+    quantity = _packaged(price, units)
+    if price.billing_scheme == "tiered" and price.tiers_mode != "volume" and price.tiers:
+        return sum(rounded(part * _or_nothing(tier.unit_amount_decimal, tier.unit_amount) + _flat(tier)) for part, tier in _used(price, quantity))
+    amount = cost(price, units)
+    return None if amount is None else rounded(amount)
+
+
+def more(price: Price, before: Fraction, units: Fraction) -> int | None:
+    """By how much an invoice of `before` units would come to more (or less) with `units` of the same period on it; None as above.
+
+    Taken step by step it adds up to what one invoice of all units comes to: no fraction of a cent is lost by billing in parts, whatever the
+    steps, and a tier or package that `before` has reached is not paid for again.
+    """
+    first, last = billed(price, before), billed(price, before + units)
+    return None if first is None or last is None else last - first
+
+
+def rounded(amount: Fraction) -> int:
+    """To the smallest unit, halves away from zero."""
+    whole = floor(abs(amount) + Fraction(1, 2))
+    return whole if amount >= 0 else -whole
 
 
 def _packaged(price: Price, units: Fraction) -> Fraction:

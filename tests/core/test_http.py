@@ -167,7 +167,7 @@ async def test_a_taken_port_is_one_sentence() -> None:
 
 def test_metrics_are_the_promised_ones() -> None:
     """Every metric of SURFACES is exported under its name with its labels, and shows the worker's own numbers."""
-    oldest = {"oldest_undelivered_s": 12.5}
+    oldest = {"oldest_undelivered_s": 12.5, "adjustments": 3}
     metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", "ready": True, **Work().status(), **oldest}, delivers=True)
     metrics.delivered(3.0)
     metrics.outcome("stripe", "Delivered")
@@ -183,6 +183,7 @@ def test_metrics_are_the_promised_ones() -> None:
         'tidemark_close_to_delivered_seconds_bucket{le="5.0"} 1.0',
         "tidemark_oldest_undelivered_seconds 12.5",
         "tidemark_ready 1.0",
+        "tidemark_adjustments_open 3.0",
     ):
         assert line in text, line
 
