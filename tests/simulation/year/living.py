@@ -15,11 +15,10 @@ from sinks.stripe.binding import sync
 from sinks.stripe.suitability import Terms
 from tests.simulation.year.counting import Counting
 from tests.simulation.year.delivering import Delivering
-from tests.simulation.year.plan import DAY_S, MODES, PRICES, START_S, Plan, Subscriber, Used
+from tests.simulation.year.plan import DAY_S, MODES, PRICES, START_S, Plan, Subscriber, Used, edges_of
 from tests.simulation.year.shop import LEGACY, MODERN, Access, Shop
 from topics.home import home_of
 from topics.meters import Meter, Timing
-from topics.periods import edge
 
 PARTITIONS: Final = 2
 METERS: Final = tuple(Meter(slug=slug, event_type=f"used.{slug}", value="n", window_s=3600, grace_ms=300_000) for slug in MODES)
@@ -50,7 +49,7 @@ class Year:
         self.shop = Shop(directory, START_S, plan.seed, rates, **knobs)
         self.counting = [Counting(number, PARTITIONS, self.chance) for number in range(PARTITIONS)]
         self.delivering = [Delivering(each, self.shop, self.chance) for each in self.counting]
-        self.prices: dict[tuple[str, str, str], str] = {}
+        self.prices: dict[tuple[str, str, str, int], str] = {}
         self.meters: dict[str, str] = {}
         self.customers: dict[int, str] = {}
         self.items: dict[int, list[str]] = {}
@@ -89,11 +88,9 @@ class Year:
             deeds.setdefault(each.joins_at_s, []).append(each)
             if each.cancels_at_s is not None:
                 deeds.setdefault(each.cancels_at_s, []).append(each)
-            k = 1
-            while (edge_s := edge(each.joins_at_s, "week" if each.interval == "week" else "month", 1, k)) < self.plan.until_s:
+            for edge_s in edges_of(each, self.plan.until_s):
                 for seconds in AROUND_EDGE_S:
                     deeds.setdefault(edge_s + seconds, []).append(None)
-                k += 1
         for at_s in range(START_S, self.plan.until_s, STEP_S):
             deeds.setdefault(at_s, []).append(None)
         return sorted(deeds.items())
@@ -150,9 +147,9 @@ class Year:
         return self.meters[slug]
 
     def _price(self, each: Subscriber) -> str:
-        key = (each.meter, each.price, each.interval)
+        key = (each.meter, each.price, each.interval, each.count)
         if key not in self.prices:
-            recurring = {"interval": each.interval, "usage_type": "metered"}
+            recurring = {"interval": each.interval, "interval_count": each.count, "usage_type": "metered"}
             recurring |= {"meter": self._billing_meter(each.meter)} if MODES[each.meter] else {"aggregate_usage": "sum"}
             terms = {"currency": "usd", "product_data": {"name": each.price}, "recurring": recurring, "metadata": {"tidemark_meter": each.meter}}
             self.prices[key] = self.shop.call("POST", "/v1/prices", {**terms, **PRICES[each.price]}, version_of(each.meter))["id"]
@@ -160,7 +157,7 @@ class Year:
 
     def _join(self, each: Subscriber) -> None:
         customer = self.shop.call("POST", "/v1/customers", {"name": "c", "metadata": {"tidemark_customer": each.name}})["id"]
-        asked = {"customer": customer, "items": [{"price": self._price(each)}]}
+        asked = {"customer": customer, "items": [{"price": self._price(each)}], "billing_cycle_anchor": each.anchor_s}
         self.customers[each.number] = customer
         made = self.shop.call("POST", "/v1/subscriptions", asked, version_of(each.meter))
         self.subscriptions[each.number] = made["id"]

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from topics.periods import Interval, edge
+
 DAY_S: Final = 86_400
 START_S: Final = 1_798_761_600
 """2027-01-01T00:00:00Z."""
@@ -22,6 +24,9 @@ PRICES: Final[dict[str, dict[str, Any]]] = {
 }
 MODES: Final[dict[str, Literal["", "hour", "day", "sum"]]] = {"calls": "", "hourly": "hour", "daily": "day", "deltas": "sum"}
 """Our meters, and how each is billed at Stripe: by usage records, or on a Billing Meter that keeps the newest of an hour or day, or adds all up."""
+INTERVALS: Final[tuple[tuple[Interval, int], ...]] = (("month", 1), ("month", 1), ("month", 1), ("week", 1), ("month", 3), ("year", 1))
+WHOLE_S: Final = {"hourly": 3600, "daily": DAY_S}
+"""What Stripe keeps apart by UTC hours or days must be billed by whole ones (law 12)."""
 LATE: Final = ((0.80, 60), (0.90, 3 * 3600), (0.97, 3 * DAY_S), (1.0, 28 * DAY_S))
 """(up to this draw, so many seconds late at most)."""
 
@@ -38,13 +43,16 @@ class Used(NamedTuple):
 
 @dataclass(frozen=True)
 class Subscriber:
-    """One customer of one meter of `MODES`. `cancels_at_s`: when it asks for the end (None: never), `at_once` or at the period's end."""
+    """One customer of one meter of `MODES`, billed every `count` intervals. `anchor_s`: the cycle's first edge, where it is not an interval after
+    joining. `cancels_at_s`: when it asks for the end (None: never), `at_once` or at the period's end."""
 
     number: int
     name: str
     joins_at_s: int
     meter: str
-    interval: str
+    interval: Interval
+    count: int
+    anchor_s: int | None
     price: str
     cancels_at_s: int | None
     at_once: bool
@@ -70,21 +78,41 @@ def plan_of(seed: int, customers: int, days: int, events_a_day: float = 1.0) -> 
 
 
 def _subscriber(chance: random.Random, number: int, days: int) -> Subscriber:
-    joins_at_s = START_S + chance.randrange(min(days // 3, 31) * DAY_S)
+    # A month's last days are no edge of every month: a fifth joins there.
+    month_s = min(days // 2, 31) * DAY_S
+    joins_at_s = START_S + (28 * DAY_S + chance.randrange(3 * DAY_S) if chance.random() < 0.2 and days > 62 else chance.randrange(month_s))
     meter = chance.choice(sorted(MODES))
-    # What Stripe keeps apart by UTC hours or days must be billed by whole ones (law 12).
-    joins_at_s -= joins_at_s % {"hourly": 3600, "daily": DAY_S}.get(meter, 1)
+    joins_at_s = _whole(joins_at_s, meter)
+    interval, count = chance.choice(INTERVALS)
+    anchor_s = None
+    if chance.random() < 0.3:
+        anchor_s = _whole(chance.randrange(joins_at_s, edge(joins_at_s, interval, count, 1)), meter)
     cancels = chance.random() < 0.15
     return Subscriber(
         number=number,
         name=chance.choice(("acme", "a|b", "ünï 顧客", "c%7Cd")) + f"-{number}",
         joins_at_s=joins_at_s,
         meter=meter,
-        interval=chance.choice(("month", "month", "month", "week")),
+        interval=interval,
+        count=count,
+        anchor_s=None if anchor_s == joins_at_s else anchor_s,
         price=chance.choice(sorted(PRICES)),
         cancels_at_s=joins_at_s + chance.randrange(days * DAY_S) if cancels else None,
         at_once=chance.random() < 0.3,
     )
+
+
+def _whole(at_s: int, meter: str) -> int:
+    return at_s - at_s % WHOLE_S.get(meter, 1)
+
+
+def edges_of(each: Subscriber, until_s: int) -> list[int]:
+    """The edges of its billing periods before an instant."""
+    anchor_s, k = (each.joins_at_s, 1) if each.anchor_s is None else (each.anchor_s, 0)
+    found: list[int] = []
+    while (edge_s := edge(anchor_s, each.interval, each.count, k + len(found))) < until_s:
+        found.append(edge_s)
+    return found
 
 
 def _used(chance: random.Random, each: Subscriber, until_s: int, events_a_day: float) -> list[Used]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import patch
 from urllib.parse import urlencode
 
+from infra.sandbox import engine, ids
 from infra.sandbox.clock import Clock
 from infra.sandbox.engine import Admitted, Answer, Engine, Request
 from infra.sandbox.faults import Plan
@@ -46,6 +50,11 @@ class Shop:
     """One account. `call` is what the simulation itself asks, without faults; `heard` is a call of the product's, with them."""
 
     def __init__(self, directory: Path, at_s: float, seed: int, rates: dict[str, float], **knobs: Any) -> None:
+        # Ids are drawn by the seed too: it is one history.
+        drawn = SimpleNamespace(urandom=random.Random(seed).randbytes)
+        self._patches = [patch.object(module, "os", drawn) for module in (ids, engine)]
+        for each in self._patches:
+            each.start()
         self.store = Store(directory)
         self.clock = NumberClock(self.store, at_s)
         self.knobs = Knobs(**{"calls_per_second": 1e9, "meter_calls_per_second": 1e9, **knobs})
@@ -92,7 +101,8 @@ class Shop:
             self.engine.plan = QUIET
         if answer is None or answer.fault in {"lost", "cut"}:
             return Heard(None, error="the connection broke")
-        self.statuses[answer.error or "", answer.status] = self.statuses.get((answer.error or "", answer.status), 0) + 1
+        kind = kind_of(answer)
+        self.statuses[kind, answer.status] = self.statuses.get((kind, answer.status), 0) + 1
         return Heard(answer.status, answer.body.decode(), {name.lower(): value for name, value in answer.headers.items()})
 
     def _faulted(self, request: Request) -> Answer | None:
@@ -109,7 +119,9 @@ class Shop:
         return self.engine.execute(admitted) if isinstance(admitted, Admitted) else admitted
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store; ids are drawn as always again."""
+        for each in self._patches:
+            each.stop()
         self.store.close()
 
 
@@ -131,6 +143,16 @@ class Access:
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """All rows."""
         return self._shop.pages(path, parameters, self._version)
+
+
+def kind_of(answer: Answer) -> str:
+    """The kind of a refusal; a timestamp's, a period's and an identifier's have names of their own."""
+    if answer.status != 400:
+        return answer.error or ""
+    error: dict[str, str] = json.loads(answer.body)["error"]
+    if error.get("param") == "timestamp" or error.get("code", "").startswith("timestamp_"):
+        return "timestamp"
+    return "identifier_taken" if "already exists with identifier" in error["message"] else f"{error['type']} ({error['message'][:60]})"
 
 
 def _request(method: str, path: str, params: dict[str, Any] | str, key: str | None, version: str, at_s: float) -> Request:
