@@ -151,7 +151,7 @@ def _fold_binding(state: PartitionState, event: Event, key: bytes | None, offset
     if record.replaces != held:
         return f"it replaces version {record.replaces}, but {held} is in force: run `tidemark apply` again"
     wanted = {item.meter: item for item in record.items}
-    bound = {meter for name, meter in state.definitions.items if name == customer}
+    bound = state.definitions.bound.get(customer, set())
     new: list[Definition] = []
     for meter in sorted(wanted.keys() | bound):
         version = _item_version(state, customer, meter, wanted.get(meter), offset, record.digest)

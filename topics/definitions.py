@@ -81,6 +81,8 @@ class Definitions:
         self.customer_digests: dict[str, str] = {}
         self.meters: dict[str, list[MeterVersion]] = {}
         self.items: dict[tuple[str, str], list[ItemVersion]] = {}
+        self.bound: dict[str, set[str]] = {}
+        """The meters that a customer was ever bound for."""
         self.by_type: dict[str, tuple[str, ...]] = {}
         self.invoices: dict[tuple[str, str, str], Invoice] = {}
         """The newest word of each invoice by (provider, account, id). No window depends on it."""
@@ -108,6 +110,7 @@ class Definitions:
             self.by_type = {event_type: tuple(slugs) for event_type, slugs in types.items()}
         elif isinstance(definition, ItemVersion):
             self.customer_digests[definition.customer] = definition.digest
+            self.bound.setdefault(definition.customer, set()).add(definition.meter)
             self.count += _put(self.items.setdefault((definition.customer, definition.meter), []), definition)
         elif isinstance(definition, Invoice):
             key = (definition.said.provider, definition.said.account, definition.said.invoice)
