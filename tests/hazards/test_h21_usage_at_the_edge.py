@@ -20,7 +20,7 @@ PROMISED_S = 90
 def plan_of(seed: int) -> Plan:
     """One event a second from eleven minutes before the edge to ten minutes after it, each sent up to a few seconds later."""
     chance = random.Random(seed)
-    subscriber = Subscriber(0, f"edge-{seed}", START_S, "calls", "month", "unit", None, at_once=False)
+    subscriber = Subscriber(0, f"edge-{seed}", START_S, "calls", "month", "unit")
     moments = range(EDGE_S - 660, EDGE_S + 600)
     used = sorted((Used(at_s, at_s + chance.randrange(1, 4), 0, 1, f"e{at_s}") for at_s in moments), key=lambda one: (one.sent_at_s, one.id))
     return Plan(seed, EDGE_S + 3600, (subscriber,), tuple(used))

@@ -51,11 +51,11 @@ class Subscriber:
     joins_at_s: int
     meter: str
     interval: Interval
-    count: int
-    anchor_s: int | None
     price: str
-    cancels_at_s: int | None
-    at_once: bool
+    count: int = 1
+    anchor_s: int | None = None
+    cancels_at_s: int | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
