@@ -18,13 +18,16 @@ SENTENCES = {
     "after_finalization": "its invoice is final: what is reported now would be billed nowhere",
 }
 
+_TOO_OLD = {"too_old", "timestamp_too_far_in_past"}
+"""Ours before a call, and the provider's answer to one (Stripe, "Meter events": at most 35 days)."""
+
 
 def finality_of(receipt: CellReceipt) -> Finality | None:
     """What a durable record itself says of finality: an adjustment's, or that the provider refused it for its period."""
     if receipt.adjustment is not None:
         return Finality(receipt.adjustment.cause, receipt.adjustment.invoice)
     if receipt.state == "refused" and receipt.outcome == "period_closed":
-        return Finality("age_limit" if receipt.reason == "too_old" else "period_closed")
+        return Finality("age_limit" if receipt.reason in _TOO_OLD else "period_closed")
     return None
 
 

@@ -124,6 +124,15 @@ def test_what_is_too_old_is_sent_to_nobody() -> None:
     assert (receipt.state, receipt.reason, world.stripe.posts) == ("adjustment", "age_limit", 0)
 
 
+def test_a_test_clock_has_an_age_of_its_own() -> None:
+    """Of a customer on a test clock only the provider says what is too old: it is asked, and its no is an adjustment."""
+    world = meters_world(3, {"zen": "sum"}, period_anchor_s=START_S - 90 * 86_400, clock="clock_1")
+    world.source.append(total("zen", MOST_AGE_S // HOUR_S + 2, 5, 1))
+    world.settle(lambda: [receipt.state for receipt in receipts(world)] == ["adjustment"])
+    (receipt,) = receipts(world)
+    assert (receipt.reason, receipt.adjustment and receipt.adjustment.units, world.stripe.posts) == ("age_limit", "5", 1)
+
+
 def test_too_many_digits_are_parked() -> None:
     """A total that no event can carry is parked with the reason, and the next one that can be sent is."""
     world = meters_world(4, {"zen": "sum"})
