@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiokafka import TopicPartition
 
 from infra.kafka_io import consumer, end_offsets, producer, reader
-from infra.proposal import Answer, Proposal, Publication, answers_to, publications, unchanged
+from infra.proposal import Answer, Proposal, Publication, answers_to, newest, publications, unchanged
 from topics.catalog import DEFINITIONS, EVENTS, VERDICTS
 from topics.definitions import Definition, Definitions, decode_definition
 from topics.verdict import Verdict, decode_verdict
@@ -27,6 +27,10 @@ Said = defaultdict[tuple[int, str], list[Definition]]
 """What partitions published since, by partition and digest."""
 DEFAULT_TIMEOUT_S = 60.0
 """A meter that takes over a partition recovers within seconds; a minute without any answer means that none runs."""
+
+
+RUNS: Final = 5
+"""How often what lost a race is proposed again: each loss means that somebody else was faster."""
 
 
 async def definitions_in_force(bootstrap: str, partitions: int) -> list[Definitions]:
@@ -43,7 +47,37 @@ async def _definitions_of(bootstrap: str, partition: int) -> Definitions:
 
 
 async def apply(bootstrap: str, proposal: Proposal, partitions: int, *, wait: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S) -> list[Answer]:
-    """Publishes what differs from what is in force; answers for every partition and customer."""
+    """Publishes what differs from what is in force; answers for every partition and customer.
+
+    What was refused is proposed again where something else is in force by now: a webhook, or another `apply`, was faster, and the record named
+    what it found no more. What would be the same record again is refused for itself, and stays so.
+    """
+    run = await _run(bootstrap, proposal, partitions, wait=wait, timeout_s=timeout_s)
+    found = run.answers
+    for _ in range(RUNS):
+        refused = run.refused
+        if not refused or refused >= set(publications(proposal, await definitions_in_force(bootstrap, partitions))):
+            break
+        run = await _run(bootstrap, proposal, partitions, wait=wait, timeout_s=timeout_s)
+        found = newest(found, run.answers)
+    return found
+
+
+class _Run(NamedTuple):
+    """What one attempt published, and what was said to it."""
+
+    published: list[Publication]
+    answers: list[Answer]
+
+    @property
+    def refused(self) -> set[Publication]:
+        """The records that were refused."""
+        said = {(answer.partition, answer.customer) for answer in self.answers if answer.state == "refused"}
+        return {each for each in self.published if (each.partition, each.customer) in said}
+
+
+async def _run(bootstrap: str, proposal: Proposal, partitions: int, *, wait: bool, timeout_s: float) -> _Run:
+    """One attempt."""
     # Before what is in force is read: an answer to an earlier record that arrives in between must be seen once, not never.
     starts = {topic: await end_offsets(bootstrap, topic, range(partitions)) for topic in (DEFINITIONS, VERDICTS)}
     in_force = await definitions_in_force(bootstrap, partitions)
@@ -51,8 +85,9 @@ async def apply(bootstrap: str, proposal: Proposal, partitions: int, *, wait: bo
     offsets = await publish(bootstrap, to_publish)
     if not wait:
         published = [Answer(publication.partition, publication.customer, "published") for publication in to_publish]
-        return unchanged(proposal, in_force) + published
-    return unchanged(proposal, in_force) + await answers(bootstrap, to_publish, offsets, starts, timeout_s)
+        return _Run(to_publish, unchanged(proposal, in_force) + published)
+    said = await answers(bootstrap, to_publish, offsets, starts, timeout_s)
+    return _Run(to_publish, unchanged(proposal, in_force) + said)
 
 
 async def publish(bootstrap: str, to_publish: Sequence[Publication]) -> list[int]:

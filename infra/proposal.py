@@ -89,5 +89,11 @@ def answers_to(publication: Publication, definitions: Sequence[Definition]) -> A
     return Answer(publication.partition, "", "in force", holds)
 
 
+def newest(earlier: Sequence[Answer], later: Sequence[Answer]) -> list[Answer]:
+    """The answers after a second attempt: what the first put in force is not called unchanged because it holds by then."""
+    held = {(answer.partition, answer.customer): answer for answer in earlier if answer.state == "in force"}
+    return [held.get((answer.partition, answer.customer), answer) if answer.state == "unchanged" else answer for answer in later]
+
+
 def _from(valid_from_s: int) -> str:
     return "the beginning" if valid_from_s == BEGINNING_S else format_s(valid_from_s)

@@ -48,7 +48,6 @@ def webhooks(
     from infra.webhooks.app import address_of, serve
 
     host, port = address_of(listen)
-    settings = resolve(directory, config).settings
     logs.configure("webhooks")
     ready = (lambda url: print_json({"url": url})) if as_json else (lambda url: say(f"webhooks are received at {url}; Ctrl-C ends it"))
-    asyncio.run(serve(settings, host, port, ready))
+    asyncio.run(serve(lambda: resolve(directory, config).settings, host, port, ready))

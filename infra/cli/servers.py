@@ -164,6 +164,10 @@ def sandbox(
     fault: Annotated[list[str] | None, typer.Option("--fault", metavar="NAME=SHARE", help="for example lost=0.05", show_default=False)] = None,
     seed: Annotated[int, typer.Option("--seed", help="of the faults")] = 0,
     only: Annotated[str | None, typer.Option("--only", metavar="R", help="faults only for this resource", show_default=False)] = None,
+    webhooks_to: Annotated[
+        str | None,
+        typer.Option("--webhooks-to", metavar="URL", help="tell this receiver; its secret in STRIPE_WEBHOOK_SECRET", show_default=False),
+    ] = None,
     rules: Annotated[bool, typer.Option("--rules", help="print every rule with its source, and stop", show_default=False)] = False,
     as_json: Json = False,
 ) -> None:
@@ -174,8 +178,10 @@ def sandbox(
     tidemark sandbox --fault lost=0.05 --fault error_500=0.01 --seed 7
     tidemark sandbox --rules
     """
+    from infra.sandbox.knobs import Knobs
     from infra.sandbox.rules import rules_table
     from infra.sandbox.serve import serve
+    from infra.sandbox.standing_receiver import known_to, named
 
     if rules:
         found = [rule.as_dict() for rule in rules_table()]
@@ -184,6 +190,7 @@ def sandbox(
         elif found:
             table(list(found[0]), [list(rule.values()) for rule in found])
         return
+    receiver = named(webhooks_to, os.environ)
     ready = (lambda url: print_json({"url": url})) if as_json else (lambda url: say(f"the sandbox listens on {url}; Ctrl-C ends it"))
     serve(
         host,
@@ -192,7 +199,8 @@ def sandbox(
         seed=seed,
         rates=_shares(fault) if fault else None,
         only=only,
-        calls_per_second=calls_per_second,
+        knobs=known_to(Knobs(calls_per_second=calls_per_second), receiver),
+        receiver=receiver,
         ready=ready,
     )
 

@@ -52,7 +52,7 @@ def up(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Starts the embedded stack: Kafka, ClickHouse's engine, the Stripe sandbox, N meter workers, report, archive.
+    """Starts the embedded stack: Kafka, ClickHouse's engine, the Stripe sandbox, N meter workers, report, archive, and the receiver of its webhooks.
 
     All under one directory, on free ports of 127.0.0.1. A process that dies is started again; a second `up` on the same directory
     continues where it was. Without --config it takes the directory's tidemark.toml, else the one here, else it writes one.

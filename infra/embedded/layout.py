@@ -29,7 +29,7 @@ class Layout:
 
     @property
     def secrets(self) -> Path:
-        """The sandbox's key: mode 0600."""
+        """The sandbox's key and the signing secret of its webhooks: mode 0600."""
         return self.root / "secrets.json"
 
     @property

@@ -50,13 +50,24 @@ def save(layout: Layout, options: Options) -> None:
 
 def sandbox_key(layout: Layout) -> str:
     """The key of this stack's sandbox: made at the first start, the same ever after, readable by its owner only."""
+    return _secret(layout, "stripe_api_key", "sk_test_", "it holds no key")
+
+
+def webhook_secret(layout: Layout) -> str:
+    """What the sandbox signs its webhooks with and the receiver knows them by; kept as the key is."""
+    sandbox_key(layout)
+    return _secret(layout, "stripe_webhook_secret", "whsec_", "it holds no signing secret")
+
+
+def _secret(layout: Layout, name: str, prefix: str, damage: str) -> str:
+    """One secret of the stack. Only the first is made with the file: a file without it was written by an older program, or is damaged."""
     found = read_document(layout.secrets)
-    if found is None:
-        found = {"stripe_api_key": "sk_test_" + secrets.token_hex(16)}
+    if found is None or (name not in found and "stripe_api_key" in found):
+        found = {**(found or {}), name: prefix + secrets.token_hex(16)}
         write_atomically(layout.secrets, json.dumps(found) + "\n", mode=0o600)
-    if not isinstance(found.get("stripe_api_key"), str):
-        raise DamagedFile(layout.secrets, "it holds no key")
-    return str(found["stripe_api_key"])
+    if not isinstance(found.get(name), str):
+        raise DamagedFile(layout.secrets, damage)
+    return str(found[name])
 
 
 def stack_ports(layout: Layout, names: Iterable[str]) -> dict[str, int]:
@@ -84,7 +95,7 @@ def _remembered_ports(layout: Layout) -> dict[str, int]:
 
 def port_names(workers: Iterable[str]) -> tuple[str, ...]:
     """The names that ports are chosen for: the servers', and one a worker."""
-    return ("kafka", "kafka-controller", "clickhouse", "sandbox", *workers)
+    return ("kafka", "kafka-controller", "clickhouse", "sandbox", "webhooks", *workers)
 
 
 def absolute(config: Path | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import cast
 from infra.embedded import kafka, kafka_node
 from infra.embedded.jars import class_path
 from infra.embedded.layout import Layout
-from infra.embedded.options import Options, port_names, sandbox_key, stack_ports
+from infra.embedded.options import Options, port_names, sandbox_key, stack_ports, webhook_secret
 from infra.embedded.ports import HOST
 
 SESSION_TIMEOUT_S = 6
@@ -24,6 +24,9 @@ WORKER_PATIENCE_S = 20.0
 
 SERVER_PATIENCE_S = 20.0
 """A broker closes its segments and the engine its parts in under a second; a loaded disk may need many."""
+
+RECEIVER_PATH = "/stripe"
+"""As infra/webhooks/face.py; said again here so that the supervisor need not import an HTTP server."""
 
 PLAIN_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TIDEMARK_CACHE", "XDG_CACHE_HOME")
 """What servers get of our environment. Nobody's provider key is in it, nor options that would change a JVM."""
@@ -79,10 +82,10 @@ def worker_names(meters: int) -> tuple[str, ...]:
 
 
 def standard(layout: Layout, options: Options) -> Plan:
-    """Kafka, the engine, the sandbox and the workers of Tidemark."""
+    """Kafka, the engine, the sandbox, the workers of Tidemark, and the receiver that the sandbox tells of what happens."""
     names = worker_names(options.workers)
     ports = stack_ports(layout, port_names(names))
-    key = sandbox_key(layout)
+    key, secret = sandbox_key(layout), webhook_secret(layout)
     node = kafka.Node(1, ports["kafka"], ports["kafka-controller"], layout.kafka / "node-1" / "data")
     cluster = kafka.Cluster(kafka_node.known_cluster_id(layout.kafka), (node,))
     clickhouse_url = f"http://{HOST}:{ports['clickhouse']}"
@@ -105,16 +108,17 @@ def standard(layout: Layout, options: Options) -> Plan:
             "sandbox",
             (
                 *(sys.executable, "-m", "infra.sandbox", "--host", HOST, "--port", str(ports["sandbox"]), "--state", str(layout.sandbox)),
+                *("--webhooks-to", f"http://{HOST}:{ports['webhooks']}{RECEIVER_PATH}"),
                 *options.sandbox_arguments,
             ),
-            {**plain, "STRIPE_API_KEY": key},
+            {**plain, "STRIPE_API_KEY": key, "STRIPE_WEBHOOK_SECRET": secret},
             Probe("http", ports["sandbox"], live="/healthz", ready="/healthz"),
         ),
     )
     common = worker_environment(options, cluster.bootstrap, clickhouse_url, api_base, key)
     return Plan(
         servers=servers,
-        workers=tuple(worker_spec(layout, name, ports[name], common) for name in names),
+        workers=(*(worker_spec(layout, name, ports[name], common) for name in names), receiver_spec(ports["webhooks"], common, secret)),
         prepare=(sys.executable, "-m", "infra.embedded.prepare", str(layout.root)),
         prepare_environment=common,
         bootstrap=cluster.bootstrap,
@@ -173,6 +177,19 @@ def worker_spec(layout: Layout, name: str, port: int, common: Mapping[str, str])
             "TIDEMARK_WORKER__DIR": str(directory),
             "TIDEMARK_WORKER__SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
         },
+        Probe("http", port, status="/status"),
+        is_worker=True,
+        http=f"http://{HOST}:{port}",
+        patience_s=WORKER_PATIENCE_S,
+    )
+
+
+def receiver_spec(port: int, common: Mapping[str, str], secret: str) -> Spec:
+    """The receiver of webhooks: no Faust worker, but it too needs topics and is ended before Kafka."""
+    return Spec(
+        "webhooks",
+        (sys.executable, "-m", "infra.webhooks"),
+        {**common, "STRIPE_WEBHOOK_SECRET": secret, "TIDEMARK_WORKER__NAME": "webhooks", "TIDEMARK_WORKER__HTTP": f"{HOST}:{port}"},
         Probe("http", port, status="/status"),
         is_worker=True,
         http=f"http://{HOST}:{port}",

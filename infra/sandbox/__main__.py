@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from infra.sandbox.faults import FAULTS
 from infra.sandbox.knobs import Knobs, turned
 from infra.sandbox.rules import rules_table
 from infra.sandbox.serve import serve
+from infra.sandbox.standing_receiver import known_to, named
 from topics.errors import TidemarkError, UsageError
 
 
@@ -32,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE", help=", ".join(FAULTS))
     parser.add_argument("--only", help="faults only for this resource, for example usage_records")
     parser.add_argument("--knob", action="append", default=[], metavar="NAME=VALUE", help="a tolerance of --rules, for example grace_s=0")
+    parser.add_argument("--webhooks-to", metavar="URL", help="a receiver that is told of everything; its secret in STRIPE_WEBHOOK_SECRET")
     parser.add_argument("--rules", action="store_true", help="print every rule with its source, and stop")
     return parser
 
@@ -40,7 +43,9 @@ def main() -> int:
     """Runs the sandbox, or prints its rules as JSON lines; the exit code."""
     given = _parser().parse_args()
     try:
-        knobs = turned(Knobs(calls_per_second=given.calls_per_second), {name: value for name, _, value in (t.partition("=") for t in given.knob)})
+        receiver = named(given.webhooks_to, os.environ)
+        knobs = known_to(Knobs(calls_per_second=given.calls_per_second), receiver)
+        knobs = turned(knobs, {name: value for name, _, value in (t.partition("=") for t in given.knob)})
         if given.rules:
             sys.stdout.writelines(json.dumps(rule.as_dict()) + "\n" for rule in rules_table(knobs))
             return 0
@@ -52,6 +57,7 @@ def main() -> int:
             rates=_rates(given.fault),
             only=given.only,
             knobs=knobs,
+            receiver=receiver,
             ready=lambda url: _say(f"the sandbox listens on {url}"),
         )
     except TidemarkError as error:

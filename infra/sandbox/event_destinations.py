@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from infra.sandbox import errors, versions, webhook_targets, webhook_urls
 from infra.sandbox.call import Call, Json
 from infra.sandbox.ids import new_id
@@ -26,7 +24,7 @@ def create_destination(call: Call) -> Json:
     body = {
         "id": new_id("ed_test"),
         "object": KIND,
-        "created": _instant(call.now_s),
+        "created": webhook_targets.instant(call.now_s),
         "description": params.get("description", ""),
         "enabled_events": params["enabled_events"],
         "event_payload": params["event_payload"],
@@ -38,7 +36,7 @@ def create_destination(call: Call) -> Json:
         "status": "enabled",
         "status_details": None,
         "type": "webhook_endpoint",
-        "updated": _instant(call.now_s),
+        "updated": webhook_targets.instant(call.now_s),
         "webhook_endpoint": {"url": params["webhook_endpoint"]["url"]},
         "_secrets": [[new_secret(), None]],
     }
@@ -98,10 +96,6 @@ def enable_destination(call: Call) -> Json:
 
 
 def _put(call: Call, body: Json) -> Json:
-    body = {**body, "updated": _instant(call.now_s)}
+    body = {**body, "updated": webhook_targets.instant(call.now_s)}
     call.store.put(body)
     return shaped(body, call.params.get("include", []))
-
-
-def _instant(now_s: float) -> str:
-    return datetime.fromtimestamp(int(now_s * 1000) / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -121,6 +121,9 @@ class Knobs:
     webhook_anywhere: bool = False
     """Whether webhooks may go to other machines than this one; over there a test would be a stranger's event."""
 
+    webhook_host: str = ""
+    """One other machine that webhooks may go to: that of the receiver that the sandbox was started with, in a network of containers."""
+
     # meters
     meter_delay_s: float = 0.0
     """Seconds, on the sandbox's clock, between the 200 for a meter event (or its cancellation) and its being judged and counted. Stripe

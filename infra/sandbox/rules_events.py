@@ -25,6 +25,7 @@ EVENT_RULES: tuple[Rule, ...] = (
     documented("webhooks.types", "`*` stands for all types; the form of a type is checked, not its existence", ENDPOINTS),
     documented("webhooks.url", "an absolute URL; plain HTTP is taken, as in test mode; the words are ours", f"{ENDPOINTS}/create"),
     assumed("webhooks.loopback", "webhooks go to this machine only", "a sandbox must not write to strangers", "webhook_anywhere"),
+    assumed("webhooks.standing", "a receiver named at the start is told of what it asks for", "nobody makes an endpoint by hand", "webhook_host"),
     documented("webhooks.signature", "`Stripe-Signature: t=..,v1=..`, HMAC-SHA256 of `<t>.<body>`, anew at each attempt", SIGNATURE),
     documented("webhooks.roll", "after a roll both secrets sign until the old one expires, at most 24 hours later", ROLL),
     documented("webhooks.retries", "what is not answered 2xx is sent again, in a sandbox three times", BEHAVIORS, "webhook_retries"),

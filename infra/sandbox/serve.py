@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from infra.sandbox.faults import Plan
 from infra.sandbox.knobs import Knobs
 from infra.sandbox.limiter import Limiter
 from infra.sandbox.server import Face
+from infra.sandbox.standing_receiver import Receiver, put
 from infra.sandbox.store import Store
 from infra.sandbox.webhook_sender import Sender
 from topics.errors import Unreachable, UsageError
@@ -49,8 +50,10 @@ async def listening(
     api_key: str | None = None,
     knobs: Knobs | None = None,
     plan: Plan | None = None,
+    receiver: Receiver | None = None,
 ) -> AsyncIterator[str]:
-    """A sandbox inside this event loop; yields its base URL. `port` 0 takes a free one; without `plan` the last run's faults go on."""
+    """A sandbox inside this event loop; yields its base URL. `port` 0 takes a free one; without `plan` the last run's faults go on.
+    `receiver` is told of what happens; the knobs have to know it (`standing_receiver.known_to`)."""
     if host not in LOOPBACK | {EVERYWHERE}:
         raise UsageError(f"the sandbox listens on 127.0.0.1, or with --host {EVERYWHERE} in a container; not on {host}")
     knobs = knobs or Knobs()
@@ -59,6 +62,8 @@ async def listening(
         if plan is not None:
             keep_plan(store, plan)
         engine = Engine(store, Clock(store), knobs, checked_key(api_key), plan or kept_plan(store), Limiter(knobs))
+        if receiver is not None:
+            put(store, receiver, engine.clock.now_s())
         calls = Calls(store)
         # Bodies above 1 MiB, the HTTP library's default, are refused with 413: far beyond any call of the API.
         runner = web.ServerRunner(web.Server(Face(engine, calls).handle, access_log=None), shutdown_timeout=DRAIN_S)
@@ -106,6 +111,7 @@ def serve(
     only: str | None = None,
     calls_per_second: float = 100.0,
     knobs: Knobs | None = None,
+    receiver: Receiver | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Runs a sandbox until SIGTERM or SIGINT. The key comes from `api_key` or STRIPE_API_KEY; without one every `sk_test_` key is taken.
@@ -116,17 +122,16 @@ def serve(
     plan = None if rates is None else Plan(seed, dict(rates), only)
     chosen = knobs or Knobs(calls_per_second=calls_per_second)
     key = api_key if api_key is not None else os.environ.get("STRIPE_API_KEY")
-    asyncio.run(_run(host, port, Path(state_dir), key, chosen, plan, ready))
+    running = listening(host, port, Path(state_dir), api_key=key, knobs=chosen, plan=plan, receiver=receiver)
+    asyncio.run(_run(running, ready))
 
 
-async def _run(
-    host: str, port: int, state_dir: Path, api_key: str | None, knobs: Knobs, plan: Plan | None, ready: Callable[[str], None] | None
-) -> None:
+async def _run(running: AbstractAsyncContextManager[str], ready: Callable[[str], None] | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with listening(host, port, state_dir, api_key=api_key, knobs=knobs, plan=plan) as url:
+    async with running as url:
         if ready is not None:
             ready(url)
         await stop.wait()

@@ -6,6 +6,7 @@ Source: https://docs.stripe.com/api/webhook_endpoints/object and https://docs.st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from infra.sandbox.resources import Json
 from infra.sandbox.store import Store
@@ -69,3 +70,8 @@ def rolled(body: Json, secret: str, now_s: float, expires_s: float) -> Json:
     """After its secret was rolled: the new one signs, and the old ones still do so for `expires_s` seconds (at Stripe at most 24 hours)."""
     old = [[each, now_s + expires_s if until_s is None else min(until_s, now_s + expires_s)] for each, until_s in body["_secrets"]]
     return {**body, "_secrets": [[secret, None], *[each for each in old if each[1] > now_s]]}
+
+
+def instant(now_s: float) -> str:
+    """An instant as API v2 writes it."""
+    return datetime.fromtimestamp(int(now_s * 1000) / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

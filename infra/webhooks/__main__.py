@@ -19,7 +19,7 @@ def main() -> int:
     try:
         settings = load_settings()
         logs.configure(settings.worker.name or "webhooks")
-        asyncio.run(serve(settings, *address_of(settings.worker.http), lambda url: logger.info("webhooks are received at %s", url)))
+        asyncio.run(serve(load_settings, *address_of(settings.worker.http), lambda url: logger.info("webhooks are received at %s", url)))
     except TidemarkError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -16,6 +16,7 @@ from infra.settings_stripe import has_live_key, terms_of
 from infra.stripe_catalog import access
 from infra.webhooks.binder import Binder
 from infra.webhooks.face import PATH, routes
+from infra.webhooks.following import Following
 from infra.webhooks.kafka_log import KafkaLog
 from infra.webhooks.provider import Provider
 from infra.webhooks.receiver import Receiver
@@ -77,8 +78,10 @@ def address_of(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def serve(settings: Settings, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Receives until SIGTERM or SIGINT. `ready` is told the URL once the socket listens."""
+async def serve(load: Callable[[], Settings], host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Receives until SIGTERM or SIGINT. `load` reads the configuration, now and whenever its file has changed; account, Kafka and secrets are
+    those of the start. `ready` is told the URL once the socket listens."""
+    settings = load()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -89,7 +92,11 @@ async def serve(settings: Settings, host: str, port: int, ready: Callable[[str],
         ready(await ending.enter_async_context(listening(receiver, host, port)))
         log = KafkaLog(settings.kafka.bootstrap)
         ending.push_async_callback(log.stop)
-        connecting = asyncio.create_task(_connect(settings, log, lambda: setattr(receiver, "runner", runner_of(settings, eras, log))))
+
+        def connected() -> None:
+            receiver.runner = Following(settings, load, lambda each: runner_of(each, eras, log))
+
+        connecting = asyncio.create_task(_connect(settings, log, connected))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({connecting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if connecting.done():

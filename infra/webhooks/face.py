@@ -46,7 +46,8 @@ def routes(receiver: Receiver, name: str = "webhooks") -> web.Application:
         return web.Response(status=reply.status, text=(reply.sentence or reply.outcome) + "\n")
 
     async def status(_request: web.Request) -> web.Response:
-        shown = {"kind": "webhooks", "name": name, "counts": dict(sorted(receiver.counts.items()))}
+        alarms = [] if receiver.trouble is None else [receiver.trouble]
+        shown = {"kind": "webhooks", "name": name, "counts": dict(sorted(receiver.counts.items())), "alarms": alarms}
         return web.Response(body=msgspec.json.encode(shown), content_type="application/json")
 
     async def live(_request: web.Request) -> web.Response:

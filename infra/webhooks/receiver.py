@@ -12,12 +12,12 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from infra.webhooks.errands import errand
+from infra.webhooks.errands import Errand, errand
 from infra.webhooks.limiter import BadSignatures
 from infra.webhooks.notification import Notification, read
-from infra.webhooks.runner import Runner
+from infra.webhooks.runner import Outcome
 from infra.webhooks.signature import judged
 from topics.errors import TidemarkError
 
@@ -41,15 +41,24 @@ class Reply(NamedTuple):
     sentence: str = ""
 
 
+class Errands(Protocol):
+    """Who runs what a webhook asks for: `Runner`, or one that `Following` chooses."""
+
+    async def run(self, errand: Errand, said: Notification) -> Outcome:
+        """As Runner.run."""
+        ...
+
+
 @dataclass
 class Receiver:
-    """`livemode` is that of our key: an event of the other mode speaks of other objects. `runner` is None until Kafka was reached. Secrets are in
-    no repr."""
+    """`livemode` is that of our key: an event of the other mode speaks of other objects. `runner` is None until Kafka was reached. `trouble`: why
+    the last webhook that concerned us has to come again, until one is done. Secrets are in no repr."""
 
-    runner: Runner | None
+    runner: Errands | None
     secrets: Sequence[str] = field(repr=False)
     livemode: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    trouble: str | None = None
     _bad: BadSignatures = field(default_factory=BadSignatures)
     _done: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -88,7 +97,9 @@ class Receiver:
             return self._later(said, str(error))
         except Exception:
             log.exception("%s %s", said.type, said.id)
+            self.trouble = f"{said.type} {said.id} has to come again: an error of ours, see the log"
             return Reply(503, "unavailable", "it failed; send it again")
+        self.trouble = None
         self._remember(said.id)
         log.info("%s %s: %s", said.type, said.id, outcome)
         return Reply(200, outcome)
@@ -100,7 +111,8 @@ class Receiver:
         return Reply(400, "bad_signature", f"the signature is {verdict}")
 
     def _later(self, said: Notification, sentence: str) -> Reply:
-        log.warning("%s %s has to come again: %s", said.type, said.id, sentence)
+        self.trouble = f"{said.type} {said.id} has to come again: {sentence}"
+        log.warning("%s", self.trouble)
         return Reply(503, "unavailable", "not now; send it again")
 
     def _remember(self, event: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra import apply as applying
 from infra.control import ControlEvent, binding_event, close_event, meters_event, release_event
-from infra.proposal import Proposal, answers_to, publications, unchanged
+from infra.proposal import Answer, Proposal, Publication, answers_to, newest, publications, unchanged
 from infra.proposing import proposal_of
 from infra.settings import CustomerSettings, ItemSettings, MeterSettings, Settings, load_settings
 from sinks.stripe.suitability import Terms
@@ -172,3 +174,50 @@ def test_the_files_own_items_win_over_those_read_from_subscriptions() -> None:
     proposal = proposal_of(settings_with(whole), found, {"acme": (item(9),), "other": (item(8),)})
     assert proposal.items["acme"][0].item == "si_2"
     assert proposal.items["other"] == (item(8),)
+
+
+def test_a_second_attempt_forgets_no_answer_of_the_first() -> None:
+    """What the first attempt put in force keeps its date where the second found it unchanged; everything else is as the second says."""
+    holds = (("calls", "the beginning"),)
+    first = [Answer(0, "", "in force", holds), Answer(1, "", "unchanged"), Answer(1, "acme", "refused"), Answer(2, "globex", "in force", holds)]
+    second = [Answer(0, "", "unchanged"), Answer(1, "", "unchanged"), Answer(1, "acme", "in force", holds), Answer(2, "globex", "refused")]
+    assert newest(first, second) == [first[0], second[1], second[2], second[3]]
+
+
+@pytest.mark.parametrize("overtaken", [True, False])
+async def test_what_was_overtaken_is_proposed_again(monkeypatch: pytest.MonkeyPatch, overtaken: bool) -> None:
+    """A binding that lost a race against a webhook names what is in force now and is taken; one that is refused for itself is refused once."""
+    item = Item(meter="calls", mode="usage_records", item="si_1", period_anchor_s=0, period="month")
+    proposal = Proposal(Timing(), (), {"acme": (item,)})
+    published: list[list[Publication]] = []
+    in_force = [_held(proposal)]
+
+    async def publish(_bootstrap: str, to_publish: Sequence[Publication]) -> list[int]:
+        published.append(list(to_publish))
+        return list(range(len(to_publish)))
+
+    async def answers(_bootstrap: str, to_publish: Sequence[Publication], *_: object) -> list[Answer]:
+        first = len(published) == 1
+        if first and overtaken:
+            in_force[0].customer_digests["acme"] = "that of a webhook"
+        state: Literal["in force", "refused"] = "refused" if first or not overtaken else "in force"
+        return [Answer(each.partition, each.customer, state) for each in to_publish]
+
+    async def definitions_in_force(*_: object) -> list[Definitions]:
+        return in_force
+
+    async def end_offsets(*_: object) -> dict[int, int]:
+        return {0: 0}
+
+    for each in (publish, answers, definitions_in_force, end_offsets):
+        monkeypatch.setattr(applying, each.__name__, each)
+    said = await applying.apply("nowhere", proposal, 1)
+    assert [answer.state for answer in said if answer.customer == "acme"] == (["in force"] if overtaken else ["refused"])
+    assert len(published) == (2 if overtaken else 1)
+
+
+def _held(proposal: Proposal) -> Definitions:
+    """A partition on which the meters of a proposal are in force."""
+    held = Definitions()
+    held.meters_digest = meters_digest(proposal.timing, proposal.meters)
+    return held

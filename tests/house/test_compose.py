@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from infra.webhooks.face import PATH
 from tests.house import tree
 from tests.house.commands import cli, command_fault
 
@@ -78,7 +80,7 @@ def test_what_runs_for_long_restarts_and_is_watched() -> None:
         assert service["restart"] == "unless-stopped", name
         assert "test" in service.get("healthcheck", {}) or service["image"] == OURS, f"{name} has no health check"
     assert "HEALTHCHECK" in tree.texts()["infra/docker/Dockerfile"]
-    assert {"kafka", "clickhouse", "sandbox", "meter", "report", "archive"} <= set(services())
+    assert {"kafka", "clickhouse", "sandbox", "meter", "report", "archive", "webhooks"} <= set(services())
 
 
 def test_nothing_listens_on_the_network() -> None:
@@ -130,13 +132,23 @@ def test_the_settings_of_the_workers_are_valid() -> None:
         assert settings.worker.name
 
 
+def test_the_sandbox_tells_the_receiver() -> None:
+    """The sandbox of the compose file writes its webhooks to where the receiver listens, and both get one secret by environment."""
+    sandbox, receiver = services()["sandbox"], services()["webhooks"]
+    told = urlsplit(sandbox["command"][sandbox["command"].index("--webhooks-to") + 1])
+    port = receiver["command"][receiver["command"].index("--listen") + 1].rpartition(":")[2]
+    assert (told.hostname, told.port, told.path) == ("webhooks", int(port), PATH)
+    secrets = {service["environment"]["STRIPE_WEBHOOK_SECRET"] for service in (sandbox, receiver)}
+    assert len(secrets) == 1
+    assert VARIABLE.fullmatch(secrets.pop())
+
+
 @pytest.mark.docker
 def test_docker_compose_accepts_the_file() -> None:
     """Docker Compose itself, where it is installed, finds nothing wrong with the file."""
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode != 0:
         pytest.skip("docker compose is not installed; the tests above check the structure")
-    answer = subprocess.run(
-        [docker, "compose", "config", "--quiet"], cwd=tree.ROOT, env={"CLICKHOUSE_PASSWORD": "given"}, capture_output=True, check=False
-    )
+    given = {"CLICKHOUSE_PASSWORD": "given", "STRIPE_WEBHOOK_SECRET": "given"}
+    answer = subprocess.run([docker, "compose", "config", "--quiet"], cwd=tree.ROOT, env=given, capture_output=True, check=False)
     assert answer.returncode == 0, answer.stderr.decode()

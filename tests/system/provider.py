@@ -38,6 +38,16 @@ class Provider:
         found: dict[str, Any] = self._client.raw_request("get", path, **parameters).data
         return found
 
+    def cancel(self, subscription: str) -> dict[str, Any]:
+        """Ends a subscription now, and bills now what was used."""
+        found: dict[str, Any] = self._client.raw_request("delete", f"/v1/subscriptions/{subscription}", invoice_now=True).data
+        return found
+
+    def told(self, of: str | None = None) -> list[dict[str, Any]]:
+        """The webhooks that there are, by state and answer; `of` names an object: only of events about it."""
+        events = {row["id"] for row in self.get("/v1/events", limit=100)["data"] if of in {None, row["data"]["object"]["id"]}}
+        return [row for row in self.control("webhooks")["data"] if row["event"] in events]
+
     def subscribe(self, customer: str, meters: tuple[str, ...], since_s: int, anchor_s: int | None = None) -> Subscribed:
         """A customer with one monthly metered price for each meter, subscribed since an instant in the past."""
         prices = [self._price(meter) for meter in meters]

@@ -25,7 +25,7 @@ def test_status_is_what_scripts_read(world: World) -> None:
     found = world.command.json("status")
     assert set(found) >= {"kafka", "stripe", "clickhouse", "processes", "partitions", "windows", "settled"}
     assert found["stripe"] == {"api_base": world.state.stripe_api_base, "api_key": world.state.stripe_api_key}
-    assert {process["name"] for process in found["processes"]} >= {"kafka", "sandbox", "meter-0", "meter-1", "report", "archive"}
+    assert {process["name"] for process in found["processes"]} >= {"kafka", "sandbox", "meter-0", "meter-1", "report", "archive", "webhooks"}
     assert all(set(process) >= {"name", "pid", "state", "restarts", "http"} for process in found["processes"])
     fates = {"counted", "duplicate", "rejected", "too_late", "rerouted", "control", "skipped"}
     for line in found["partitions"]:

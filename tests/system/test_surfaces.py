@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.embedded.layout import Layout
+from infra.embedded.options import webhook_secret
 from tests.system.cli import Command
 from tests.system.comparing import assert_all_agree
 from tests.system.conftest import NAMED
@@ -64,15 +65,17 @@ def fetch(url: str) -> tuple[int, str]:
 
 
 def test_no_log_holds_a_secret(world: World) -> None:
-    """The sandbox's key stands in the two files that only their owner may read, and in no log of any process."""
+    """The sandbox's key stands in the two files that only their owner may read, its signing secret in one, and neither in a log of any process."""
     key = world.state.stripe_api_key
     layout = Layout(world.directory)
+    signing = webhook_secret(layout)
     for path in (layout.state, layout.secrets):
         assert key in path.read_text()
+        assert (signing in path.read_text()) == (path == layout.secrets)
         assert path.stat().st_mode & 0o077 == 0
     logs = [path for path in layout.logs.rglob("*") if path.is_file()]
-    assert len(logs) >= 7
-    assert [path.name for path in logs if key.encode() in path.read_bytes()] == []
+    assert len(logs) >= 8
+    assert [path.name for path in logs for secret in (key, signing) if secret.encode() in path.read_bytes()] == []
 
 
 def test_settle_says_what_is_open(world: World) -> None:
