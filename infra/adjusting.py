@@ -14,7 +14,8 @@ from infra import topics_admin
 from infra.control import settle_event
 from infra.kafka_io import producer
 from infra.newest import newest_receipts
-from topics.adjustments import SettleRecord
+from sinks.adjustments import is_being_billed
+from topics.adjustments import Remedy, SettleRecord
 from topics.catalog import EVENTS
 from topics.errors import TidemarkError, UsageError
 from topics.home import home_of
@@ -107,7 +108,16 @@ def row_json(row: Listed) -> dict[str, Any]:
         "invoice": said.invoice,
         "since": format_us(said.since_ms * US_PER_MS),
         "how": said.how,
+        "billing": _billing(said.remedy),
     }
+
+
+def _billing(remedy: Remedy | None) -> dict[str, Any] | None:
+    """What is being billed elsewhere just now, or was refused."""
+    if remedy is None:
+        return None
+    amount = amount_text(remedy.amount, remedy.currency) if remedy.currency else None
+    return {"as": remedy.kind, "units": remedy.units, "money": amount, "refused": remedy.refused or None}
 
 
 def found_json(found: Found) -> dict[str, Any]:
@@ -138,6 +148,8 @@ def settlement(rows: Iterable[Listed], name: str, units: str | None, how: str) -
         raise TidemarkError(f"there is no adjustment {name!r}; `tidemark adjustments --all` lists them")
     if not how.strip():
         raise UsageError("say how it was dealt with: --how \"credited by hand, in_123\"; it is kept with the adjustment")
+    if is_being_billed(row.said):
+        raise TidemarkError(f"{name} is being billed just now; what is left of it can be settled once that is answered")
     if units is None:
         units = row.said.units
     try:

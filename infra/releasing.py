@@ -48,7 +48,12 @@ async def _parked(bootstrap: str) -> list[Parked]:
 
 
 def entry_of(key: str, receipt: Receipt) -> Parked | None:
-    """A receipt as something parked; None where it is not. An unbound window waits for a binding, which a release cannot replace."""
+    """A receipt as something parked; None where it is not. An unbound window waits for a binding, which a release cannot replace.
+
+    An adjustment is one where billing it elsewhere was refused.
+    """
+    if isinstance(receipt, CellReceipt) and (said := receipt.adjustment) is not None and said.remedy is not None and said.remedy.refused:
+        return Parked(receipt.cell, key, receipt.customer, receipt.meter, said.units, receipt.state, "not_billed", said.remedy.refused)
     if receipt.state not in HELD or receipt.reason == "unbound":
         return None
     name = receipt.cell if isinstance(receipt, CellReceipt) else receipt.window

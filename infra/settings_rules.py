@@ -16,7 +16,7 @@ from topics.meters import Timing, meter_problems
 if TYPE_CHECKING:
     from infra.settings import CustomerSettings, ItemSettings, KafkaSettings, MeterSettings, Settings, StripeMode
 
-_LATER = "It comes with the Stripe issue; until then"
+_INSTEAD = 'Write late = "invoice_item" (billed on the customer\'s next invoice), "credit_note" or "hold".'
 
 
 def rule_faults(sections: dict[str, Any], lists: dict[str, tuple[Any, ...]]) -> list[Fault]:
@@ -80,10 +80,9 @@ def _customers_faults(customers: tuple[CustomerSettings, ...], modes: Mapping[st
 
 def _later_faults(place: str, owner: ItemSettings | MeterSettings) -> list[Fault]:
     """What is refused by name until its part exists."""
-    faults: list[Fault] = []
-    if owner.late not in {None, "hold"}:
-        faults.append(Fault(f"{place}.late", f"late = {owner.late!r} is not there yet", f'{_LATER} write late = "hold".'))
-    return faults
+    if owner.late != "next_period":
+        return []
+    return [Fault(f"{place}.late", f"late = {owner.late!r} is not there yet", _INSTEAD)]
 
 
 def _item_faults(place: str, item: ItemSettings, modes: Mapping[str, str]) -> list[Fault]:
@@ -111,6 +110,11 @@ def warnings(settings: Settings) -> list[str]:
         found.append("timing.dedup is shorter than timing.future: copies may be counted twice inside the tolerance for clocks")
     if not settings.meters:
         found.append("meters: none is configured, so every event will be rejected as no_meter")
+    credited = [meter.slug for meter in settings.meters if meter.late == "credit_note"]
+    credited += [item.meter for customer in settings.customers for item in customer.items if item.late == "credit_note"]
+    if credited and settings.stripe.webhook_secret is None:
+        known = "an invoice is known as final by Stripe's webhooks only (`tidemark serve webhooks`, STRIPE_WEBHOOK_SECRET)"
+        found.append(f'meters {", ".join(dict.fromkeys(credited))}: late = "credit_note": {known}; until then nothing is credited')
     unbilled = [meter.slug for meter in settings.meters if meter.stripe_price is None]
     explicit = {item.meter for customer in settings.customers for item in customer.items}
     if not settings.embedded and (silent := [slug for slug in unbilled if slug not in explicit]):

@@ -8,7 +8,7 @@ import msgspec
 
 from sinks.finality import Finality
 from sinks.units import minus, plus
-from topics.adjustments import Adjustment, Settlement, adjustment_id
+from topics.adjustments import Adjustment, Remedy, Settlement, adjustment_id
 from topics.receipt import CellReceipt
 
 SENTENCES = {
@@ -48,26 +48,88 @@ def adjusted(fresh: CellReceipt, last: CellReceipt | None, final: Finality, sett
         policy=fresh.late,
         since_ms=now_ms,
     )
-    settled, settled_to, how, maybe = told.settled, told.settled_to, told.how, fresh.maybe
+    settled, settled_to, how, maybe, remedy = told.settled, told.settled_to, told.how, fresh.maybe, told.remedy
     for settlement in settlements:
-        if settlement.offset <= settled_to:
+        if settlement.offset <= settled_to or is_being_billed(told):
             continue
         settled_to = settlement.offset
         if settlement.said.settled == settled:
             settled, how, maybe = plus(settled, settlement.said.units), settlement.said.how, ()
+            # A person has dealt with what was refused; what comes later is billed as if nothing had been.
+            remedy = remedy if remedy is not None and remedy.may_stand else None
     units = minus(minus(fresh.units, standing), settled)
     adjustment = msgspec.structs.replace(
-        told, units=units, standing=standing, settled=settled, invoice=final.invoice or told.invoice, settled_to=settled_to, how=how
-    )
+        told, units=units, standing=standing, settled=settled, invoice=final.invoice or told.invoice, settled_to=settled_to, how=how,
+        remedy=remedy,
+    )  # fmt: skip
     return msgspec.structs.replace(
         fresh,
         state="adjustment",
         adjustment=adjustment,
         maybe=maybe,
         outcome="open" if adjustment.is_open or maybe else "settled",
-        reason=adjustment.cause,
-        sentence=SENTENCES[adjustment.cause],
+        **_words(adjustment),
     )
+
+
+def is_being_billed(adjustment: Adjustment) -> bool:
+    """True while a part of it is on its way: what operators say meanwhile waits for the answer."""
+    return adjustment.remedy is not None and not adjustment.remedy.refused
+
+
+def changes(held: Adjustment | None, final: Finality | None, settlements: Iterable[Settlement]) -> bool:
+    """True where an adjustment has an invoice or a settlement that its record does not hold yet."""
+    if held is None:
+        return False
+    named = final is not None and final.invoice != held.invoice
+    return named or (not is_being_billed(held) and any(settlement.offset > held.settled_to for settlement in settlements))
+
+
+def with_remedy(receipt: CellReceipt, remedy: Remedy) -> CellReceipt:
+    """The record that a part of the adjustment is about to be billed, or was refused. Each rewriting of a record is an attempt of its own."""
+    told = _of(receipt)
+    adjustment = msgspec.structs.replace(told, remedy=remedy, remedies=max(told.remedies, remedy.number))
+    return msgspec.structs.replace(
+        receipt,
+        attempt=receipt.attempt + 1,
+        adjustment=adjustment,
+        **_words(adjustment),
+    )
+
+
+def remedied(receipt: CellReceipt, remedy: Remedy, how: str, now_ms: int) -> CellReceipt:
+    """The record that a part of the adjustment is billed: it is settled, and `how` names what bills it."""
+    told = _of(receipt)
+    adjustment = msgspec.structs.replace(
+        told,
+        settled=plus(told.settled, remedy.units),
+        units=minus(told.units, remedy.units),
+        remedy=None,
+        remedies=max(told.remedies, remedy.number),
+        how=how,
+    )
+    outcome = "open" if adjustment.is_open or receipt.maybe else "settled"
+    return msgspec.structs.replace(
+        receipt,
+        attempt=receipt.attempt + 1,
+        adjustment=adjustment,
+        outcome=outcome if receipt.state == "adjustment" else receipt.outcome,
+        reason=adjustment.cause if receipt.state == "adjustment" else receipt.reason,
+        sentence=how if receipt.state == "adjustment" else receipt.sentence,
+        reported_at_ms=now_ms,
+    )
+
+
+def _words(adjustment: Adjustment) -> dict[str, str]:
+    """Reason and sentence of a record: why the cell is final, or what the provider said to billing it elsewhere."""
+    refused = "" if adjustment.remedy is None else adjustment.remedy.refused
+    return {"reason": "not_billed" if refused else adjustment.cause, "sentence": refused or SENTENCES[adjustment.cause]}
+
+
+def _of(receipt: CellReceipt) -> Adjustment:
+    if receipt.adjustment is None:
+        raise ValueError(f"cell {receipt.cell} has no adjustment")
+    return receipt.adjustment
 
 
 def is_open(receipt: CellReceipt) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sinks.adjustments import adjusted, finality_of
+from sinks.adjustments import adjusted, changes, finality_of
 from sinks.cells import Place
 from sinks.finality import Finality
 from sinks.keys import idempotency_key, meter_identifier
@@ -18,7 +18,7 @@ from sinks.meter_events import accepted, delta_of, is_new_event, is_too_old, rep
 from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body, usage_record_body, usage_record_path
 from sinks.units import Unsendable, ledger_units, meter_units, sendable, total_of, units_of
-from topics.adjustments import Adjustment, Settlement
+from topics.adjustments import Settlement
 from topics.receipt import CellReceipt, MeterTarget, Standing, WindowPart, WindowReceipt, cell_key
 from topics.receipt import CellState as State
 
@@ -37,7 +37,8 @@ class CellState:
 
     __slots__ = (
         "binds", "closed_at_ms", "committed_at_ms", "final", "in_flight", "is_open", "key", "pending", "place", "receipt", "release",
-        "retry_at_ms", "settlements", "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write", "wanted", "writing",
+        "remedied", "retry_at_ms", "settlements", "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write",
+        "wanted", "writing",
     )  # fmt: skip
 
     def __init__(self, place: Place) -> None:
@@ -47,6 +48,8 @@ class CellState:
         self.receipt: CellReceipt | None = None
         self.pending: CellReceipt | None = None
         """The answer that is to be written next."""
+        self.remedied: Callable[[CellReceipt], CellReceipt] | None = None
+        """What came of billing its adjustment elsewhere: how the newest record is to change next (sinks/remedies.py)."""
         self.binds: dict[str, WindowReceipt] = {}
         """Windows that were parked whole and end as such with the cell's next record."""
         self.closed_at_ms: int | None = None
@@ -109,7 +112,7 @@ class CellState:
 
     def needs(self) -> Need | None:
         """Which record comes next; None where none does (all is delivered, or the open intent's call is on its way)."""
-        if self.pending is not None:
+        if self.pending is not None or self.remedied is not None:
             return "answer"
         if self.receipt is not None and self.receipt.state == "intent":
             return "assert" if self.committed_at_ms is None else None
@@ -144,16 +147,11 @@ class CellState:
             return True
         if self.final is not None and self.receipt.state == "refused":
             return True
-        if self.receipt.state == "adjustment" and self.receipt.adjustment is not None and self._changes(self.receipt.adjustment):
+        if self.receipt.state == "adjustment" and changes(self.receipt.adjustment, self.final, self.settlements):
             return True
         if (self.place.adds_up or self.shares) and self.receipt.state in _ACCEPTED and self._differs():
             return True
         return self.dirty or (self.receipt.state in {*_HELD, "parked"} and self.released)
-
-    def _changes(self, held: Adjustment) -> bool:
-        """True where an adjustment has an invoice or a settlement that its record does not hold."""
-        named = self.final is not None and self.final.invoice != held.invoice
-        return named or any(settlement.offset > held.settled_to for settlement in self.settlements)
 
     def _differs(self) -> bool:
         """True where other units are wanted than stand."""
@@ -179,6 +177,9 @@ class CellState:
         """The record for `needs()`. Only asked where there is a need."""
         if self.pending is not None:
             return self.pending
+        if self.receipt is not None and self.remedied is not None:
+            change, self.remedied = self.remedied, None
+            return change(self.receipt)
         if self.receipt is not None and self.receipt.state == "intent":
             return self.receipt
         if self.receipt is not None and self._is_held:

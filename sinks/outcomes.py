@@ -48,8 +48,18 @@ class WantedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedBill:
+    """What the answer to an invoice item or credit note (`made`) must repeat to be believed; `mark` is our name for it in its metadata."""
+
+    made: str
+    amount: int
+    currency: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """Base: what a receipt keeps as evidence."""
+    """Base: what a receipt keeps as evidence. `made` is the provider's name for an object that the request made ("": it makes none)."""
 
     http_status: int | None = None
     request_id: str = ""
@@ -57,6 +67,7 @@ class Outcome:
     sentence: str = ""
     may_stand: bool = False
     """True where the request may have taken effect although it was not accepted."""
+    made: str = ""
 
     name = "outcome"
 
@@ -157,12 +168,23 @@ class _Event(msgspec.Struct):
     payload: dict[str, str]
 
 
+class _Bill(msgspec.Struct):
+    object: str
+    id: str
+    amount: int
+    currency: str
+    metadata: dict[str, str] = {}
+
+
+_bill = msgspec.json.Decoder(_Bill)
 _error = msgspec.json.Decoder(_ErrorBody)
 _record = msgspec.json.Decoder(_Record)
 _event = msgspec.json.Decoder(_Event)
 
 PERIOD_OVER: Final = ("last invoice period", "current period start")
 """From "timestamps must be after the subscription's last invoice period (or current period start time)" (authgear/authgear-server#2430)."""
+BILL_MARK: Final = "tidemark_remedy"
+"""The name in `metadata` by which what bills an adjustment is found again."""
 EVENT_TAKEN: Final = "already exists with identifier"
 NO_METER: Final = "No active meter found"
 """Both without a code, in public reports of meter events."""
@@ -172,8 +194,8 @@ ELSEWHERE: Final = (301, 302, 303, 307, 308, 404, 405, 407, 410)
 """Without Stripe's error object these come from a proxy or a wrong base address, and would refuse every cell one by one."""
 
 
-def outcome_of(answer: Answer, wanted: Wanted | WantedEvent) -> Outcome:
-    """The outcome of a posted usage record or meter event."""
+def outcome_of(answer: Answer, wanted: Wanted | WantedEvent | WantedBill) -> Outcome:
+    """The outcome of a posted usage record, meter event, invoice item or credit note."""
     if answer.late:
         return TooLate()
     if answer.status is None:
@@ -184,6 +206,8 @@ def outcome_of(answer: Answer, wanted: Wanted | WantedEvent) -> Outcome:
     if 200 <= answer.status < 300:
         if isinstance(wanted, WantedEvent):
             return _event_accepted(answer.body, wanted, replayed, seen)
+        if isinstance(wanted, WantedBill):
+            return _bill_accepted(answer.body, wanted, replayed, seen)
         return _accepted(answer.body, wanted, replayed, seen)
     error = _error_of(answer.body)
     seen["sentence"] = error.message[:500] or f"HTTP {answer.status}"
@@ -201,6 +225,8 @@ def outcome_of(answer: Answer, wanted: Wanted | WantedEvent) -> Outcome:
         return RetryAfter(**seen, reason="not_stripe", down=True)
     if isinstance(wanted, WantedEvent):
         return _event_refused(error, wanted, replayed, seen)
+    if isinstance(wanted, WantedBill):
+        return _bill_refused(error, seen)
     return _refused(error, replayed, seen)
 
 
@@ -214,6 +240,24 @@ def _event_accepted(body: str, wanted: WantedEvent, replayed: bool, seen: dict[s
     if event.object != "billing.meter_event" or got != wanted:
         return Conflict(**seen, reason="other_answer", may_stand=True, sentence=f"asked for {wanted}, answered {event.object} {got}"[:500])
     return AlreadyDelivered(**seen) if replayed else Delivered(**seen)
+
+
+def _bill_accepted(body: str, wanted: WantedBill, replayed: bool, seen: dict[str, Any]) -> Outcome:
+    try:
+        bill = _bill.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return RetryAfter(**seen, reason="unreadable", sentence=f"the answer was cut or is no {wanted.made}")
+    got = WantedBill(bill.object, bill.amount, bill.currency, bill.metadata.get(BILL_MARK, ""))
+    if got != wanted:
+        return Conflict(**seen, reason="other_answer", may_stand=True, sentence=f"asked for {wanted}, answered {got}"[:500])
+    return AlreadyDelivered(**seen, made=bill.id) if replayed else Delivered(**seen, made=bill.id)
+
+
+def _bill_refused(error: _Error, seen: dict[str, Any]) -> Outcome:
+    """The other 4xx of an invoice item or credit note: nothing was made, and nothing will be until somebody changes something."""
+    if error.type == "idempotency_error":
+        return Conflict(**seen, reason="idempotency_error", may_stand=True)
+    return Refused(**seen, reason=error.code or error.param or f"http_{seen['http_status']}")
 
 
 def _event_refused(error: _Error, wanted: WantedEvent, replayed: bool, seen: dict[str, Any]) -> Outcome:

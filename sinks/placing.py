@@ -9,6 +9,7 @@ from sinks.cells import Unplaced, cell_of
 from sinks.finality import Invoices
 from sinks.ledger import Ledger
 from sinks.parked import Parked
+from sinks.remedies import Remedies
 from sinks.schedule import Schedule
 from sinks.tally import Tally
 from topics.adjustments import Settlement
@@ -32,6 +33,8 @@ class Placing:
         self._cells: dict[bytes, CellState] = {}
         self._cell_of: dict[str, CellState] = {}
         self._in_lane: dict[LaneKey, list[CellState]] = {}
+        self.remedies = Remedies(schedule, lambda lane: self._in_lane.get(lane, ()))
+        """How adjustments are billed elsewhere; the shell makes its calls beside those of `next_calls`."""
         self._parked: dict[bytes, Parked] = {}
         self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
 
@@ -120,6 +123,7 @@ class Placing:
         cell, parked = self._cells.get(release.target.encode()), self._parked.get(release.target.encode())
         if cell is not None:
             cell.release = max(cell.release, release.offset)
+            self.remedies.look(cell)
             self.tally.cell(cell)
             self._schedule.cell(cell, now_ms)
         elif parked is not None:

@@ -3,6 +3,7 @@
 The shell (sinks/stripe/agent_driver.py) does what it is told, in this order, and tells what came of it:
     next_write → written      one transaction of receipts: answers, intents, parked windows
     next_calls → answered     calls of durable intents only, each within 60 s of its intent's commit
+    remedies                  calls that bill adjustments elsewhere, in the same way (sinks/remedies.py)
     committable               how far the source may be committed
 A simulation drives the very same machine with a fake log, a fake Stripe and a clock that is a number.
 """
@@ -73,6 +74,7 @@ class Deliveries(Placing):
                 self._confirming.note(cell, now_ms)
                 if cell.shares is not None:
                     self._ledger.note(cell)
+                self.remedies.note(cell)
                 self._schedule.cell(cell, now_ms)
             elif receipt.state == "parked":
                 self._park(Parked.of(receipt))
@@ -210,7 +212,7 @@ class Deliveries(Placing):
 
     def wake_at_ms(self, now_ms: int) -> int | None:
         """When there may be something to do without anything happening; None: never."""
-        times = (self._schedule.wake_at_ms(now_ms), self._confirming.wake_at_ms())
+        times = (self._schedule.wake_at_ms(now_ms), self._confirming.wake_at_ms(), self.remedies.wake_at_ms())
         return min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     @property
@@ -262,6 +264,7 @@ class Deliveries(Placing):
             for other in self._ledger.note(cell):
                 self._schedule.cell(other, at_ms)
         self.tally.cell(cell)
+        self.remedies.note(cell, at_ms)
         self._schedule.cell(cell, at_ms)
 
     def _call_of(self, cell: CellState, now_ms: int) -> Call | ReadBack | None:

@@ -20,12 +20,39 @@ Cause = Literal["late_event", "period_closed", "age_limit", "after_finalization"
 Policy = Literal["hold", "next_period", "invoice_item", "credit_note"]
 
 
+class Remedy(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of an adjustment that is being billed somewhere else: an intent, written before the provider is called (law 13).
+
+    `number` counts an adjustment's remedies from 1, `attempt` the keys of one whose first key was spent or forgotten. `amount` is signed, in the
+    currency's smallest unit; `payer` is the provider's customer. `path` and `body` are the exact request that `idempotency_key` names; the key's age
+    is counted from `intent_at_ms`. `refused` is the provider's word where it said no ("": it did not), and then it waits for a release later than the
+    one at offset `released`; `may_stand`: whatever it said, it may have taken effect, so it is looked for before anything else is sent.
+    """
+
+    kind: Literal["invoice_item", "credit_note"]
+    number: int
+    attempt: int = 1
+    units: str
+    amount: int = 0
+    currency: str = ""
+    payer: str = ""
+    invoice: str = ""
+    path: str = ""
+    body: str = ""
+    idempotency_key: str = ""
+    intent_at_ms: int
+    refused: str = ""
+    released: int = -1
+    may_stand: bool = False
+
+
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     """What a final cell's receipt says of its difference. Units are exact decimal strings, in units of the provider (scale applied), signed.
 
     `units` = wanted − standing − settled: what is still open. `id` names the cell's adjustment for ever: it grows, and is never a second one.
     `invoice` is the final invoice whose period holds the cell ("": none is known yet). `settled_to` is the offset of the last settlement seen
-    (−1: none), `how` its word. `since_ms` is when the cell was first found final with a difference.
+    (−1: none), `how` the word of what settled last. `since_ms` is when the cell was first found final with a difference. `remedy` is the part that is
+    being billed now (its units are still open), `remedies` how many there have been.
     """
 
     id: str
@@ -38,6 +65,8 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int
     settled_to: int = -1
     how: str = ""
+    remedy: Remedy | None = None
+    remedies: int = 0
 
     @property
     def is_open(self) -> bool:

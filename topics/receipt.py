@@ -229,6 +229,8 @@ def _check(receipt: Receipt) -> None:
     if receipt.adjustment is not None:
         for number in (receipt.adjustment.units, receipt.adjustment.standing, receipt.adjustment.settled):
             parse_total(number)
+        if receipt.adjustment.remedy is not None:
+            parse_total(receipt.adjustment.remedy.units)
     form = _UNITS if receipt.meter_target is None else _METER_UNITS
     for sent in receipt.unconfirmed:
         parse_total(sent.units), parse_total(sent.quantity)

@@ -76,6 +76,8 @@ def show(found: Found) -> None:
     if said["unpriced"]:
         note(f"{said['unpriced']} of them have an unknown amount: {found.unpriced or 'their price shows none'}")
     for row in said["adjustments"]:
+        if row["billing"] and row["billing"]["refused"]:
+            note(f"{row['id']} was refused: {row['billing']['refused']}; `tidemark release` tries it again")
         if row["in_doubt"]:
             note(f"{row['id']}: {', '.join(row['in_doubt'])} units may stand in its cell; look at the invoice before you settle it")
 

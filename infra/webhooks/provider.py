@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sinks.stripe.binding import Candidate, read_customers
-from sinks.stripe.client import StripeRefusal
 from sinks.stripe.objects import CUSTOMER, BillingMeter, Customer, read
+from sinks.stripe.refusal import StripeRefusal
 
 if TYPE_CHECKING:
     from sinks.stripe.access import Access, Eras

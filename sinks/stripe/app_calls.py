@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from sinks.calls import Call, ReadBack
 from sinks.limiter import TokenBucket
-from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, RetryAfter, outcome_of
+from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, Refused, RetryAfter, outcome_of
 from sinks.readback import Summary
+from sinks.remedy_calls import Bill, LookUp, Quote, Quoted, RemedyCall
 from sinks.stripe.app_ports import Metrics, Provider
+from sinks.stripe.remedy_request import wanted_bill
 from sinks.stripe.request import wanted_of
 
 IN_FLIGHT: Final = 16
@@ -74,7 +77,7 @@ class Caller:
             self._freed.clear()
             await happens(self._freed, LONGEST_WAIT_S)
 
-    def take(self, call: Call | ReadBack) -> None:
+    def take(self, call: Call | ReadBack | RemedyCall) -> None:
         """A picked call will be made: it has its slot and its token from here on."""
         self._free -= 1
         self._buckets[call.mode].spend(1)
@@ -91,7 +94,7 @@ class Caller:
                 intent.path,
                 intent.body,
                 intent.idempotency_key,
-                lambda: self._now_ms() <= call.not_after_ms,
+                partial(self._may_send, call.not_after_ms),
             )
         finally:
             self._give_back()
@@ -114,10 +117,42 @@ class Caller:
         finally:
             self._give_back()
 
+    async def bill(self, call: Bill) -> Outcome:
+        """Post what bills an adjustment elsewhere; the outcome."""
+        remedy = call.remedy
+        may_send = partial(self._may_send, call.not_after_ms)
+        try:
+            request = (remedy.path, remedy.body, remedy.idempotency_key, may_send)
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.report, *request)
+        finally:
+            self._give_back()
+        outcome = outcome_of(answer, wanted_bill(call.receipt, remedy))
+        if isinstance(outcome, RetryAfter) and outcome.limited:
+            self._buckets[call.mode].limited(self._now_ms())
+        self._metrics.outcome(call.receipt.provider, outcome.name)
+        return outcome
+
+    async def quote(self, call: Quote) -> Quoted | Refused | RetryAfter:
+        """Ask what units cost."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.quote, call)
+        finally:
+            self._give_back()
+
+    async def look_up(self, call: LookUp) -> str | RetryAfter:
+        """Look for what may have been made."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.look_up, call)
+        finally:
+            self._give_back()
+
     def close(self) -> None:
         """Wait for nobody: what is on its way keeps its thread until it ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._provider.close()
+
+    def _may_send(self, not_after_ms: int) -> bool:
+        return self._now_ms() <= not_after_ms
 
     def _give_back(self) -> None:
         self.calls += 1

@@ -16,6 +16,8 @@ from typing import Final
 
 from sinks.calls import Call, ReadBack
 from sinks.receipts import Deliveries
+from sinks.remedy_calls import MODE as REMEDY_MODE
+from sinks.remedy_calls import Bill, LookUp, Quote, RemedyCall
 from sinks.stripe.app_calls import Caller, happens
 from sinks.stripe.app_ports import Log, LostOwnership
 from topics.batch import Batch, Flow, TopicPartition
@@ -287,7 +289,11 @@ class PartitionDriver:
         while self._working and not self._stopping:
             self._to_call.clear()
             free = self._caller.free
-            calls = self._machine.next_calls(self._now_ms(), free, self._caller.room_of()) if free and self.is_current else []
+            calls: list[Call | ReadBack | RemedyCall] = []
+            if free and self.is_current:
+                calls += self._machine.next_calls(self._now_ms(), free, self._caller.room_of())
+                room = min(free, self._caller.room_of()[REMEDY_MODE]) - len(calls)
+                calls += self._machine.remedies.next_calls(self._now_ms(), max(0, room))
             for call in calls:
                 self._caller.take(call)
                 task = asyncio.create_task(self._make(self._machine, call))
@@ -299,11 +305,17 @@ class PartitionDriver:
             elif not calls:
                 await self._sleep(self._to_call)
 
-    async def _make(self, machine: Deliveries, call: Call | ReadBack) -> None:
+    async def _make(self, machine: Deliveries, call: Call | ReadBack | RemedyCall) -> None:
         """One call. Its answer goes to the machine that asked: one that was replaced meanwhile is told nothing."""
         if isinstance(call, ReadBack):
             found = await self._caller.read_back(call)
             machine.read_back(call, found, self._now_ms())
+        elif isinstance(call, Quote):
+            machine.remedies.quoted(call, await self._caller.quote(call), self._now_ms())
+        elif isinstance(call, LookUp):
+            machine.remedies.looked_up(call, await self._caller.look_up(call), self._now_ms())
+        elif isinstance(call, Bill):
+            machine.remedies.billed(call, await self._caller.bill(call), self._now_ms())
         else:
             outcome = await self._caller.report(call)
             machine.answered(call, outcome, self._now_ms())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from sinks.outcomes import Answer, RetryAfter
+from sinks.outcomes import Answer, Refused, RetryAfter
 from sinks.readback import Summary
+from sinks.remedy_calls import LookUp, Quote, Quoted
 from topics.definitions import Definition
 from topics.errors import TidemarkError
 from topics.receipt import Receipt
@@ -54,6 +55,14 @@ class Provider(Protocol):
 
     def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
         """A customer's usage of a meter by UTC hours or days of [start, end), in 10⁻¹² units; what is absent is 0."""
+        ...
+
+    def quote(self, asked: Quote) -> Quoted | Refused | RetryAfter:
+        """By which price an item's units cost what, who pays, and what an invoice's lines can give back."""
+        ...
+
+    def look_up(self, asked: LookUp) -> str | RetryAfter:
+        """The name of what a remedy has made; empty where it made nothing."""
         ...
 
     def close(self) -> None:

@@ -12,8 +12,11 @@ from typing import Any, Final
 import msgspec
 import stripe
 
-from sinks.outcomes import Answer, RetryAfter
+from sinks.outcomes import Answer, Refused, RetryAfter
 from sinks.readback import Summary
+from sinks.remedy_calls import LookUp, Quote, Quoted
+from sinks.stripe.refusal import StripeRefusal
+from sinks.stripe.remedy_reading import look_up, quote
 from sinks.stripe.request import (
     API_VERSION,
     METERS_PATH,
@@ -63,13 +66,20 @@ def _summary_row(row: dict[str, Any]) -> _SummaryRow:
     return msgspec.convert(row, _SummaryRow)
 
 
-class StripeRefusal(TidemarkError):
-    """Stripe answered a setup or sync call with an error; the message is Stripe's own."""
+class Modern:
+    """An account's reads under the modern API version, for what is no usage record."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(f"Stripe refuses: {message} (HTTP {status}{', ' + code if code else ''})")
-        self.status = status
-        self.code = code
+    def __init__(self, account: StripeAccess, client: stripe.StripeClient) -> None:
+        self._account = account
+        self._client = client
+
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """GET; the decoded object. Raises Unreachable or StripeRefusal."""
+        return self._account._plain("get", path, parameters, self._client)
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All rows of a list, page by page. Raises Unreachable or StripeRefusal."""
+        return self._account._pages(self._client, path, parameters)
 
 
 class StripeAccess:
@@ -188,6 +198,19 @@ class StripeAccess:
         start_s, end_s = found.period.start, found.period.end
         return None if start_s is None or end_s is None else Summary(start_s, end_s, found.total_usage)
 
+    def quote(self, asked: Quote) -> Quoted | Refused | RetryAfter:
+        """By which price an item's units cost what, who pays, and what an invoice's lines can give back."""
+        return quote(self, self.modern, asked)
+
+    def look_up(self, asked: LookUp) -> str | RetryAfter:
+        """The id of what a remedy has made; empty where it made nothing."""
+        return look_up(self.modern, asked)
+
+    @property
+    def modern(self) -> Modern:
+        """The same account under the modern API version."""
+        return Modern(self, self._clients[MODERN_VERSION])
+
     def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """GET; the decoded object. Raises Unreachable or StripeRefusal."""
         return self._plain("get", path, parameters)
@@ -222,8 +245,8 @@ class StripeAccess:
         """Close idle connections."""
         self._connections.close()
 
-    def _plain(self, method: str, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        reply = self._asked(self._client, method, path, parameters)
+    def _plain(self, method: str, path: str, parameters: dict[str, Any], client: stripe.StripeClient | None = None) -> dict[str, Any]:
+        reply = self._asked(client or self._client, method, path, parameters)
         if not isinstance(reply.data, dict):
             raise self._not_stripe()
         return reply.data

@@ -44,7 +44,7 @@ def body_parameters(body: str) -> dict[str, str]:
 
 def version_of(path: str) -> str:
     """The API version that a stored request belongs to."""
-    return MODERN_VERSION if path == METER_EVENTS_PATH else API_VERSION
+    return API_VERSION if path.endswith("/usage_records") else MODERN_VERSION
 
 
 def meter_event_body(target: MeterTarget, value: str, identifier: str, timestamp_s: int) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sinks.outcomes import Answer, RetryAfter
+from sinks.outcomes import Answer, Refused, RetryAfter
 from sinks.readback import Summary
+from sinks.remedy_calls import LookUp, Quote, Quoted
 from sinks.stripe.app import ReportSettings, ReportWorker
 from sinks.stripe.app_calls import happens
 from sinks.stripe.app_ports import LostOwnership
@@ -116,6 +117,14 @@ class FakeProvider:
         if self.chance.random() < self.lost:
             return Answer(None, error="reset")
         return Answer(200, json.dumps({"object": "usage_record", "quantity": units, "subscription_item": item, "timestamp": second}))
+
+    def quote(self, asked: Quote) -> Quoted | Refused | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
+
+    def look_up(self, asked: LookUp) -> str | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
 
     def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
         """Never asked."""

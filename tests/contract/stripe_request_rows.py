@@ -200,6 +200,64 @@ EXPLAIN: Final = (
     Row("lines of an invoice, read", BOTH, "get", "/v1/invoices/{invoice}/lines", PAGE),
 )
 
+_BILLS: Final = {"tidemark_adjustment": "adj_{salt}", "tidemark_remedy": "adj_{salt}/1", "tidemark_units": "7", "tidemark_invoice": "{invoice}"}
+ADJUST: Final = (
+    Row(
+        "invoice item that bills an adjustment",
+        NEW,
+        "post",
+        "/v1/invoiceitems",
+        {
+            "customer": "{customer}",
+            "amount": 11,
+            "currency": "usd",
+            "description": "requests: 7 units",
+            "period": {"start": "{before}", "end": "{hour}"},
+            "metadata": _BILLS,
+        },
+    ),
+    Row("invoice items of a customer, read", NEW, "get", "/v1/invoiceitems", {**PAGE, "customer": "{customer}"}),
+    Row(
+        "a final invoice with that item on it (not ours: it sets the stage)",
+        NEW,
+        "post",
+        "/v1/invoices",
+        {"customer": "{customer}", "pending_invoice_items_behavior": "include", "collection_method": "send_invoice", "days_until_due": 30},
+        {"credited": "id"},
+    ),
+    Row("its finalisation (not ours)", NEW, "post", "/v1/invoices/{credited}/finalize"),
+    Row("its lines, read", NEW, "get", "/v1/invoices/{credited}/lines", PAGE, {"line": "data.0.id"}),
+    Row("credit notes of an invoice, read", NEW, "get", "/v1/credit_notes", {**PAGE, "invoice": "{credited}"}),
+    Row(
+        "credit note on an open invoice",
+        NEW,
+        "post",
+        "/v1/credit_notes",
+        {
+            "invoice": "{credited}",
+            "memo": "requests: -3 units",
+            "lines": [{"type": "invoice_line_item", "invoice_line_item": "{line}", "amount": 4}],
+            "metadata": _BILLS,
+        },
+        {"credit_note": "id"},
+    ),
+    Row("its payment (not ours)", NEW, "post", "/v1/invoices/{credited}/pay", {"paid_out_of_band": True}),
+    Row(
+        "credit note on a paid invoice",
+        NEW,
+        "post",
+        "/v1/credit_notes",
+        {
+            "invoice": "{credited}",
+            "memo": "requests: -5 units",
+            "lines": [{"type": "invoice_line_item", "invoice_line_item": "{line}", "amount": 7}],
+            "credit_amount": 7,
+            "metadata": _BILLS,
+        },
+    ),
+    Row("lines of a credit note, read", NEW, "get", "/v1/credit_notes/{credit_note}/lines", PAGE),
+)
+
 WEBHOOKS: Final = (
     Row("customer, read", BOTH, "get", "/v1/customers/{customer}"),
     Row("subscriptions of a customer, read", BOTH, "get", "/v1/subscriptions", {**PAGE, "customer": "{customer}"}),
@@ -214,4 +272,4 @@ WEBHOOKS: Final = (
 """Beside invoices and subscriptions. The thin event of a meter's errors is read at /v2/core/events/{id}, which no OpenAPI description at hand
 and no stripe-mock has: the sandbox alone judges it (test_webhook_receiver.py)."""
 
-ROWS: Final = (*SETUP, *SYNC, *REPORT, *EXPLAIN, *WEBHOOKS)
+ROWS: Final = (*SETUP, *SYNC, *REPORT, *EXPLAIN, *ADJUST, *WEBHOOKS)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sinks.outcomes import Answer, RetryAfter, Wanted, outcome_of
-from sinks.stripe.client import StripeAccess, StripeRefusal
+from sinks.stripe.client import StripeAccess
+from sinks.stripe.refusal import StripeRefusal
 from topics.errors import Unreachable, UsageError
 
 

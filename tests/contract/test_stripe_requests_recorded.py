@@ -16,15 +16,19 @@ from infra.settings_stripe import terms_of
 from infra.stripe_compare import compare_meters
 from infra.stripe_preflight import preflight
 from infra.webhooks.provider import Provider
+from sinks.remedy_calls import CreditLine, LookUp, Quote, Quoted
 from sinks.stripe import client
 from sinks.stripe.invoice_line import find
+from sinks.stripe.remedy_request import remedy_of
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body
 from sinks.stripe.transport import Connections
 from tests.contract.stripe_bench import bench
 from tests.contract.stripe_request_rows import ROWS
 from tests.contract.stripe_requests import Sent, covers, names_of
+from topics.adjustments import Adjustment
 from topics.errors import TidemarkError
-from topics.receipt import MeterTarget
+from topics.receipt import CellReceipt, MeterTarget, WindowPart
+from topics.windows import Window, window_key
 
 CONFIGURATION = """
 [stripe]
@@ -100,8 +104,32 @@ async def test_everything_that_is_sent_stands_in_the_table(tmp_path: Path, monke
         invoice = (await stripe.call(lambda: list(stripe.access.pages("/v1/invoices"))))[0]["id"]
         for ask, name in ((provider.invoice, invoice), (provider.subscription, legacy.subscription), (provider.clock, clock["id"])):
             assert await stripe.call(ask, name) is not None
+        await stripe.call(_bill_elsewhere, stripe.access, legacy.item, invoice)
         with contextlib.suppress(TidemarkError):  # an invoice without usage has no line to explain; what is asked is asked all the same
             await stripe.call(find, stripe.access, invoice)
     missing = {sent for sent in heard if not any(covers(row, sent) for row in ROWS)}
     assert not missing, "\n".join(f"{sent.version} {sent.method} {sent.path} {sorted(sent.names)}" for sent in missing)
     assert len(heard) > 40
+
+
+def cell_receipt(*, item: str, invoice: str, units: str) -> CellReceipt:
+    """A cell whose adjustment is to be credited."""
+    window = window_key(Window("acme", "calls", 3600, 7200))
+    said = Adjustment(id="adj_1", units=units, standing="5", cause="after_finalization", policy="credit_note", invoice=invoice, since_ms=0)
+    part = WindowPart(window=window, generation=1, through_offset=1, quantity="2")
+    return CellReceipt(
+        provider="stripe", account="default", cell=f"{item}|3600", customer="acme", meter="calls", item=item, timestamp_s=3600, period_start_s=0,
+        period_end_s=86_400, windows=(part,), revision=2, attempt=1, quantity="2", units="2", state="adjustment", intent_at_ms=0, adjustment=said,
+    )  # fmt: skip
+
+
+def _bill_elsewhere(access: client.StripeAccess, item: str, invoice: str) -> None:
+    """An adjustment's quote, its invoice item, its credit note, and the looking for both; refusals are as good as answers here."""
+    receipt = cell_receipt(item=item, invoice=invoice, units="-3")
+    for price, subscription, credited in (("", "", ""), ("", "", invoice)):
+        quoted = access.quote(Quote(b"", item, price, subscription, "", credited, receipt.period_end_s))
+        assert isinstance(quoted, Quoted)
+        for lines in ((), (CreditLine("il_1", 10), CreditLine("il_2", 2))):
+            remedy = remedy_of(receipt, quoted._replace(lines=lines), -11, 0)
+            access.report(remedy.path, remedy.body, remedy.idempotency_key, lambda: True)
+            assert access.look_up(LookUp(b"", receipt, remedy)) == "" or not lines

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.settings import load_settings
+from infra.settings_rules import warnings
 from infra.settings_stripe import terms_of
 from sinks.stripe.suitability import Terms
 from topics.errors import ConfigurationFault
@@ -34,7 +35,8 @@ STRIPE_FAULTS = (
     (METER + 'stripe_price = "price_1"\nunit_amount = "2"\n', "meters[0].unit_amount", "amount of its own"),
     (METER + 'fractions = "exact"\n', "meters[0].fractions", "whole units"),
     (METER + 'scale = "0.0"\n', "meters[0].scale", "report nothing"),
-    (METER + 'late = "credit_note"\n', "meters[0].late", "not there yet"),
+    (METER + 'late = "next_period"\n', "meters[0].late", "not there yet"),
+    (METER + 'late = "never"\n', "meters[0].late", "invoice_item"),
     (METER + ITEM + 'fractions = "exact"\n', "customers[0].items[0].fractions", "whole units"),
     (METER + 'stripe_price = "price_1"\n' + OTHER + 'stripe_price = "price_1"\n', "meters", "2 meters name the price"),
     (METER + 'stripe_mode = "meters"\nstripe_event_name = "b"\n' + OTHER + 'stripe_mode = "meters"\n', "meters", "2 meters send the meter event"),
@@ -69,3 +71,14 @@ def test_two_modes_side_by_side(tmp_path: Path) -> None:
     legacy, metered = terms_of(load_settings(path, {}))
     assert legacy == Terms("api_calls")
     assert metered == Terms("b", "meters", "hour", "price_2", "", "calls", 3600, "0.5", "exact")
+
+
+def test_policies_for_adjustments_are_taken(tmp_path: Path) -> None:
+    """A meter and an item may each say what becomes of what comes too late; a credit note without webhooks is worth a word."""
+    path = tmp_path / "tidemark.toml"
+    path.write_text(METER + 'late = "credit_note"\n' + ITEM + 'late = "invoice_item"\n')
+    settings = load_settings(path, {})
+    assert (settings.meters[0].late, settings.customers[0].items[0].late) == ("credit_note", "invoice_item")
+    assert any("credit_note" in warning and "STRIPE_WEBHOOK_SECRET" in warning for warning in warnings(settings))
+    told = load_settings(path, {"STRIPE_WEBHOOK_SECRET": "whsec_x"})
+    assert not any("credit_note" in warning for warning in warnings(told))

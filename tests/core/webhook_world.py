@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sinks.stripe.access import Eras
-from sinks.stripe.client import StripeRefusal
+from sinks.stripe.refusal import StripeRefusal
 from sinks.stripe.suitability import Terms
 
 Json = dict[str, Any]

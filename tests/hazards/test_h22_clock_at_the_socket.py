@@ -7,9 +7,10 @@ import random
 from collections.abc import Callable
 
 from sinks.calls import Call, not_after_ms
-from sinks.outcomes import Answer, RetryAfter
+from sinks.outcomes import Answer, Refused, RetryAfter
 from sinks.readback import Summary
 from sinks.receipts import Deliveries
+from sinks.remedy_calls import LookUp, Quote, Quoted
 from sinks.stripe.app_calls import Caller
 from tests.agents.report_bench import Counted
 from tests.core.report_world import START_S, binding, item_of, total_of
@@ -31,6 +32,14 @@ class Slow:
             return Answer(None, sent=False, late=True)
         self.sent_at_ms = self.now_ms()
         return Answer(503, f"{path} {body} {idempotency_key}")
+
+    def quote(self, asked: Quote) -> Quoted | Refused | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
+
+    def look_up(self, asked: LookUp) -> str | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
 
     def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
         """Never asked."""

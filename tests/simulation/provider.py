@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from sinks.outcomes import Answer, RetryAfter
+from sinks.outcomes import Answer, Refused, RetryAfter
 from sinks.readback import Summary
+from sinks.remedy_calls import LookUp, Quote, Quoted
 from tests.core.report_stripe import FakeStripe
 from tests.simulation.kernel import Kernel
 
@@ -44,6 +45,14 @@ class SimulatedProvider:
 
     def summaries(self, item: str, back_to_s: int) -> list[Summary] | RetryAfter:
         """Only ever run by `simulate`."""
+        raise NotImplementedError
+
+    def quote(self, asked: Quote) -> Quoted | Refused | RetryAfter:
+        """Never asked."""
+        raise NotImplementedError
+
+    def look_up(self, asked: LookUp) -> str | RetryAfter:
+        """Never asked."""
         raise NotImplementedError
 
     def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:

@@ -94,7 +94,7 @@ def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:
     path.write_text(
         '[kafka]\npartitions = 0\n[stripe]\nmode = "metered"\n[timing]\nhorizon = "soon"\n[[meters]]\nslug = "a"\nevent_type = "x"\nwindow = "7m"\n'
         '[[meters]]\nslug = "a"\nevnt_type = "y"\n[[customers]]\nid = "c"\n[[customers.items]]\nmeter = "nope"\n'
-        'stripe_subscription_item = "si_1"\nfractions = "guess"\nlate = "credit_note"\n'
+        'stripe_subscription_item = "si_1"\nfractions = "guess"\nlate = "never"\n'
     )
     places = ("kafka.partitions", "stripe.mode", "timing.horizon", "window of 420 s", "evnt_type", "nope", "fractions", "late")
     for verb in (("check", "--offline"), ("up", "--detach")):
