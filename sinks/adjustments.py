@@ -48,7 +48,8 @@ def adjusted(fresh: CellReceipt, last: CellReceipt | None, final: Finality, sett
         policy=fresh.late,
         since_ms=now_ms,
     )
-    settled, settled_to, how, maybe, remedy = told.settled, told.settled_to, told.how, fresh.maybe, told.remedy
+    settled, settled_to, how, maybe = told.settled, told.settled_to, told.how, fresh.maybe
+    remedy = told.remedy
     for settlement in settlements:
         if settlement.offset <= settled_to or is_being_billed(told):
             continue

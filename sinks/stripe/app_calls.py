@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from sinks.calls import Call, ReadBack
@@ -94,7 +93,7 @@ class Caller:
                 intent.path,
                 intent.body,
                 intent.idempotency_key,
-                partial(self._may_send, call.not_after_ms),
+                lambda: self._now_ms() <= call.not_after_ms,
             )
         finally:
             self._give_back()
@@ -120,9 +119,8 @@ class Caller:
     async def bill(self, call: Bill) -> Outcome:
         """Post what bills an adjustment elsewhere; the outcome."""
         remedy = call.remedy
-        may_send = partial(self._may_send, call.not_after_ms)
         try:
-            request = (remedy.path, remedy.body, remedy.idempotency_key, may_send)
+            request = (remedy.path, remedy.body, remedy.idempotency_key, lambda: self._now_ms() <= call.not_after_ms)
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._provider.report, *request)
         finally:
             self._give_back()
@@ -150,9 +148,6 @@ class Caller:
         """Wait for nobody: what is on its way keeps its thread until it ends."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._provider.close()
-
-    def _may_send(self, not_after_ms: int) -> bool:
-        return self._now_ms() <= not_after_ms
 
     def _give_back(self) -> None:
         self.calls += 1
