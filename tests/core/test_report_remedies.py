@@ -11,7 +11,7 @@ import pytest
 from sinks.remedy_calls import CreditLine
 from sinks.stripe.costs import billed
 from sinks.stripe.objects import Price, Tier
-from tests.core.remedy_world import CENTS, SECTIONS, BillingStripe, RemedyWorld, held, invoice
+from tests.core.remedy_world import SECTIONS, BillingStripe, RemedyWorld, invoice
 from tests.core.report_world import START_S, binding, item_of, total_of
 from topics.adjustments import Adjustment, Settlement, SettleRecord
 from topics.quantity import ONE
@@ -303,64 +303,6 @@ def test_one_bill_of_a_line_at_a_time() -> None:
     assert first is not None and last is not None
     assert sum(made.amount for made in world.stripe.made) == last - first
     assert len([one for one in world.receipts() if one.adjustment is not None and one.adjustment.settled == "3"]) == 6
-
-
-def life(seed: int) -> list[str]:
-    """Late totals of two customers under both policies, with kills, freezes, lost and slow answers, saved failures, outages and leaps of days."""
-    rng = random.Random(seed)
-    policy = rng.choice(("invoice_item", "credit_note"))
-    world = world_of(policy, seed, acme="si_1", zen="si_2")
-    world.stripe.price = rng.choice((CENTS, TIERED))
-    world.stripe.lines = (CreditLine("il_1", 40), CreditLine("il_2", 40))
-    stood = held(world)
-    world.lost_replies, world.slow = rng.choice((0.0, 0.4)), rng.choice((0.0, 0.2))
-    world.stripe.faults = {fault: rng.choice((0.0, 0.2)) for fault in ("429", "500", "503")}
-    if rng.random() < 0.5:
-        world.stripe.sticky = lambda key: key[-1] in "0123456"
-    for _ in range(rng.randrange(2, 14)):
-        emit(world, rng.randrange(60), rng.randrange(1, 5), rng.choice(("acme", "zen")))
-        world.work(rng.choice((0, 5, 30, 150)), rng.choice((20, 2_000)))
-        if rng.random() < 0.4:
-            rng.choice((world.kill, world.suspend))()
-            world.start()
-        if world.asleep and rng.random() < 0.5:
-            world.wake()
-        world.pass_time(rng.choice((0, 0, 60_000, 3_600_000, 25 * 3_600_000)))
-    world.wake()
-    settle(world)
-    world.pass_time(700_000)
-    settle(world)
-    return judged(world, stood)
-
-
-def judged(world: RemedyWorld, stood: Fraction) -> list[str]:
-    """Every unit is standing or billed elsewhere, once, and the money is what one invoice of everything would have come to."""
-    faults = list(world.stripe.errors[:2])
-    marks = [made.mark for made in world.stripe.made]
-    if len(marks) != len(set(marks)):
-        faults.append(f"made twice: {marks}")
-    wanted = {"acme": 0, "zen": 0}
-    for (item, _), units in world.expected({"acme": "si_1", "zen": "si_2"}).items():
-        wanted["acme" if item == "si_1" else "zen"] += units
-    for customer, units in wanted.items():
-        mine = [one for one in world.receipts() if one.customer == customer]
-        ids = {one.adjustment.id for one in mine if one.adjustment is not None}
-        made = [one for one in world.stripe.made if one.mark.partition("/")[0] in ids]
-        stands = Fraction(20)
-        first, last = billed(world.stripe.price, stands), billed(world.stripe.price, Fraction(units))
-        assert first is not None and last is not None
-        if sum(one.amount for one in made) != last - first:
-            faults.append(f"{customer}: {sum(one.amount for one in made)} cents are billed elsewhere, {last - first} are owed")
-        settled = sum(Fraction(one.adjustment.settled) for one in mine if one.adjustment is not None)
-        if settled != units - stands:
-            faults.append(f"{customer}: {settled} units are settled of {units - stands}")
-    return faults if held(world) == stood else [*faults, "a final cell changed"]
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_whatever_happens_every_unit_is_billed_once(seed: int) -> None:
-    """A seeded life of late totals and faults: Σ of what was made is what one invoice of everything comes to, and nothing is made twice."""
-    assert not life(seed)
 
 
 def test_the_world_can_bill_twice() -> None:

@@ -76,6 +76,7 @@ CHECKS: Final[dict[str, Check]] = {
     "H27": Check("H27", "test_h27_two_report_workers", "seeded", "test_h27_two_workers_deliver_one_customer_once"),
     "H27 places": Check("H27", "test_h27_two_report_workers", "seeded_places", "test_h27_all_of_a_customer_lies_on_its_home"),
     "H28": Check("H28", "test_h28_after_the_invoice_is_final", "seeded", "test_h28_what_comes_after_the_invoice_is_an_adjustment"),
+    "H28 elsewhere": Check("H28", "test_h28_billed_elsewhere", "seeded", "test_h28_what_is_billed_elsewhere_is_billed_once", 0.5),
     "H29": Check("H29", "test_h29_accepted_and_not_counted", "seeded", "test_h29_what_is_accepted_and_does_not_count_is_refused"),
     "H30": Check("H30", "test_h30_same_second", "seeded", "test_h30_cells_that_share_a_second_hold_the_sum"),
     "H31": Check("H31", "test_h31_prices_that_bill_wrongly", "seeded", "test_h31_every_price_that_bills_wrongly_is_named"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.hazards.mutation import Mutation, without
 
-CELL, FINALITY, ADJUSTMENTS = "sinks.cell_state", "sinks.finality", "sinks.adjustments"
+CELL, FINALITY, ADJUSTMENTS, REMEDIES = "sinks.cell_state", "sinks.finality", "sinks.adjustments", "sinks.remedies"
 
 FINAL: Final[tuple[Mutation, ...]] = (
     without(
@@ -33,5 +33,22 @@ FINAL: Final[tuple[Mutation, ...]] = (
         "forgets-what-stands-beside", "16", "an adjustment keeps in sight what may stand",
         f"{ADJUSTMENTS}:adjusted", "maybe = told.settled, told.settled_to, told.how, fresh.maybe",
         "maybe = told.settled, told.settled_to, told.how, ()", "H28",
+    ),
+    without(
+        "bills-what-it-finds", "16", "what carries a bill's mark is settled, and not made again",
+        f"{REMEDIES}:Remedies.looked_up", "elif found:", "elif False:", "H28 elsewhere",
+    ),
+    without(
+        "bills-side-by-side", "16", "of an item's period one bill is under way at a time",
+        f"{REMEDIES}:Remedies._plan", "if self._doing.setdefault(line, cell.key) != cell.key:", "if False:", "H28 elsewhere",
+    ),
+    without(
+        "bills-each-from-nothing", "16", "what units cost depends on what their period holds already",
+        f"{REMEDIES}:Remedies._plan", "sum(map(holds, together), Fraction(0))", "Fraction(0)", "H28 elsewhere",
+    ),
+    without(
+        "settled-while-billed", "16", "what operators say of units that are being billed waits for the answer",
+        f"{ADJUSTMENTS}:is_being_billed", "return adjustment.remedy is not None and not adjustment.remedy.refused", "return False",
+        "H28 elsewhere",
     ),
 )  # fmt: skip
