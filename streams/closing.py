@@ -12,6 +12,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from streams.early import PASSES, early_ms
+from streams.marking import Marking
 from streams.rows import Row, revision
 from streams.state import PartitionState
 from topics.clocks import ClockVersion
@@ -67,6 +68,7 @@ class Closing:
         self._stirred: set[str] = set()
         """Customers whose clock spoke since the last tick."""
         self.close_offset = -1
+        self.marking = Marking()
         self._graces: dict[str, int] = {}
         self._definitions = Definitions()
         self._version = -1
@@ -88,11 +90,15 @@ class Closing:
         if self.barrier is None and last_stable_offset is not None and self.asked_at_ms >= 0:
             # The offset was asked for after that tick, so all that was in the log at that moment lies below it.
             self.barrier = (self.asked_at_ms, last_stable_offset)
+        passed_ms: int | None = None
         if self.barrier is not None and durable_offset >= self.barrier[1]:
-            self.closed_until_ms = max(self.closed_until_ms, self.barrier[0])
+            passed_ms = self.barrier[0]
+            self.closed_until_ms = max(self.closed_until_ms, passed_ms)
             self.barrier = None
         self._ripen(state, now_ms)
-        wants = self.barrier is None and bool(self._times) and self._times[0] <= now_ms
+        if passed_ms is not None:
+            self.marking.passed(passed_ms, [*self.ready.values(), *(row for row, _ in self.late.values())])
+        wants = self.barrier is None and ((bool(self._times) and self._times[0] <= now_ms) or self.marking.is_due(now_ms))
         self.asked_at_ms = now_ms if wants else -1
         return wants
 

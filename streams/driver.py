@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from streams.emitting import emit
+from streams.emitting import emit, say_closed
 from streams.flushing import flush
 from streams.partition import MeterPartition
 from streams.ports import Changelog, LogReader, Outbox
@@ -32,12 +32,14 @@ class MeterOptions:
 
     `turn_ms`: pause between two turns. 300 ms bounds what a crash replays and what a settled window waits for; below 100 ms the changelog
     grows by records instead of rows. `pressure_records`: applied but not begun to be flushed; above it the agent waits. At about 100 bytes
-    of facts and ids each, 200,000 is 20 MB a partition, and more than the hot path does in one turn.
+    of facts and ids each, 200,000 is 20 MB a partition, and more than the hot path does in one turn. `mark_every_ms`: how often it is said how
+    far everything is closed; None: nobody asks.
     """
 
     partitions: int
     turn_ms: int = 300
     pressure_records: int = 200_000
+    mark_every_ms: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -177,6 +179,8 @@ class Meter:
             held.wants_end = held.core.tick(now_ms, end)
             if await emit(held.core, self._outbox, now_ms, self._watch(partition, held)):
                 self._wake.set()  # the next turn makes it durable that they were emitted, and emits what is left
+            if self._is_current(partition, held):
+                await say_closed(held.core, self._outbox, self._watch(partition, held))
 
     def _watch(self, partition: int, held: Held) -> Callable[[], bool]:
         """Whether what was begun may go on: the same assignment still, and nothing has halted meanwhile."""
@@ -224,6 +228,7 @@ class Meter:
         core.check_identity(cluster_id=cluster_id, begin=begin, end=end, record=record)
         if warning := check_committed(tp, next_offset=core.next_offset, committed=committed, begin=begin):
             log.warning(warning)
+        core.closing.marking.every_ms = self._options.mark_every_ms
         self._held[tp[1]] = Held(core, epoch, end)
         return core.next_offset
 

@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from streams.partition import MeterPartition
 from streams.ports import Outbox
+from streams.sends import Send
+from topics.catalog import DEFINITIONS
+from topics.codec import encode
+from topics.definitions import definition_key
 
 
 async def emit(core: MeterPartition, outbox: Outbox, now_ms: int, may_go_on: Callable[[], bool]) -> int:
@@ -22,3 +26,14 @@ async def emit(core: MeterPartition, outbox: Outbox, now_ms: int, may_go_on: Cal
         return 0
     core.end_emission(emissions)
     return len(emissions)
+
+
+async def say_closed(core: MeterPartition, outbox: Outbox, may_go_on: Callable[[], bool]) -> None:
+    """Say how far everything is closed, after all totals of it are acknowledged. One effect: the word on `usage.definitions`, acknowledged; a
+    crash before it leaves the older word, and the next owner says a newer one."""
+    closed = core.closed()
+    if closed is None:
+        return
+    await outbox.send_all([Send(DEFINITIONS, closed.partition, definition_key(closed), encode(closed))])
+    if may_go_on():
+        core.closing.marking.said(closed.until_ms)

@@ -18,6 +18,7 @@ from streams.rows import Row, revision
 from streams.state import PartitionState
 from streams.step import step
 from topics.batch import Batch
+from topics.closed import Closed
 from topics.errors import CorruptState
 from topics.verdict import Counters
 
@@ -148,6 +149,13 @@ class MeterPartition:
             row.emitted = max(row.emitted, emission.rev)
             self._dirty[id(row)] = row
             self.closing.emitted(row)
+
+    def closed(self) -> Closed | None:
+        """How far everything is closed and emitted, where somebody wants to know (`topics/closed.py`) and it is not said yet."""
+        until_ms = self.closing.marking.word()
+        if until_ms is None or not self._whole:
+            return None
+        return Closed(partition=self.state.partition, generation=self.generation, until_ms=until_ms, offset=self.durable_offset)
 
     def windows(self, now_ms: int) -> WindowCounts:
         """Rows that have something to emit."""

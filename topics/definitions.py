@@ -14,6 +14,7 @@ import msgspec
 from topics.adjustments import Settlement
 from topics.bindings import Item, ItemVersion, Release
 from topics.clocks import ClockVersion, Time
+from topics.closed import Closed
 from topics.codec import VERSION, decode, encode
 from topics.errors import UnknownVersion
 from topics.flushes import Flush
@@ -23,7 +24,7 @@ from topics.meter_errors import MeterError
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
 from topics.windows import Window, grid_start
 
-Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Flush | ClockVersion
+Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Flush | ClockVersion | Closed
 
 
 class _Kind(msgspec.Struct):
@@ -41,6 +42,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "settlement": msgspec.json.Decoder(Settlement),
     "flush": msgspec.json.Decoder(Flush),
     "clock": msgspec.json.Decoder(ClockVersion),
+    "closed": msgspec.json.Decoder(Closed),
 }
 
 
@@ -58,6 +60,8 @@ def definition_key(definition: Definition) -> bytes:
         return encode(["invoice", invoice.provider, invoice.account, invoice.invoice])
     if isinstance(definition, Settlement):
         return encode(["settlement", definition.said.target, definition.offset])
+    if isinstance(definition, Closed):
+        return encode(["closed", definition.partition])
     if isinstance(definition, Flush | ClockVersion):
         return encode([definition.kind, definition.customer, definition.offset])
     return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])
@@ -96,7 +100,9 @@ class Definitions:
         """Rises with every change, so that caches built from these definitions know when they are old."""
 
     def apply(self, definition: Definition) -> None:
-        """Take one published version; taking it again changes nothing."""
+        """Take one published version; taking it again changes nothing. How far windows are closed changes none of them."""
+        if isinstance(definition, Closed):
+            return
         self.version += 1
         if isinstance(definition, TimingVersion):
             self.timing, self.meters_digest = definition.timing, definition.digest

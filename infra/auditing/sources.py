@@ -15,6 +15,7 @@ from streams.recovery import recover
 from streams.rows import split_revision
 from streams.state import PartitionState
 from topics.catalog import DEFINITIONS, EVENTS, STATE, WINDOWS
+from topics.closed import Closed
 from topics.content_hash import MODULUS
 from topics.definitions import Definition, decode_definition
 from topics.errors import CorruptState, MalformedRecord
@@ -154,9 +155,10 @@ def _strange(partition: int, offset: int, customer: str, what: str) -> Finding:
 
 
 async def published(source: Source, partition: int) -> list[Definition]:
-    """What stands on usage.definitions, in the order of the topic. Raises MalformedRecord or UnknownVersion, naming the record."""
-    return [
+    """What control records put in force, as it stands on usage.definitions, in its order. Raises MalformedRecord or UnknownVersion, naming it."""
+    found = [
         decode_definition(record.value, f"{DEFINITIONS} {partition}, offset {record.offset}")
         for record in await source.kept(DEFINITIONS)
         if record.value is not None
     ]
+    return [one for one in found if not isinstance(one, Closed)]

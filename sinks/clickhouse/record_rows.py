@@ -12,6 +12,7 @@ from topics.adjustments import Settlement
 from topics.batch import Batch, Headers
 from topics.bindings import ItemVersion, Release
 from topics.clocks import ClockVersion
+from topics.closed import Closed
 from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event
 from topics.flushes import Flush
@@ -81,6 +82,8 @@ def _row(batch: Batch, at: int, found: BatchRows) -> Row | None:
     if batch.topic == catalog.RECEIPTS:
         return receipt_row(decode_receipt(value, where))
     definition = decode_definition(value, where)
+    if isinstance(definition, Closed):
+        return None  # how far the meter was at some moment: nothing depends on it later
     found.definitions.append(definition)
     return definition_row(definition, value)
 
