@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.sandbox import catalog, errors, invoice_bodies, invoice_lines, meter_judging, payments, snapshots, standing, timetable
+from infra.sandbox import catalog, errors, invoice_bodies, invoice_lines, meter_judging, payments, snapshots, standing, timetable, webhook_deliveries
 from infra.sandbox.ids import new_id
 from infra.sandbox.invoice_bodies import DRAFT, OPEN, PAID, UNCOLLECTIBLE, VOID
 from infra.sandbox.invoice_lines import Line
@@ -157,10 +157,30 @@ def discard(moment: Moment, body: Json) -> None:
     moment.emit("invoice.deleted", lambda version: snapshots.invoice(moment, body, version))
 
 
+LOOK_S = 600
+"""How often a draft that waits for an answered webhook is looked at."""
+
+
+def _awaits_answer(moment: Moment, body: Json) -> float | None:
+    """Until when a draft waits because its invoice.created was not answered (knob finalization_waits_s); None: it may be final now."""
+    last_s: float = body["created"] + moment.knobs.finalization_waits_s
+    if moment.clock or moment.now_s >= last_s:
+        return None
+    answered_s = webhook_deliveries.answered_at(moment.store, "invoice.created", body["id"])
+    if answered_s is None:
+        return min(last_s, moment.now_s + LOOK_S)
+    due_s = min(last_s, answered_s + moment.knobs.finalization_grace_s)
+    return due_s if answered_s and moment.now_s < due_s else None
+
+
 def happen(moment: Moment, body: Json) -> None:
     """What time does to an invoice: a draft is finalised, an open one that was sent falls overdue, one that is charged is tried again."""
     if body["status"] == DRAFT:
-        finalize(moment, body)
+        waits_until_s = _awaits_answer(moment, body)
+        if waits_until_s is None:
+            finalize(moment, body)
+        else:
+            moment.plan(body["id"], waits_until_s, rank=timetable.INVOICES)
     elif _falls_overdue(body):
         put(moment, {**body, "_overdue": True}, "overdue")
         if body["subscription"] is not None:

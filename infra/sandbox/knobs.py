@@ -66,6 +66,11 @@ class Knobs:
     finalization_grace_s: int = 3600
     """Seconds that the draft of a period's invoice waits before it is finalised; Stripe: an hour unless the account says up to 72 hours."""
 
+    finalization_waits_s: int = 0
+    """How long after its creation a draft waits at most for its invoice.created to be answered, before its grace of an hour begins; 0: it does not
+    wait. Stripe: up to 72 hours. The webhooks of the sandbox go out in real time while its clock may jump by months, so by default it does not.
+    Customers on test clocks never wait."""
+
     upcoming_s: int = 7 * 86_400
     """How long before a period's end invoice.upcoming says so; 0 never. An account setting at Stripe."""
 

@@ -29,6 +29,12 @@ INVOICE_RULES = (
         "set to true again it is finalised when its grace has passed, or at once if it has",
         "Stripe names no time",
     ),
+    documented(
+        "invoices.webhook",
+        "a draft whose invoice.created was not answered waits for that, at most 72 hours, and then for its hour; here only if the knob says so",
+        WORKFLOW,
+        "finalization_waits_s",
+    ),
     documented("invoices.draft", "only a draft can be finalised, once", WORKFLOW),
     documented("invoices.final", "nothing changes a final invoice's lines; usage that comes later is on none of its lines", HOW),
     documented(

@@ -86,6 +86,19 @@ def pending(store: Store, event: str) -> int:
     return int(store.run("SELECT count(*) FROM deliveries WHERE event = ? AND state = 'pending'", (event,)).fetchone()[0])
 
 
+def answered_at(store: Store, event_type: str, about: str) -> float | None:
+    """When the last delivery of the events of a type about an object was answered 2xx, or given up; None while one is pending.
+
+    0 where none was ever planned, because nobody wants such events.
+    """
+    row = store.run(
+        "SELECT max(due_s), coalesce(sum(state = 'pending'), 0) FROM deliveries JOIN happened ON happened.id = deliveries.event "
+        "WHERE happened.type = ? AND happened.about = ?",
+        (event_type, about),
+    ).fetchone()
+    return None if row[1] else float(row[0] or 0)
+
+
 def shown(store: Store) -> list[Json]:
     """Every delivery, in order of planning, for the control URL."""
     rows = store.run("SELECT event, endpoint, due_s, attempts, state, answer FROM deliveries ORDER BY seq")
