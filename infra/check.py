@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 REFERENCE_RATE = 1000.0
 """Events a second for which `check` says what remembering ids costs: a round number to scale from."""
 
+GATES = {
+    "off": 'the invoice gate is off: Stripe finalises an invoice about an hour after its period, whatever is missing on it (stripe.gate)',
+    "warn": "the invoice gate warns: the report's log names each draft invoice that lacks usage of ours; nothing is held",
+    "hold": "the invoice gate holds: a draft invoice that lacks usage of ours waits for it, at most 72 hours. Through an outage over a period's edge "
+    "only if Stripe waits by itself: send invoice.created to the webhook receiver, or set the account's finalization grace period",
+}
+"""What `check` says of `[stripe] gate`."""
+
 
 class Found(NamedTuple):
     """What a check found: faults to repair, servers that do not answer, and what is allowed but worth saying."""
@@ -31,7 +39,7 @@ def offline(settings: Settings) -> Found:
     megabytes = dedup_memory_bytes(settings, REFERENCE_RATE) / 1e6
     load = f"for every {REFERENCE_RATE:,.0f} events a second"
     note = f"remembering ids for timing.dedup takes at most {megabytes:,.0f} MB, spread over the meter workers, {load}"
-    return Found([], [], warnings(settings), [note])
+    return Found([], [], warnings(settings), [note, GATES[settings.stripe.gate]])
 
 
 async def online(settings: Settings) -> Found:

@@ -29,6 +29,7 @@ api_base = "https://api.stripe.com"
 mode = "usage_records"        # or "meters": Billing Meters; a meter can say otherwise for itself (stripe_mode)
 calls_per_second = 80         # below your account's limit: 100 in live mode, 25 in test mode
 # meter_calls_per_second = 20 # meter events have a limit of their own: 1000 in live mode; in test mode they count towards the 25
+# gate = "hold"               # a draft invoice that still lacks usage of ours waits for it, at most 72 hours; "warn" only says so
 # live = true                 # allows a live key: real invoices
 # base_amount = 1900          # a fixed fee for each period, in cents, that `tidemark stripe setup` puts on every subscription;
                               # or base_price = "price_…", which is there already

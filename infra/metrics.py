@@ -22,6 +22,9 @@ MetricName = Literal[
     "tidemark_delivery_outcomes_total",  # {provider, outcome}: answers of providers
     "tidemark_oldest_undelivered_seconds",  # age of the oldest due window that no provider has answered for (meter: not emitted); 0 where none is
     "tidemark_adjustments_open",  # cells that are final and hold other units than they should, and that nobody has settled
+    "tidemark_gate_held_invoices",  # drafts that the invoice gate holds; only where [stripe] gate is on
+    "tidemark_gate_unready_invoices",  # drafts that lack usage of ours, held or not
+    "tidemark_gate_released_with_alarm_total",  # drafts let go after 72 hours although usage was missing: look at every one
     "tidemark_ready",  # 1 where /ready says so: nothing is stuck, halted or still starting
 ]
 """Every name we export. Names are a contract (SURFACES): add freely, change one only with a decision record."""
@@ -59,6 +62,8 @@ class StatusCollector:
             yield states
         if (adjustments := status.get("adjustments")) is not None:
             yield GaugeMetricFamily("tidemark_adjustments_open", "Final cells with a difference that is not settled.", value=adjustments)
+        if (gate := status.get("gate")) is not None:
+            yield from _gate(gate)
         if status.get("kind") != "archive":
             oldest_s = status.get("oldest_undelivered_s") or 0.0
             yield GaugeMetricFamily("tidemark_oldest_undelivered_seconds", "Age of the oldest undelivered window.", value=oldest_s)
@@ -82,6 +87,14 @@ class StatusCollector:
             residual.add_metric([str(line["partition"])], line["residual"])
         yield events
         yield residual
+
+
+def _gate(gate: Mapping[str, Any]) -> Iterable[Metric]:
+    yield GaugeMetricFamily("tidemark_gate_held_invoices", "Draft invoices that the gate holds.", value=gate["held"])
+    yield GaugeMetricFamily("tidemark_gate_unready_invoices", "Draft invoices that lack usage of ours.", value=gate["unready"])
+    yield CounterMetricFamily(
+        "tidemark_gate_released_with_alarm", "Draft invoices let go after 72 hours with usage missing.", value=gate["released_with_alarm"]
+    )
 
 
 class WorkerMetrics:

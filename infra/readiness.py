@@ -1,9 +1,10 @@
 """When a worker that runs is still not ready: its billing is stuck. Pure: a worker's own `/status` and the time in, sentences out.
 
-Three things are looked for, each with what it is, since when, and what to do:
+Four things are looked for, each with what it is, since when, and what to do:
 1. the oldest window that nobody has answered for is older than `[alarms] undelivered`;
 2. a partition's conservation residual is not 0 (law 7), at once, because every total after it is in doubt;
-3. a partition has lag and its offset has not moved for `[alarms] standstill`, or Kafka has not said for as long where its log ends.
+3. a partition has lag and its offset has not moved for `[alarms] standstill`, or Kafka has not said for as long where its log ends;
+4. the invoice gate has held a draft for a day: after three it lets it go, whatever is missing.
 
 An alarm is a word, not a deed: nothing is stopped or killed by it, and it goes by itself when its reason does.
 Times are seconds of a clock that only rises and stands still while the machine is suspended (`infra.clock.steady_s`): a laptop that slept
@@ -22,6 +23,9 @@ from topics.instants import format_s
 CONFIRM_S: Final = 30.0
 """A window that was bound or released after days is as old as that when it first comes, and is delivered within seconds: too old is an
 alarm only once it has lasted this long (or the limit itself, where that is shorter)."""
+
+HELD_S: Final = 86_400.0
+"""How long a draft may be held before somebody should look: an outage of hours ends by itself, and two days are left to repair what does not."""
 
 Partition = tuple[str, int]
 """(topic, partition); the topic is empty where a worker has only one."""
@@ -63,7 +67,7 @@ def look(before: Memory, status: Mapping[str, Any], now: Now, limits: Limits, *,
     asked_s = now.steady_s if is_asked or before.asked_s is None else before.asked_s
     standing, still = standstill(before.standing, status, now, limits)
     after = replace(before, late_since_s=late_since_s, standing=standing, asked_s=asked_s)
-    return after, [*unbalanced(status), *late, *still, *_unasked(asked_s, now, limits)]
+    return after, [*unbalanced(status), *late, *still, *_unasked(asked_s, now, limits), *held(status, now)]
 
 
 def unbalanced(status: Mapping[str, Any]) -> list[str]:
@@ -74,6 +78,19 @@ def unbalanced(status: Mapping[str, Any]) -> list[str]:
         for line in status.get("partitions", ())
         if line.get("residual")
     ]
+
+
+def held(status: Mapping[str, Any], now: Now) -> list[str]:
+    """Alarm 4: draft invoices that the gate holds for long."""
+    gate = status.get("gate") or {}
+    age_s = gate.get("oldest_held_s")
+    if age_s is None or age_s < HELD_S:
+        return []
+    sentence = (
+        f"the invoice gate holds {gate['held']} draft invoices, the oldest {now.lasting(age_s)}: usage of ours is still missing on them, and after "
+        "72 hours they are let go without it; `tidemark windows --state parked` and `--state undelivered` say what is missing"
+    )
+    return [sentence]
 
 
 def undelivered(since_s: float | None, status: Mapping[str, Any], now: Now, limits: Limits) -> tuple[float | None, list[str]]:

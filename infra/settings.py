@@ -76,6 +76,7 @@ Scale = Annotated[str, BeforeValidator(_plain_number), Field(pattern=r"^\d{1,18}
 StripeMode = Literal["usage_records", "meters"]
 Fractions = Literal["refuse", "ledger", "exact"]
 Late = Literal["hold", "next_period", "invoice_item", "credit_note"]
+Gate = Literal["off", "warn", "hold"]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+")]
 
 
@@ -107,6 +108,7 @@ class ClickhouseSettings(Section):
 class StripeSettings(Section):
     """The provider. `api_key` and `webhook_secret` by environment only.
 
+    `gate` is the invoice gate: whether a draft that lacks usage of ours is held (`hold`), only said (`warn`), or nobody's business (`off`).
     `live` allows a live key; `plain_http` an http:// address beyond this machine. `base_price` names the fixed fee that `stripe setup` puts on
     every subscription, `base_amount` (smallest units of `currency` for each `interval`) has one made; `currency` and `interval` are those of
     every price that set-up makes.
@@ -116,6 +118,7 @@ class StripeSettings(Section):
     mode: StripeMode = Field(default="usage_records", examples=['"usage_records"'])
     calls_per_second: Whole = Field(default=80, ge=1, le=10_000, examples=["80"])
     meter_calls_per_second: Whole = Field(default=20, ge=1, le=10_000, examples=["20"])
+    gate: Gate = Field(default="off", examples=['"hold"'])
     live: bool = Field(default=False, examples=["true"])
     plain_http: bool = Field(default=False, examples=["true"])
     base_price: str | None = Field(default=None, min_length=1, examples=['"price_…"'])

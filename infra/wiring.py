@@ -68,6 +68,7 @@ def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
     from infra.outbox import KafkaOutbox
     from streams.agents import register
     from streams.driver import Meter, MeterOptions
+    from streams.marking import MARK_EVERY_MS
     from streams.table import state_table
 
     app = faust_app("meter", settings)
@@ -78,7 +79,7 @@ def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
         changelog=state_table(app, settings.kafka.partitions),
         outbox=outbox,
         log_reader=KafkaLogReader(settings.kafka.bootstrap),
-        options=MeterOptions(partitions=settings.kafka.partitions),
+        options=MeterOptions(partitions=settings.kafka.partitions, mark_every_ms=None if settings.stripe.gate == "off" else MARK_EVERY_MS),
         now_ms=now_ms,
         random_bytes=os.urandom,
     )
@@ -104,6 +105,7 @@ def wire_report(settings: Settings, metrics: WorkerMetrics) -> Wired:
             calls_per_second=float(settings.stripe.calls_per_second),
             meter_calls_per_second=float(settings.stripe.meter_calls_per_second),
             live=settings.stripe.live,
+            gate=settings.stripe.gate,
         ),
         flow=flow,
         metrics=metrics,

@@ -43,6 +43,10 @@ class Invoices:
                 self._of.setdefault(name, {})[said.invoice] = said
         return True
 
+    def drafts(self) -> set[str]:
+        """Invoices that are drafts by the newest word of them."""
+        return {said.invoice for of_name in self._of.values() for said in of_name.values() if said.status == "draft"}
+
     def holding(self, place: Place) -> InvoiceRecord | None:
         """The invoice whose period holds the cell's second: of the item's subscription, or naming its item. Of several a final one goes first."""
         named = {**self._of.get(place.subscription, {}), **self._of.get(place.item, {})} if self._of else {}

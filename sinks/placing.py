@@ -7,14 +7,18 @@ from collections.abc import Iterable
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
 from sinks.finality import Invoices
+from sinks.gate import Stand
+from sinks.gate_stands import NOT_COUNTED, Owners, is_counted, stands_in
 from sinks.ledger import Ledger
 from sinks.parked import Parked
 from sinks.remedies import Remedies
 from sinks.schedule import Schedule
 from sinks.tally import Tally
 from topics.adjustments import Settlement
-from topics.bindings import Release
-from topics.definitions import Definitions
+from topics.bindings import ItemVersion, Release
+from topics.clocks import ClockVersion
+from topics.closed import Closed
+from topics.definitions import Definition, Definitions
 from topics.receipt import WindowPart, cell_key, parked_key
 from topics.windows import Window
 
@@ -29,6 +33,7 @@ class Placing:
         self._definitions = Definitions()
         self._ledger = Ledger()
         self._invoices = Invoices(account)
+        self._owners = Owners()
         self._of_customer: dict[str, list[CellState]] = {}
         self._cells: dict[bytes, CellState] = {}
         self._cell_of: dict[str, CellState] = {}
@@ -37,6 +42,54 @@ class Placing:
         """How adjustments are billed elsewhere; the shell makes its calls beside those of `next_calls`."""
         self._parked: dict[bytes, Parked] = {}
         self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
+
+    # ── what the invoice gate asks (sinks/gate_stands.py) ──────────────────────────────────────────────────────────────
+
+    @property
+    def closed(self) -> Closed | None:
+        """The meter's newest word on how far it has closed everything."""
+        return self._owners.closed
+
+    @property
+    def invoices(self) -> Invoices:
+        """What the log says of invoices."""
+        return self._invoices
+
+    def owner_of(self, item: str) -> tuple[str, str] | None:
+        """(customer, meter) whom a subscription item bills, now or once; None where it is none of this partition's."""
+        return self._owners.of.get(item)
+
+    def clock_subscriptions(self) -> set[str]:
+        """Subscriptions of customers who live by a test clock."""
+        items = (versions[-1].item for versions in self._definitions.items.values())
+        return {item.subscription for item in items if item is not None and item.clock and item.subscription}
+
+    def now_of(self, customer: str, now_ms: int) -> int:
+        """What time it is for the customer, in milliseconds: its test clock's, or `now_ms`."""
+        clock = self._definitions.clock_of(customer)
+        return now_ms if clock is None else clock.now_s * 1000
+
+    def stands(self, item: str, start_s: int, end_s: int, counted_ms: int) -> list[Stand]:
+        """Where all usage of an item in `[start_s, end_s)` stands; `counted_ms`: up to when all totals are known here."""
+        owner = self._owners.of.get(item)
+        if owner is None:
+            return []
+        counted = is_counted(self._definitions, self._owners, *owner, end_s, counted_ms)
+        found = stands_in(self._of_customer.get(owner[0], ()), self._parked_of.get(owner, {}), item, start_s, end_s)
+        return found if counted else [NOT_COUNTED, *found]
+
+    def _in_force(self, definition: Definition) -> None:
+        """What says by which item and which time a customer is billed, and how far its usage is counted."""
+        if isinstance(definition, Closed):
+            self._owners.said(definition)
+            return
+        self._definitions.apply(definition)
+        if isinstance(definition, ItemVersion) and definition.item is not None and definition.item.account == self.account:
+            self._owners.of[definition.item.item] = (definition.customer, definition.meter)
+        elif isinstance(definition, ClockVersion):
+            self._owners.clock(definition.customer)
+
+    # ── cells and windows ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _know(self, cell: CellState) -> None:
         if cell.place.fractions == "ledger":

@@ -30,9 +30,12 @@ from sinks.retry import delay_ms
 from sinks.schedule import Schedule
 from topics.adjustments import Settlement
 from topics.bindings import ItemVersion, Release
+from topics.clocks import ClockVersion
+from topics.closed import Closed
 from topics.definitions import Definition
 from topics.invoices import Invoice
 from topics.meter_errors import MeterError
+from topics.meters import MeterVersion
 from topics.receipt import CellReceipt, Receipt, WindowPart, parked_key
 from topics.window_total import WindowTotal
 from topics.windows import window_key
@@ -89,8 +92,9 @@ class Deliveries(Placing):
         """
         releases, bound, settlements, invoiced = [], dict[tuple[str, str], None](), [], dict[str, None]()
         for definition in definitions:
+            if isinstance(definition, ItemVersion | MeterVersion | ClockVersion | Closed):
+                self._in_force(definition)
             if isinstance(definition, ItemVersion):
-                self._definitions.apply(definition)
                 bound[definition.customer, definition.meter] = None
             elif isinstance(definition, Release):
                 releases.append(definition)
@@ -214,6 +218,11 @@ class Deliveries(Placing):
         """When there may be something to do without anything happening; None: never."""
         times = (self._schedule.wake_at_ms(now_ms), self._confirming.wake_at_ms(), self.remedies.wake_at_ms())
         return min((at_ms for at_ms in times if at_ms is not None), default=None)
+
+    @property
+    def next_offset(self) -> int:
+        """Everything of `usage.windows` below is read."""
+        return self.coverage.next_offset
 
     @property
     def committable(self) -> int:

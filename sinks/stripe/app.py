@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sinks.gate import Gate
 from sinks.stripe.agent_clock import SteadyClock
 from sinks.stripe.app_calls import METER_CALLS_PER_S, Caller
 from sinks.stripe.app_driver import PartitionDriver
 from sinks.stripe.app_ports import Log, Metrics, Provider
 from sinks.stripe.client import StripeAccess
+from sinks.stripe.gate_driver import InvoiceGate
+from sinks.stripe.gate_ports import Drafts, StripeDrafts
 from sinks.stripe.receipt_log import ReceiptLog
 from sinks.tally import STATES
 from topics.batch import Batch, Flow, TopicPartition
@@ -34,6 +37,7 @@ class ReportSettings:
     calls_per_second: float = 80.0
     meter_calls_per_second: float = METER_CALLS_PER_S
     live: bool = False
+    gate: Gate = "off"
 
 
 class ReportWorker:
@@ -46,6 +50,7 @@ class ReportWorker:
         flow: Flow,
         metrics: Metrics,
         provider: Provider | None = None,
+        drafts: Drafts | None = None,
         open_log: Callable[[int], Log] | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
@@ -54,10 +59,17 @@ class ReportWorker:
         self._now_ms = now_ms or SteadyClock().now_ms
         self._open_log = open_log or (lambda partition: ReceiptLog(settings.bootstrap, partition))
         access = provider or StripeAccess(settings.api_base, settings.api_key, live=settings.live)
+        if drafts is None and isinstance(access, StripeAccess):
+            drafts = StripeDrafts(access)
         self._caller = Caller(access, settings.calls_per_second, metrics, self._now_ms, settings.meter_calls_per_second)
         self._drivers: dict[TopicPartition, PartitionDriver] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._halted: str | None = None
+        self._gate = None if settings.gate == "off" or drafts is None else self._gate_of(settings.gate, drafts)
+        self._gating: asyncio.Task[None] | None = None
+
+    def _gate_of(self, gate: Gate, drafts: Drafts) -> InvoiceGate:
+        return InvoiceGate(gate, drafts, self._flow, self._caller.ask, lambda: list(self._drivers.values()), self._now_ms)
 
     # ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,7 +104,7 @@ class ReportWorker:
             "halted": self.halted,
             "waiting": next((driver.waiting for driver in drivers if driver.waiting is not None), self._silence(drivers)),
             "progress": self.progress,
-        }
+        } | ({} if self._gate is None else {"gate": self._gate.shown()})
 
     def _silence(self, drivers: list[PartitionDriver]) -> str | None:
         """That the provider counts as down, in one sentence."""
@@ -109,10 +121,15 @@ class ReportWorker:
     # ── Resource ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
-        """Nothing to open: connections are made when they are needed."""
+        """Nothing to open: connections are made when they are needed. The invoice gate begins to look."""
+        if self._gate is not None:
+            self._gating = asyncio.create_task(self._gate.run(), name="invoice gate")
 
     async def stop(self) -> None:
         """Let go of whatever is still held, and of the connections."""
+        if self._gating is not None:
+            self._gating.cancel()
+            await asyncio.gather(self._gating, return_exceptions=True)
         await self.on_revoked(frozenset(self._drivers))
         self._caller.close()
 

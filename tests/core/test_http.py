@@ -167,7 +167,8 @@ async def test_a_taken_port_is_one_sentence() -> None:
 
 def test_metrics_are_the_promised_ones() -> None:
     """Every metric of SURFACES is exported under its name with its labels, and shows the worker's own numbers."""
-    oldest = {"oldest_undelivered_s": 12.5, "adjustments": 3}
+    gate = {"held": 2, "unready": 4, "released_with_alarm": 1}
+    oldest = {"oldest_undelivered_s": 12.5, "adjustments": 3, "gate": gate}
     metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", "ready": True, **Work().status(), **oldest}, delivers=True)
     metrics.delivered(3.0)
     metrics.outcome("stripe", "Delivered")
@@ -184,6 +185,9 @@ def test_metrics_are_the_promised_ones() -> None:
         "tidemark_oldest_undelivered_seconds 12.5",
         "tidemark_ready 1.0",
         "tidemark_adjustments_open 3.0",
+        "tidemark_gate_held_invoices 2.0",
+        "tidemark_gate_unready_invoices 4.0",
+        "tidemark_gate_released_with_alarm_total 1.0",
     ):
         assert line in text, line
 

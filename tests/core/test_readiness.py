@@ -205,3 +205,13 @@ def test_a_correction_is_due_when_its_merging_is_over() -> None:
     row.emitted = row.rev
     closing.emitted(row)
     assert closing.oldest_due_ms(170_000) is None
+
+
+def test_an_invoice_that_is_held_for_a_day_is_an_alarm() -> None:
+    """From the first day on it is said how many drafts are held, since when, and that three days are the end; not before, and not without a gate."""
+    for age_s, alarms in ((None, 0), (3600, 0), (86_399, 0), (86_400, 1), (200_000, 1)):
+        status = report(gate={"held": 2, "oldest_held_s": age_s})
+        _, found = look(Memory(), status, Now(1.0, WALL_S), LIMITS, is_asked=True)
+        assert len(found) == alarms
+        assert all("holds 2 draft invoices" in sentence and "72 hours" in sentence for sentence in found)
+    assert look(Memory(), report(), Now(1.0, WALL_S), LIMITS, is_asked=True)[1] == []

@@ -30,6 +30,8 @@ STRIPE_FAULTS = (
     ('[stripe]\napi_base = "http://stripe.example"\n', "stripe.api_base", "plain_http"),
     ('[stripe]\nbase_price = "price_1"\nbase_amount = 5\n', "stripe.base_amount", "base_price"),
     ("[stripe]\nbase_amount = 1.5\n", "stripe.base_amount", "string"),
+    ('[stripe]\ngate = "held"\n', "stripe.gate", "hold"),
+    ("[stripe]\ngate = true\n", "stripe.gate", "off"),
     (METER + 'stripe_aggregation = "hour"\n', "meters[0].stripe_aggregation", "usage records"),
     (METER + 'stripe_mode = "meters"\nstripe_aggregation = "hour"\nwindow = "1d"\n', "meters[0].stripe_aggregation", "longer than the hour"),
     (METER + 'stripe_price = "price_1"\nunit_amount = "2"\n', "meters[0].unit_amount", "amount of its own"),

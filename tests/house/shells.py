@@ -38,6 +38,7 @@ SHELLS = (
     Shell("sinks/stripe/client.py", frozenset({"stripe", "asyncio"}), "the only file that talks to Stripe"),
     Shell("sinks/stripe/transport.py", frozenset({"stripe", "ssl", "threading"}), "the HTTP transport under Stripe's client"),
     Shell("sinks/stripe/app*.py", frozenset({"asyncio"}), "the report worker: when to write, call and let go"),
+    Shell("sinks/stripe/gate_driver.py", frozenset({"asyncio"}), "the invoice gate: when to look at drafts"),
     Shell("sinks/*receipt_log.py", frozenset({"aiokafka", "asyncio"}), "the transactional writer and the reader of usage.receipts"),
     Shell("sinks/clickhouse/client.py", frozenset({"clickhouse_connect", "asyncio", "threading"}), "the only file that talks to ClickHouse"),
     Shell("sinks/clickhouse/app*.py", frozenset({"asyncio"}), "the archive worker: when to write, copy and try again"),
