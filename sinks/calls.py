@@ -22,11 +22,15 @@ QUIET_MS: Final = 15 * 60_000
 
 
 class Call(NamedTuple):
-    """Post the intent's exact request; the bytes must be on the socket by `not_after_ms`, or not at all."""
+    """Post the intent's exact request; the bytes must be on the socket by `not_after_ms`, or not at all.
+
+    `is_after_final`: its invoice was known to be final before the call: what is executed now is billed nowhere.
+    """
 
     key: bytes
     intent: CellReceipt
     not_after_ms: int
+    is_after_final: bool = False
 
     @property
     def mode(self) -> str:

@@ -19,6 +19,9 @@ LONGEST_DRAFT_S: Final = 73 * 3600
 it is known as a draft. A shorter time would send to nobody what a draft still takes; a longer one pretends longer."""
 
 
+AFTER_FINAL: Final = "the meter took it, but its invoice was final already, so it is billed nowhere"
+
+
 class Finality(NamedTuple):
     """Why a cell is final, and which invoice it is on ("": none is known)."""
 
@@ -79,3 +82,8 @@ def by_time(place: Place, closed_at_ms: int | None, now_ms: int, *, is_draft: bo
     if now_ms < ends_at_s * 1000 or (place.target is not None and is_draft):
         return None
     return Finality("late_event" if closed_at_ms is not None and closed_at_ms >= ends_at_s * 1000 else "period_closed")
+
+
+def billed_nowhere(place: Place, known: Finality | None) -> bool:
+    """True where a meter takes what is reported now and no invoice bills it: the invoice of the event's second is final (H28)."""
+    return place.target is not None and known is not None and known.cause == "after_finalization"

@@ -20,9 +20,10 @@ from sinks.calls import HAND_OUT_WITHIN_MS, Call, EventRange, ReadBack, is_old, 
 from sinks.cell_state import CellState
 from sinks.confirming import Confirming
 from sinks.coverage import Coverage
+from sinks.finality import AFTER_FINAL, billed_nowhere
 from sinks.meter_events import taken_back
 from sinks.meter_readback import CONFIRM_AFTER_MS, verdicts
-from sinks.outcomes import Confirmed, Outcome, RetryAfter, TooLate
+from sinks.outcomes import Confirmed, Delivered, Outcome, PeriodClosed, RetryAfter, TooLate
 from sinks.parked import Parked
 from sinks.placing import Placing
 from sinks.readback import Summary, verdicts_of
@@ -152,6 +153,9 @@ class Deliveries(Placing):
         """What came of a call."""
         cell, intent = self._cells[call.key], call.intent
         self._returned(cell, outcome, now_ms)
+        if call.is_after_final and isinstance(outcome, Delivered):
+            # An earlier call of the very same request would have been repeated (AlreadyDelivered): this one was executed after the invoice.
+            outcome = PeriodClosed(outcome.http_status, outcome.request_id, "after_finalization", AFTER_FINAL)
         if isinstance(outcome, TooLate):
             cell.committed_at_ms = None
         elif isinstance(outcome, RetryAfter) and not outcome.spent:
@@ -287,7 +291,7 @@ class Deliveries(Placing):
             cell.committed_at_ms = None
             self._schedule.cell(cell, now_ms)
             return None
-        return Call(cell.key, intent, not_after_ms(intent, cell.committed_at_ms))
+        return Call(cell.key, intent, not_after_ms(intent, cell.committed_at_ms), billed_nowhere(cell.place, cell.final))
 
     def _read_back_of(self, cell: CellState, intent: CellReceipt, now_ms: int) -> ReadBack | None:
         """Once nothing of it can be under way any more."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from sinks.units import plus
 from tests.core.report_world import ANCHOR_S, START_S, World
 from tests.core.report_world import total_of as total
+from tests.core.test_report_meters import meters_world
 from tests.hazards.fold import clean
 from tests.hazards.test_h22_late_request import ITEMS, world_of
 from topics.adjustments import Settlement, SettleRecord
@@ -121,3 +124,22 @@ def accounted(world: World) -> list[str]:
 def test_h28_what_comes_after_the_invoice_is_an_adjustment() -> None:
     """Whatever comes after finalisation or the period's end: no final cell changes, nobody is called, every unit is listed or settled once."""
     assert not clean(seeded, 40)
+
+
+@pytest.mark.parametrize("aggregation", ["hour", "day", "sum"])
+def test_h28_an_event_that_waited_over_finalisation_is_not_taken_for_billed(aggregation: str) -> None:
+    """Where Stripe is down until the invoice is final, the open intent is driven to its answer, 200, and is an adjustment: no invoice bills it."""
+    world = meters_world(1, {"acme": aggregation})
+    world.source.append(total("acme", START_S - START_S % 3600 - 3600, 5 * ONE, 1))
+    world.stripe.is_down = True
+    world.start()
+    world.run(lambda: any(isinstance(receipt, CellReceipt) and receipt.state == "intent" for receipt in world.last.values()))
+    said = InvoiceRecord(
+        invoice="in_1", subscription="sub_1", items=("si_acme",), status="open", period_start_s=PERIOD.start_s, period_end_s=PERIOD.end_s, seen_at_s=1
+    )
+    world.define(Invoice(customer="acme", said=said, offset=1))
+    world.settle(lambda: any(isinstance(receipt, CellReceipt) and receipt.state == "adjustment" for receipt in world.last.values()))
+    (receipt,) = [receipt for receipt in world.last.values() if isinstance(receipt, CellReceipt)]
+    assert (receipt.state, receipt.outcome, receipt.standing) == ("adjustment", "open", None)
+    assert receipt.adjustment is not None
+    assert (receipt.adjustment.units, receipt.adjustment.invoice, receipt.adjustment.cause) == ("5", "in_1", "after_finalization")
