@@ -62,10 +62,14 @@ class Shop:
         self.engine = Engine(self.store, self.clock, self.knobs, KEY, QUIET, Limiter(self.knobs))
         self.held: list[Admitted] = []
         self.is_down = False
+        self.stands_still = False
         self.statuses: dict[tuple[str, int], int] = {}
 
     def move_to(self, at_s: float) -> None:
-        """Time passes: what hung lands, what is due happens."""
+        """Time passes: what hung lands, what is due happens; nothing of it while everything stands still."""
+        if self.stands_still:
+            self.clock.at_s = at_s
+            return
         held, self.held = self.held, []
         for admitted in held:
             self.engine.execute(admitted)
