@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cli.output import console, print_json, say, table
 from infra.reading import clickhouse
@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from sinks.stripe.invoice_line import InvoiceLine
 
 
-def explain_line(settings: Settings, name: str, *, limit: int, as_json: bool = False) -> bool:
-    """Prints the line; False where it and its events disagree. Raises TidemarkError where there is no such line, or it bills nobody of ours."""
+class Explained(NamedTuple):
+    """A line, what is behind it, and where the two disagree."""
+
+    line: InvoiceLine
+    windows: LineWindows
+    faults: list[str]
+
+
+def explained_line(settings: Settings, name: str) -> Explained:
+    """The line and what is behind it. Raises TidemarkError where there is no such line, or it bills nobody of ours."""
     from sinks.clickhouse.line import line_windows, owners
     from sinks.stripe.invoice_line import find
 
@@ -33,12 +41,17 @@ def explain_line(settings: Settings, name: str, *, limit: int, as_json: bool = F
         windows = line_windows(archive, *found[0], line.item, line.start_s, line.end_s)
     finally:
         archive.close()
-    faults = windows.faults(line.units)
+    return Explained(line, windows, windows.faults(line.units))
+
+
+def explain_line(settings: Settings, name: str, *, limit: int, as_json: bool = False) -> bool:
+    """Prints the line; False where it and its events disagree. Raises as explained_line."""
+    found = explained_line(settings, name)
     if as_json:
-        print_json(line_json(line, windows, faults))
+        print_json(line_json(*found))
     else:
-        show(line, windows, faults, limit)
-    return not faults
+        show(*found, limit)
+    return not found.faults
 
 
 def line_json(line: InvoiceLine, found: LineWindows, faults: list[str]) -> dict[str, Any]:

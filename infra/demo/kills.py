@@ -11,7 +11,7 @@ from infra.embedded import stack
 from infra.target import read_state
 from topics.errors import TidemarkError
 
-AT_SHARE = (("meter-0", 0.12), ("report", 0.30), ("kafka", 0.45), ("archive", 0.65), ("meter-1", 0.80))
+AT_SHARE = (("meter-0", 0.12), ("report", 0.30), ("archive", 0.48), ("meter-1", 0.64), ("kafka", 0.80))
 """Which process dies once which share of the events is acknowledged."""
 BACK_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 0.2

@@ -1,4 +1,4 @@
-"""`tidemark demo`: up, sandbox catalogue, usage with kills in the middle of it, settle, compare, explain, down.
+"""`tidemark demo`: up, sandbox catalogue, usage with kills in the middle of it, months that pass meanwhile, settle, compare, explain, down.
 
 Numbered effects, all inside one fresh directory: 1 the stack; 2 subscriptions in its own sandbox; 3 events on its own Kafka. Stopped anywhere,
 the stack is taken down and the directory stays.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.cli.output import note, print_json, say, status_line
-from infra.demo import compare, summary
+from infra.demo import compare, months, summary
 from infra.demo.kills import Kills
 from infra.demo.setting import CALLS_PER_SECOND, PORTIONS_SECONDS, Setting, built_in, fresh_directory, from_log
 from infra.demo.stripe_side import stripe_units
@@ -25,11 +25,14 @@ from infra.target import resolve
 from topics.catalog import EVENTS
 
 if TYPE_CHECKING:
+    from infra.demo.month import Billed
     from infra.target import Target
     from topics.bindings import Item
 
 SETTLE_TIMEOUT_S = 180.0
 METERS = 2
+LINE_WINDOWS = 6
+"""Windows of the explained invoice line that are shown: a month has too many for a screen."""
 Tell = Callable[[str], None]
 
 
@@ -53,6 +56,7 @@ def run_demo(*, log: Path | None = None, keep: bool = False, directory: Path | N
         else:
             summary.show(outcome)
             _explain(outcome, setting)
+            _explain_line(outcome)
     finally:
         if not keep:
             with status_line("taking the stack down", quiet=as_json):
@@ -96,15 +100,26 @@ def _played(where: Path, config: Path, setting: Setting, tell: Tell, started_s: 
     settings = up.target.settings
     tell("creating customers and subscriptions in the sandbox, backdated to before the first event")
     since = (setting.expected.first or datetime.now(tz=UTC)) - timedelta(days=1)
-    stripe_catalog.setup(settings, int(since.timestamp()))
+    made = stripe_catalog.setup(settings, int(since.timestamp()))
     items = stripe_catalog.read_items(settings, tell)
     tell("publishing who is billed where")
     apply_settings(settings, more=items)
-    return asyncio.run(_traffic(resolve(where, config), setting, items, tell, started_s))
+    people = months.subscribers(datetime.now(tz=UTC), setting.meters, {slug: price for slug, (price, _) in made.costs.items()})
+    target = resolve(where, config)
+
+    async def everything() -> summary.Outcome:
+        # A log of yours has its own time; the built-in usage has months beside it.
+        async with months.passing(target.settings, people if setting.has_months else [], tell) as living:
+            return await _traffic(target, setting, items, living, tell, started_s)
+
+    return asyncio.run(everything())
 
 
-async def _traffic(target: Target, setting: Setting, items: dict[str, tuple[Item, ...]], tell: Tell, started_s: float) -> summary.Outcome:
+async def _traffic(
+    target: Target, setting: Setting, items: dict[str, tuple[Item, ...]], living: asyncio.Task[list[Billed]], tell: Tell, started_s: float
+) -> summary.Outcome:
     from infra import topics_admin
+    from infra.explaining_line import explained_line
 
     directory, settings = target.directory or Path(), target.settings
     partitions = await topics_admin.partition_count(settings.kafka.bootstrap, EVENTS)
@@ -128,13 +143,18 @@ async def _traffic(target: Target, setting: Setting, items: dict[str, tuple[Item
     await kills.finish()
     tell(f"sending {len(setting.late):,} more: late ones, and copies")
     again += await send_all(settings.kafka.bootstrap, setting.late, partitions, seconds=1.0, moved=_ignored)
+    tell("waiting for the months to be billed")
+    billed = await living
+    months.add(setting.expected, billed)
     settled = await settle(target, SETTLE_TIMEOUT_S, close=True, tell=lambda text: tell(f"settling: {text}"))
     tell("counting four times")
     counted, windows = await compare.counted_units(settings.kafka.bootstrap, partitions)
-    held = await stripe_units(settings, items)
+    billing = {customer: {item.meter: item.item for item in of} for customer, of in items.items()}
+    held = await stripe_units(settings, billing | {each.month.customer: each.items for each in billed})
     raw = await asyncio.to_thread(compare.raw_units, settings)
     not_counted = await asyncio.to_thread(compare.not_counted, settings)
     sent = compare.units_of({at: units for at, units in setting.expected.units.items() if units})
+    line = months.shortest(billed)
     lines = compare.lines(sent, setting.expected.events, _without_zero(counted), held, _without_zero(raw))
     return summary.Outcome(
         directory,
@@ -146,6 +166,8 @@ async def _traffic(target: Target, setting: Setting, items: dict[str, tuple[Item
         again,
         windows,
         lines,
+        billed,
+        None if line is None else await asyncio.to_thread(explained_line, settings, line.name),
         time.monotonic() - started_s,
     )
 
@@ -171,3 +193,14 @@ def _explain(outcome: summary.Outcome, setting: Setting) -> None:
     say(f"One window, taken apart: tidemark explain '{customer}' {meter} {instant}")
     explain_window(resolve(outcome.directory).settings, customer, meter, instant, limit=12)
     say("")
+
+
+def _explain_line(outcome: summary.Outcome) -> None:
+    """One line of an invoice, taken apart down to what Stripe holds of each window and the events behind it."""
+    from infra.explaining_line import show
+
+    if outcome.explained is not None:
+        line = outcome.explained.line
+        say(f"One invoice line, taken apart: tidemark explain --invoice-line {line.invoice}/{line.id}")
+        show(*outcome.explained, LINE_WINDOWS)
+        say("")

@@ -20,7 +20,7 @@ from topics.instants import EPOCH
 
 CALLS_PER_SECOND: Final = 1000
 """What the demo's sandbox allows; a real account's 100 would only make the demo longer."""
-PORTIONS_SECONDS: Final = 22.0
+PORTIONS_SECONDS: Final = 9.0
 """Over how long the usage is spread: long enough for five kills and restarts in the middle of it."""
 
 HEAD: Final = """\
@@ -58,6 +58,7 @@ class Setting(NamedTuple):
     meters: tuple[tuple[str, str, str], ...]
     cells: int
     skipped: int = 0
+    has_months: bool = False
 
     def configuration(self, now: datetime) -> str:
         """The demo's tidemark.toml."""
@@ -75,7 +76,7 @@ def built_in(now: datetime) -> Setting:
     """The usage of eight customers over three hours."""
     usage = made_usage(now)
     cells = len(usage.expected.units) * (SPAN // WINDOW + 1)  # the span touches one hour more than it is long
-    return Setting(usage.records, usage.late, usage.expected, [name for name, _ in CUSTOMERS], BUILT_IN_METERS, cells)
+    return Setting(usage.records, usage.late, usage.expected, [name for name, _ in CUSTOMERS], BUILT_IN_METERS, cells, has_months=True)
 
 
 def from_log(path: Path, now: datetime) -> Setting:

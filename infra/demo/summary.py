@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cli.output import console, say, table
 from infra.demo.compare import Line, shown
+from infra.demo.months import as_json as months_json
+from infra.demo.months import rows
+from infra.explaining_line import line_json, money
 
 if TYPE_CHECKING:
     from infra.demo.kills import Kill
+    from infra.demo.month import Billed
     from infra.demo.usage import Expected
+    from infra.explaining_line import Explained
 
 ROWS_SHOWN = 24
 QUERY = "SELECT verdict, count() FROM usage_events GROUP BY verdict"
@@ -31,6 +36,8 @@ class Outcome(NamedTuple):
     sent_again: int
     windows: int
     lines: list[Line]
+    months: list[Billed]
+    explained: Explained | None
     took_s: float
 
     @property
@@ -43,6 +50,8 @@ class Outcome(NamedTuple):
         """Why the demo failed; nothing where every number agrees."""
         found = [f"not settled: {point}" for point in self.still_open]
         found += [f"{line.customer}, {line.meter}: drift {shown(line.drift)}" for line in self.lines if line.drift]
+        found += [fault for each in self.months for fault in each.faults]
+        found += [] if self.explained is None else [f"invoice line {self.explained.line.id}: {fault}" for fault in self.explained.faults]
         found += [f"partition {line['partition']}: residual {line['residual']}" for line in self.status["partitions"] if line["residual"]]
         for kind in ("meter-0", "report", "archive", "kafka"):
             if not any(kill.name == kind for kill in self.kills):
@@ -55,6 +64,7 @@ def show(outcome: Outcome) -> None:
     _show_events(outcome)
     _show_kills(outcome)
     _show_lines(outcome.lines)
+    _show_months(outcome.months)
     out = console()
     if outcome.faults:
         out.print("[red]the numbers do not agree[/red]")
@@ -106,6 +116,20 @@ def _show_lines(lines: Sequence[Line]) -> None:
     say("")
 
 
+def _show_months(months: Sequence[Billed]) -> None:
+    """Each invoice line beside what was used."""
+    if not months:
+        return
+    say("Meanwhile a month passed for these, each on a test clock of its own; Stripe's webhooks said who they are and what time it is")
+    columns = ("customer", "meter", "period", "events", "used", "on the invoice", "money", "invoice")
+    shown_rows = []
+    for customer, meter, period, events, used, line in rows(months):
+        billed = ("none", "", "") if line is None else (f"{line.units:,}", money(line.amount, line.currency), line.status)
+        shown_rows.append([customer, meter, period, f"{events:,}", f"{used:,}", *billed])
+    table(columns, shown_rows, right=columns[3:7])
+    say("")
+
+
 def command() -> str:
     """How the command is typed here: by its name where it is on the path, else as this environment's script."""
     if shutil.which("tidemark"):
@@ -145,6 +169,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "kills": [kill._asdict() for kill in outcome.kills],
         "windows": outcome.windows,
         "not_counted": outcome.not_counted,
+        "months": months_json(outcome.months),
+        "explained": None if outcome.explained is None else line_json(*outcome.explained),
         "status": outcome.status,
         "customers": [
             {"customer": line.customer, "meter": line.meter, "events": line.events} | {name: format_scaled(getattr(line, name)) for name in names}

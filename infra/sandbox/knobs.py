@@ -105,6 +105,9 @@ class Knobs:
     webhook_retry_s: float = 1800.0
     """Seconds, on the sandbox's clock, before the first retry; each further pause is twice as long. Stripe says "over a few hours"."""
 
+    webhook_retry_longest_s: float = 86_400.0
+    """Seconds, on the sandbox's clock, that no pause exceeds. Stripe names no limit; with its three retries none is reached."""
+
     webhook_timeout_s: float = 10.0
     """How long an answer to a webhook may take, in real seconds. Stripe names no time ("quickly")."""
 

@@ -30,6 +30,7 @@ EVENT_RULES: tuple[Rule, ...] = (
     documented("webhooks.roll", "after a roll both secrets sign until the old one expires, at most 24 hours later", ROLL),
     documented("webhooks.retries", "what is not answered 2xx is sent again, in a sandbox three times", BEHAVIORS, "webhook_retries"),
     assumed("webhooks.pauses", "30 minutes, then one hour, then two", "Stripe says 'over a few hours'", "webhook_retry_s"),
+    assumed("webhooks.longest_pause", "no pause is longer than a day", "Stripe tries for three days in all", "webhook_retry_longest_s"),
     assumed("webhooks.delay", "a webhook is sent within a second", "Stripe names no time", "webhook_delay_s"),
     assumed("webhooks.forged", "every post is signed with the endpoint's secret", "anybody may post to a receiver", "webhook_forged"),
     assumed("webhooks.timeout", "an answer that takes longer counts as none", "Stripe names no time", "webhook_timeout_s"),

@@ -23,8 +23,10 @@ DESTINATION_ID: Final = "ed_test_standing"
 VARIABLE: Final = "STRIPE_WEBHOOK_SECRET"
 RETRY_S: Final = 2.0
 """The first pause before what it did not take is sent again: it is started, and started again, beside the sandbox within seconds."""
-RETRIES: Final = 12
-"""Each pause is twice as long: the last attempt is made after more than two hours."""
+LONGEST_S: Final = 4.0
+"""No pause is longer: Kafka, which it needs, is away for a quarter of a minute after a kill, and nobody should wait as long again."""
+RETRIES: Final = 2000
+"""So it may be away for more than two hours."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def known_to(knobs: Knobs, receiver: Receiver | None) -> Knobs:
     if receiver is None:
         return knobs
     host = urlsplit(receiver.url).hostname or ""
-    return replace(knobs, webhook_host=host, webhook_retry_s=RETRY_S, webhook_retries=RETRIES)
+    return replace(knobs, webhook_host=host, webhook_retry_s=RETRY_S, webhook_retry_longest_s=LONGEST_S, webhook_retries=RETRIES)
 
 
 def put(store: Store, receiver: Receiver, now_s: float) -> None:

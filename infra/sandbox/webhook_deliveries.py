@@ -72,8 +72,10 @@ def gone(store: Store, delivery: Delivery) -> None:
 
 
 def retry_after_s(knobs: Knobs, attempts: int) -> float | None:
-    """Seconds until the next attempt after so many, each pause twice the one before; None: there is no further one."""
-    return None if attempts > knobs.webhook_retries else knobs.webhook_retry_s * 2.0 ** (attempts - 1)
+    """Seconds until the next attempt after so many, each pause twice the one before up to the longest; None: there is no further one."""
+    if attempts > knobs.webhook_retries:
+        return None
+    return min(knobs.webhook_retry_longest_s, knobs.webhook_retry_s * 2.0 ** min(attempts - 1, 60))
 
 
 def forged(knobs: Knobs, delivery: Delivery) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from infra.demo.compare import lines
+from infra.demo.month_usage import AFTER_EDGE_S, HOUR_S, Counted, made_month
 from infra.demo.usage import SPAN, made_usage
 
 NOW = datetime(2026, 11, 21, 4, 40, 12, tzinfo=UTC)
@@ -47,3 +48,46 @@ def test_drift_shows_wherever_a_number_differs() -> None:
     assert [line.drift for line in lines({at: 5}, {at: 5}, {at: 5}, {at: 5}, {at: 5})] == [0]
     assert [line.drift for line in lines({at: 5}, {at: 5}, {at: 5}, {at: 4}, {at: 5})] == [1]
     assert [line.drift for line in lines({}, {}, {at: 5}, {at: 5}, {at: 5})] == [5]
+
+
+METERS = (Counted("api_calls", "api.request", "count"), Counted("tokens", "llm.request", "tokens"))
+START_S = int(NOW.timestamp()) - 40 * 86_400
+END_S = START_S + 30 * 86_400
+
+
+def test_a_months_invoice_is_a_naive_count_of_its_records() -> None:
+    """Each id counts once in the month's units, whatever is sent twice or a week late, and each chapter's sums hold what was sent by then."""
+    month = made_month("acme", METERS, START_S, END_S)
+    units: Counter[str] = Counter()
+    seen: set[str] = set()
+    for chapter in month.chapters:
+        for made in chapter.records:
+            event = json.loads(made.value)
+            if event["id"] not in seen:
+                seen.add(event["id"])
+                units[{"api.request": "api_calls", "llm.request": "tokens"}[event["type"]]] += event["data"].get("tokens", 1)
+        assert units == chapter.sums
+    assert units == month.units
+    assert len(seen) == sum(month.events.values())
+    assert set(month.kinds) == {"usage", "duplicate", "late"}
+
+
+def test_a_months_events_are_neither_future_nor_too_late() -> None:
+    """Every event lies in the period, at most five minutes ahead of its customer's clock and less than thirty days behind it; the last are in
+    the period's last hour, and the clock never passes the edge before the invoice is to be made."""
+    month = made_month("acme", METERS, START_S, END_S)
+    last_s = 0.0
+    for chapter in month.chapters:
+        assert chapter.now_s < END_S < END_S + AFTER_EDGE_S
+        for made in chapter.records:
+            at_s = datetime.fromisoformat(json.loads(made.value)["time"]).timestamp()
+            assert START_S <= at_s < END_S
+            assert chapter.now_s - 30 * 86_400 < at_s < chapter.now_s + 300
+            last_s = max(last_s, at_s)
+    assert last_s > END_S - HOUR_S
+
+
+def test_another_customer_uses_something_else() -> None:
+    """The same customer's month is the same bytes; another's is not."""
+    assert made_month("acme", METERS, START_S, END_S).chapters == made_month("acme", METERS, START_S, END_S).chapters
+    assert made_month("acme", METERS, START_S, END_S).units != made_month("globex", METERS, START_S, END_S).units
