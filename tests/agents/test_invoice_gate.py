@@ -6,19 +6,25 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import pytest
 
+from sinks.calls import Call
 from sinks.finality import Invoices
 from sinks.gate import LONGEST_HOLD_S, Gate, Stand
+from sinks.stripe.app import ReportSettings, ReportWorker
+from sinks.stripe.app_calls import IN_FLIGHT, Caller
 from sinks.stripe.drafts import DraftInvoice, invoice_of, usage_of
 from sinks.stripe.gate_driver import InvoiceGate
 from sinks.stripe.gate_ports import Page
+from tests.agents.report_bench import Counted, OneFlow
+from tests.agents.test_report_review_driver import FakeProvider
 from topics.batch import TopicPartition
 from topics.closed import Closed
 from topics.errors import Unreachable
 from topics.invoices import Invoice, InvoiceRecord
+from topics.receipt import CellReceipt, WindowPart
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -287,3 +293,44 @@ def test_a_graduated_price_is_one_usage() -> None:
     span = {"subscription_item": "si_1", "period": {"start": 100, "end": 200}}
     ahead = {"subscription_item": "si_2", "period": {"start": 200, "end": 300}}
     assert usage_of(200, [span, span, ahead, {"subscription_item": None}, {}]) == [("si_1", 100, 200)]
+
+
+async def test_a_report_worker_has_the_gate_that_its_settings_say() -> None:
+    """With `off` nothing is asked of Stripe and nothing is shown; otherwise it is shown, looks while the worker lives, and ends with it."""
+    for gate in get_args(Gate):
+        settings = ReportSettings(bootstrap="nowhere:1", api_base="http://127.0.0.1:9", api_key="sk_" + "test_x", gate=gate)
+        shop = Shop()
+        worker = ReportWorker(settings, flow=OneFlow(), metrics=Counted(), drafts=shop)
+        await worker.start()
+        shown = worker.status().get("gate")
+        assert (shown is None) == (gate == "off")
+        assert shown is None or (shown["mode"], shown["held"], shown["waiting"]) == (gate, 0, None)
+        running = [task for task in asyncio.all_tasks() if task.get_name() == "invoice gate"]
+        assert len(running) == (gate != "off")
+        await worker.stop()
+        assert all(task.done() for task in running)
+
+
+async def test_the_gate_asks_when_the_reports_leave_room() -> None:
+    """Its calls wait while half of the slots are taken or the account's limit is used up, and count against both."""
+    caller = Caller(FakeProvider(), 100.0, Counted(), lambda: 0)
+    asked = asyncio.Event()
+    busy = [Call(b"", intent, 0) for _ in range(IN_FLIGHT // 2) for intent in [usage_intent()]]
+    for call in busy:
+        caller.take(call)
+    waiting = asyncio.create_task(caller.ask(asked.set))
+    await asyncio.sleep(0.5)
+    assert not asked.is_set()
+    caller._give_back()
+    await asyncio.wait_for(waiting, 5)
+    assert (asked.is_set(), caller.free) == (True, IN_FLIGHT // 2 + 1)
+    caller.close()
+
+
+def usage_intent() -> CellReceipt:
+    """An intent of a usage record."""
+    part = WindowPart(window="acme|calls|0|60", generation=1, through_offset=1, quantity="1")
+    return CellReceipt(
+        provider="stripe", account="default", cell="si_1|1", customer="acme", meter="calls", item="si_1", timestamp_s=1, period_start_s=0,
+        period_end_s=100, windows=(part,), revision=1, attempt=1, quantity="1", units="1", state="intent", intent_at_ms=0,
+    )  # fmt: skip

@@ -272,4 +272,14 @@ WEBHOOKS: Final = (
 """Beside invoices and subscriptions. The thin event of a meter's errors is read at /v2/core/events/{id}, which no OpenAPI description at hand
 and no stripe-mock has: the sandbox alone judges it (test_webhook_receiver.py)."""
 
-ROWS: Final = (*SETUP, *SYNC, *REPORT, *EXPLAIN, *ADJUST, *WEBHOOKS)
+GATE: Final = (
+    Row("drafts, read", OLD, "get", "/v1/invoices", {**PAGE, "status": "draft"}),
+    Row("drafts of a subscription, read", OLD, "get", "/v1/invoices", {**PAGE, "status": "draft", "subscription": "{subscription}"}),
+    Row("a draft (not ours)", OLD, "post", "/v1/invoices", {"customer": "{customer}", "auto_advance": "true"}, {"draft": "id"}),
+    Row("further drafts, read", OLD, "get", "/v1/invoices", {**PAGE, "status": "draft", "starting_after": "{draft}"}),
+    Row("draft that is held", OLD, "post", "/v1/invoices/{draft}", {"auto_advance": "false", "metadata": {"tidemark_gate": "held"}}),
+    Row("draft that is let go", OLD, "post", "/v1/invoices/{draft}", {"auto_advance": "true", "metadata": {"tidemark_gate": ""}}),
+)
+"""The invoice gate (sinks/stripe/gate_ports.py)."""
+
+ROWS: Final = (*SETUP, *SYNC, *REPORT, *EXPLAIN, *ADJUST, *WEBHOOKS, *GATE)

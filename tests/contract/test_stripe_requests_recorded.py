@@ -18,6 +18,8 @@ from infra.stripe_preflight import preflight
 from infra.webhooks.provider import Provider
 from sinks.remedy_calls import CreditLine, LookUp, Quote, Quoted
 from sinks.stripe import client
+from sinks.stripe.drafts import HOLD, RELEASE
+from sinks.stripe.gate_ports import StripeDrafts
 from sinks.stripe.invoice_line import find
 from sinks.stripe.remedy_request import remedy_of
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body
@@ -105,6 +107,7 @@ async def test_everything_that_is_sent_stands_in_the_table(tmp_path: Path, monke
         for ask, name in ((provider.invoice, invoice), (provider.subscription, legacy.subscription), (provider.clock, clock["id"])):
             assert await stripe.call(ask, name) is not None
         await stripe.call(_bill_elsewhere, stripe.access, legacy.item, invoice)
+        await stripe.call(_gate, stripe.access, invoice, legacy.subscription)
         with contextlib.suppress(TidemarkError):  # an invoice without usage has no line to explain; what is asked is asked all the same
             await stripe.call(find, stripe.access, invoice)
     missing = {sent for sent in heard if not any(covers(row, sent) for row in ROWS)}
@@ -121,6 +124,17 @@ def cell_receipt(*, item: str, invoice: str, units: str) -> CellReceipt:
         provider="stripe", account="default", cell=f"{item}|3600", customer="acme", meter="calls", item=item, timestamp_s=3600, period_start_s=0,
         period_end_s=86_400, windows=(part,), revision=2, attempt=1, quantity="2", units="2", state="adjustment", intent_at_ms=0, adjustment=said,
     )  # fmt: skip
+
+
+def _gate(access: client.StripeAccess, invoice: str, subscription: str) -> None:
+    """What the invoice gate asks."""
+    drafts = StripeDrafts(access)
+    for after, named in (("", ""), ("", subscription), (invoice, "")):
+        drafts.page(after, named)
+    assert drafts.invoice(invoice) is not None
+    drafts.lines(invoice)
+    for wanted in (HOLD, RELEASE):
+        drafts.change(invoice, wanted)
 
 
 def _bill_elsewhere(access: client.StripeAccess, item: str, invoice: str) -> None:
