@@ -75,6 +75,12 @@ def alarms(said: Iterable[Mapping[str, Any]]) -> list[str]:
     return [f"{worker['name']}: {sentence}" for worker in said for sentence in worker.get("alarms", ())]
 
 
+def gate(said: Iterable[Mapping[str, Any]]) -> dict[str, int] | None:
+    """Draft invoices that the report workers' gates hold, that lack usage, and that were let go with an alarm; None where the gate is off."""
+    found = [worker["gate"] for worker in said if worker.get("gate") is not None]
+    return {name: sum(each[name] for each in found) for name in ("held", "unready", "released_with_alarm")} if found else None
+
+
 async def ask(processes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """`/status` of every worker that answers; a dead or silent one is missing."""
     import aiohttp
@@ -112,6 +118,7 @@ def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: b
         "partitions": partitions,
         "windows": windows,
         "adjustments": sum(worker.get("adjustments", 0) for worker in said),
+        "gate": gate(said),
         "alarms": alarms(said),
         "settled": settled,
     }

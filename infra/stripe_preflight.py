@@ -24,6 +24,10 @@ TEST_CALLS_PER_SECOND: Final = 25
 """What Stripe allows a test account (rate limits page)."""
 
 
+CREATED: Final = "invoice.created"
+"""Stripe waits for its answer before it finalises a draft (Status transitions and finalization)."""
+
+
 class Answered(NamedTuple):
     """What would bill wrongly, and what is worth saying."""
 
@@ -82,6 +86,7 @@ class _Questions:
             for number, item in enumerate(customer.items):
                 self._item(f"customers[{index}].items[{number}]", customer, item)
         self._account()
+        self._gate()
 
     def _meter(self, place: str, terms: Terms) -> None:
         from sinks.stripe.objects import Price, read
@@ -138,6 +143,19 @@ class _Questions:
         for customer, candidates in account.candidates.items():
             if customer not in explicit:
                 self._found.take(f"Stripe, customer {customer!r}", choose(candidates, self._meters)[1])
+
+    def _gate(self) -> None:
+        """Whether anything keeps a draft waiting while Stripe does not answer us. The account's grace period is not to be read; so it is a note."""
+        if self._settings.stripe.gate != "hold":
+            return
+        wanted = {CREATED, "*"}
+        endpoints = self._eras.modern.pages("/v1/webhook_endpoints")
+        if not any(each.get("status") == "enabled" and wanted & set(each.get("enabled_events") or ()) for each in endpoints):
+            said = (
+                f"no webhook endpoint of this account takes {CREATED}: unless its finalization grace period is longer than an hour, a draft is final "
+                "before it can be held wherever Stripe does not answer us for that hour"
+            )
+            self._found.notes.append(f"stripe.gate: {said}")
 
     def _said(self, place: str, path: str, *, legacy: bool) -> dict[str, object] | None:
         """What stands at a URL, or None and a fault where nothing does."""

@@ -23,8 +23,8 @@ METER_CALLS_PER_S: Final = 20.0
 """Meter events: 1,000 a second in live mode, outside of the account's limit; in a sandbox they count towards its 25 (Stripe, "Rate limits")."""
 LONGEST_WAIT_S: Final = 1.0
 """How long a partition waits for a token before it looks at its own state again."""
-ASIDE_S: Final = 0.2
-"""Between two calls that are made aside, so that they never take more than five a second of the account's limit."""
+ASIDE: Final = 4
+"""Calls that are made aside take at most this part of the account's limit: a quarter."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -58,6 +58,7 @@ class Caller:
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stripe")
         self._free = IN_FLIGHT
         self._freed = asyncio.Event()
+        self._aside_s = ASIDE / calls_per_second
         self.calls = 0
         """Calls that came back, with whatever outcome: a worker that waits for a provider is alive, and shows it."""
 
@@ -150,9 +151,9 @@ class Caller:
 
     async def ask(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """A call beside the reports, which go first: it waits until half of the slots and a token are free. Its answer, or what it raises."""
-        await asyncio.sleep(ASIDE_S)
+        await asyncio.sleep(self._aside_s)
         while self._free <= IN_FLIGHT // 2 or self._buckets["usage_records"].available(self._now_ms()) < 1:
-            await asyncio.sleep(ASIDE_S)
+            await asyncio.sleep(self._aside_s)
         self._free -= 1
         self._buckets["usage_records"].spend(1)
         try:

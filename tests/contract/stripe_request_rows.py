@@ -273,6 +273,7 @@ WEBHOOKS: Final = (
 and no stripe-mock has: the sandbox alone judges it (test_webhook_receiver.py)."""
 
 GATE: Final = (
+    Row("webhook endpoints, read", NEW, "get", "/v1/webhook_endpoints", PAGE),
     Row("drafts, read", OLD, "get", "/v1/invoices", {**PAGE, "status": "draft"}),
     Row("drafts of a subscription, read", OLD, "get", "/v1/invoices", {**PAGE, "status": "draft", "subscription": "{subscription}"}),
     Row("a draft (not ours)", OLD, "post", "/v1/invoices", {"customer": "{customer}", "auto_advance": "true"}, {"draft": "id"}),
@@ -280,6 +281,6 @@ GATE: Final = (
     Row("draft that is held", OLD, "post", "/v1/invoices/{draft}", {"auto_advance": "false", "metadata": {"tidemark_gate": "held"}}),
     Row("draft that is let go", OLD, "post", "/v1/invoices/{draft}", {"auto_advance": "true", "metadata": {"tidemark_gate": ""}}),
 )
-"""The invoice gate (sinks/stripe/gate_ports.py)."""
+"""The invoice gate (sinks/stripe/gate_ports.py), and what `check` asks for it."""
 
 ROWS: Final = (*SETUP, *SYNC, *REPORT, *EXPLAIN, *ADJUST, *WEBHOOKS, *GATE)

@@ -75,6 +75,18 @@ async def test_a_set_up_account_has_nothing_to_be_named(tmp_path: Path) -> None:
         assert await stripe.call(preflight, there) == ([], [])
 
 
+async def test_a_gate_that_nothing_waits_for_is_said(tmp_path: Path) -> None:
+    """With the gate on `hold` check says where no endpoint takes invoice.created; with one, or another gate, it does not."""
+    async with bench(tmp_path) as stripe:
+        text = METER.format(slug="a")
+        for gate, wanted in (("off", 0), ("warn", 0), ("hold", 1)):
+            there = settings(tmp_path, stripe, f'[stripe]\ngate = "{gate}"\n{text}')
+            assert len((await stripe.call(preflight, there)).notes) == wanted
+        for events, left in ((["invoice.paid"], 1), (["invoice.created"], 0)):
+            await stripe.call(stripe.modern.post, "/v1/webhook_endpoints", url="http://127.0.0.1:9/x", enabled_events=events)
+            assert len((await stripe.call(preflight, there)).notes) == left
+
+
 async def test_items_of_the_file_are_held_against_stripe(tmp_path: Path) -> None:
     """An item of the file that is not there, is another customer's, or has another price, period or anchor at Stripe is named with its place."""
     async with bench(tmp_path) as stripe:

@@ -34,6 +34,7 @@ from topics.windows import Window, window_key
 
 CONFIGURATION = """
 [stripe]
+gate = "hold"
 base_amount = 1900
 [[meters]]
 slug = "calls"
