@@ -80,8 +80,9 @@ async def test_a_gate_that_nothing_waits_for_is_said(tmp_path: Path) -> None:
     async with bench(tmp_path) as stripe:
         text = METER.format(slug="a")
         for gate, wanted in (("off", 0), ("warn", 0), ("hold", 1)):
-            there = settings(tmp_path, stripe, f'[stripe]\ngate = "{gate}"\n{text}')
-            assert len((await stripe.call(preflight, there)).notes) == wanted
+            asked = settings(tmp_path, stripe, f'[stripe]\ngate = "{gate}"\n{text}')
+            assert len((await stripe.call(preflight, asked)).notes) == wanted
+        there = settings(tmp_path, stripe, f'[stripe]\ngate = "hold"\n{text}')
         for events, left in ((["invoice.paid"], 1), (["invoice.created"], 0)):
             await stripe.call(stripe.modern.post, "/v1/webhook_endpoints", url="http://127.0.0.1:9/x", enabled_events=events)
             assert len((await stripe.call(preflight, there)).notes) == left
