@@ -16,6 +16,7 @@ SENTENCES = {
     "period_closed": "its billing period has ended, and the provider takes none of it any more",
     "age_limit": "the provider takes nothing that old",
     "after_finalization": "its invoice is final: what is reported now would be billed nowhere",
+    "plan_changed": "the customer's plan has changed since then: what is reported now of the time before would be billed nowhere",
 }
 
 _TOO_OLD = {"too_old", "timestamp_too_far_in_past"}

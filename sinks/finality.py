@@ -7,11 +7,13 @@ minutes' tolerance is documented and not guaranteed, so nothing relies on it). A
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from sinks.cells import Place
 from sinks.meter_events import MOST_AGE_S
 from topics.adjustments import Cause
+from topics.bindings import ItemVersion
 from topics.invoices import FINAL, Invoice, InvoiceRecord
 
 LONGEST_DRAFT_S: Final = 73 * 3600
@@ -65,6 +67,32 @@ class Invoices:
         if invoice is not None and invoice.status in FINAL:
             return Finality("after_finalization" if known is None else known.cause, invoice.invoice)
         return known or by_time(place, closed_at_ms, now_ms, is_draft=invoice is not None)
+
+
+def by_plan(place: Place, versions: Iterable[ItemVersion], now_ms: int) -> Finality | None:
+    """Why a change of plan makes a cell final: another price or item bills the customer since a second after it (H32).
+
+    Stripe then bills what was used before as it was reported by then, or not at all: in flexible billing mode an invoice item is made of it at
+    the change, and a subscription that ended takes no usage records. Meter events of a subscription that was replaced by another one are taken
+    by its last invoice while that is a draft. https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup
+    """
+    for version in versions:
+        item, changed_at_s = version.item, version.changed_at_s
+        if item is None or changed_at_s is None or changed_at_s <= place.timestamp_s or not _has_come(version, place, now_ms):
+            continue
+        is_same_price = not item.price or not place.price or item.price == place.price
+        if item.item == place.item and is_same_price:
+            continue
+        if place.target is None or item.subscription == place.subscription:
+            return Finality("plan_changed")
+    return None
+
+
+def _has_come(version: ItemVersion, place: Place, now_ms: int) -> bool:
+    """Whether the change that a version tells of has happened. Of a customer on a test clock it has, unless it was wished for some later time."""
+    if place.clock:
+        return version.item is not None and version.item.valid_from_s is None
+    return version.changed_at_s is not None and now_ms >= version.changed_at_s * 1000
 
 
 def _holds(said: InvoiceRecord, place: Place) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
-from sinks.finality import Invoices
+from sinks.finality import Invoices, by_plan
 from sinks.gate import Stand
 from sinks.gate_stands import NOT_COUNTED, Owners, is_counted, stands_in
 from sinks.ledger import Ledger
@@ -100,7 +100,10 @@ class Placing:
 
     def _judge(self, cell: CellState, now_ms: int) -> None:
         """Law 16: whether the cell is final by now."""
-        cell.final = self._invoices.judge(cell.place, cell.closed_at_ms, now_ms, cell.final)
+        place = cell.place
+        cell.final = self._invoices.judge(place, cell.closed_at_ms, now_ms, cell.final)
+        if cell.final is None:
+            cell.final = by_plan(place, self._definitions.items.get((place.customer, place.meter), ()), now_ms)
 
     def _place(self, window: Window) -> CellState | Unplaced:
         """The cell the window belongs to by what is in force now, made if it is not there."""
@@ -135,7 +138,7 @@ class Placing:
         self._schedule.cell(cell, now_ms)
 
     def _finalise(self, customers: Iterable[str], now_ms: int) -> None:
-        """Invoices of these customers have moved on: what is wanted of cells that are final by them is not sent any more."""
+        """Invoices or plans of these customers have moved on: what is wanted of cells that are final by them is not sent any more."""
         for cell in (cell for customer in customers for cell in self._of_customer.get(customer, ())):
             known = cell.final
             self._judge(cell, now_ms)

@@ -106,7 +106,7 @@ class Deliveries(Placing):
             elif isinstance(definition, MeterError) and definition.said.account == self.account:
                 for cell in self._confirming.refused(definition.said):
                     self._take_back(cell, now_ms)
-        self._finalise(invoiced, now_ms)
+        self._finalise({**invoiced, **dict.fromkeys(customer for customer, _ in bound)}, now_ms)
         for settlement in settlements:
             self._settled(settlement, now_ms)
         for key in bound:

@@ -184,7 +184,16 @@ def _item_version(state: PartitionState, customer: str, meter: str, item: Item |
         from_s = max(wished_s or BEGINNING_S, safe_from_s(state, customer), last.valid_from_s + 1)
         from_s = _clear_of_rows(state, customer, meter, from_s)
     whole = tuple(_too_late_edges(state, customer, meter, item, from_s)) if item is not None else ()
-    return ItemVersion(customer=customer, meter=meter, item=item, valid_from_s=from_s, whole=whole, offset=offset, digest=digest)
+    changed_at_s = max(wished_s or BEGINNING_S, _now_s(state, customer)) if versions else None
+    return ItemVersion(
+        customer=customer, meter=meter, item=item, valid_from_s=from_s, whole=whole, offset=offset, digest=digest, changed_at_s=changed_at_s
+    )
+
+
+def _now_s(state: PartitionState, customer: str) -> int:
+    """The customer's now in whole seconds: its test clock's, or the log's."""
+    clock = state.definitions.clock_of(customer)
+    return state.clocks.now_ms // 1000 if clock is None else clock.now_s
 
 
 def _clear_of_rows(state: PartitionState, customer: str, meter: str, instant_s: int) -> int:

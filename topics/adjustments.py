@@ -9,13 +9,14 @@ import msgspec
 from topics.codec import CONTROL_VERSION, Stored, digest
 
 SETTLE_TYPE: Final = "tidemark.settle"
-Cause = Literal["late_event", "period_closed", "age_limit", "after_finalization"]
+Cause = Literal["late_event", "period_closed", "age_limit", "after_finalization", "plan_changed"]
 """Why a cell takes no more.
 
 - `late_event`: the total came after the provider's acceptance of its period had ended;
 - `period_closed`: the acceptance ended while the total waited, or the provider said so itself;
 - `age_limit`: the provider takes nothing that old;
-- `after_finalization`: the invoice of its period is final.
+- `after_finalization`: the invoice of its period is final;
+- `plan_changed`: another price or item bills the customer since then, and what was used before is billed as it was reported by then.
 """
 Policy = Literal["hold", "next_period", "invoice_item", "credit_note"]
 

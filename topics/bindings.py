@@ -77,7 +77,9 @@ class ItemVersion(Stored, frozen=True, kw_only=True):
     """An item as the fold put it in force for a customer's meter: valid for instants ≥ `valid_from_s` until the next version.
 
     `whole` lists edges that were learned too late: a live row lay across them, so it stays whole (`straddling`) and no window is cut there.
-    `item` is None where the binding ends.
+    `item` is None where the binding ends. `changed_at_s`: when the provider bills by it, as far as is known (None: it is the first one, or was
+    written by a program that did not say): when the log told of it, or later where that is wished. It lies before `valid_from_s`, because events
+    from the time between may have been counted already.
     """
 
     kind: str = "binding"
@@ -88,6 +90,7 @@ class ItemVersion(Stored, frozen=True, kw_only=True):
     whole: tuple[int, ...] = ()
     offset: int
     digest: str
+    changed_at_s: int | None = None
 
 
 class ReleaseRecord(msgspec.Struct, frozen=True, kw_only=True):

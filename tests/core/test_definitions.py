@@ -181,3 +181,16 @@ def test_definitions_rebuild_themselves_from_what_they_list() -> None:
     assert isinstance(again.meters["calls"][0], MeterVersion)
     assert again.meters["calls"][0].valid_from_s == BEGINNING_S
     assert isinstance(again.items[CUSTOMER, "calls"][0], ItemVersion)
+
+
+def test_a_version_says_when_its_plan_changed() -> None:
+    """A first one does not; a later one says the log's now, or the later instant that is wished, and is valid from where no event can lie yet."""
+    items = [Item(meter="calls", item="si_1", price=f"price_{n}", period_anchor_s=NOW_S) for n in range(2)]
+    items.append(Item(meter="calls", item="si_1", price="price_2", period_anchor_s=NOW_S, valid_from_s=NOW_S + 86_400))
+    chain = [None, *(items_digest((item,)) for item in items)]
+    records = [(binding((item,), replaces=chain[n]), NOW_MS + n * 10_000) for n, item in enumerate(items)]
+    partition = play((meters_record((HOUR,)), NOW_MS), *records)
+    assert reasons(partition) == []
+    versions = partition.state.definitions.items[CUSTOMER, "calls"]
+    assert [version.changed_at_s for version in versions] == [None, NOW_S + 10, NOW_S + 86_400]
+    assert [version.valid_from_s for version in versions[1:]] == [NOW_S + 311, NOW_S + 86_400]
