@@ -81,6 +81,7 @@ CHECKS: Final[dict[str, Check]] = {
     "H30": Check("H30", "test_h30_same_second", "seeded", "test_h30_cells_that_share_a_second_hold_the_sum"),
     "H31": Check("H31", "test_h31_prices_that_bill_wrongly", "seeded", "test_h31_every_price_that_bills_wrongly_is_named"),
     "H31 shared": Check("H31", "test_h31_prices_that_bill_wrongly", "seeded_customers", "test_h31_items_that_share_are_named"),
+    "H32": Check("H32", "test_h32_plan_changes_are_billed", "seeded", "test_h32_what_is_billed_and_listed_over_a_change_is_what_was_used", 0.5),
     "H33": Check("H33", "test_h33_doubled_records", "seeded", "test_h33_a_kill_at_any_insert_loses_and_doubles_nothing"),
     "H33 moves": Check("H33", "test_h33_doubled_records", "seeded_moves", "test_h33_a_partition_that_moves_is_archived_once"),
     "H33 views": Check("H33", "test_h33_doubled_records", "seeded_views", "test_h33_views_of_doubled_records_are_the_model", 0.1),

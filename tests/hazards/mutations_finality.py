@@ -51,4 +51,8 @@ FINAL: Final[tuple[Mutation, ...]] = (
         f"{ADJUSTMENTS}:is_being_billed", "return adjustment.remedy is not None and not adjustment.remedy.refused", "return False",
         "H28 elsewhere",
     ),
+    without(
+        "plan-changes-end-nothing", "H32, 16", "another price makes what was used before it final",
+        f"{FINALITY}:by_plan", 'return Finality("plan_changed")', "pass", "H32",
+    ),
 )  # fmt: skip

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.year.application import Account
 from tests.simulation.year.living import Year
-from tests.simulation.year.plan import DAY_S, START_S, Plan, Subscriber, Used
-from tests.simulation.year.verdict import billed_by_period, judge
+from tests.simulation.year.plan import Plan, Used
+from tests.simulation.year.subscriber import DAY_S, START_S, Subscriber
+from tests.simulation.year.verdict import billed_by_span, judge
 
 EDGE_S = START_S + 31 * DAY_S
 """One month after its start, a subscription's first period ends."""
@@ -29,11 +31,14 @@ def plan_of(seed: int) -> Plan:
 class Seconds(Year):
     """A year of which only the minutes around one edge are lived, second by second."""
 
-    def _agenda(self) -> list[tuple[int, list[Subscriber | Used | None]]]:
-        deeds: dict[int, list[Subscriber | Used | None]] = {START_S: [self.plan.subscribers[0]]}
+    def foresee(self) -> None:
+        """The subscription begins, and everything that is sent."""
+        self.at(START_S, self.plan.subscribers[0])
         for one in self.plan.used:
-            deeds.setdefault(one.sent_at_s, []).append(one)
-        return sorted(deeds.items())
+            self.at(one.sent_at_s, one)
+
+    def foresee_edges(self, account: Account) -> None:
+        """The seconds around the edge are all there."""
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -42,7 +47,7 @@ def test_h21_what_came_before_the_edge_is_on_its_invoice(seed: int, tmp_path: Pa
     year = Seconds(plan_of(seed), tmp_path, rates={}, dying=0.0, grace_s=0, future_s=0)
     try:
         year.live()
-        billed = billed_by_period(year, year.subscriptions[0])
+        billed = billed_by_span(year, year.accounts[0])
         period = next(span for span in billed if span.end_s == EDGE_S)
         in_time = sum(one.quantity for one in year.plan.used if one.sent_at_s <= EDGE_S - PROMISED_S)
         all_of_it = sum(one.quantity for one in year.plan.used if one.occurred_at_s < EDGE_S)

@@ -27,7 +27,7 @@ from streams.partition import MeterPartition
 from tests.simulation.year.counting import Counting
 from tests.simulation.year.delivering import Delivering
 from tests.simulation.year.living import PARTITIONS, TERMS, Year
-from tests.simulation.year.plan import Plan, Subscriber, Used
+from tests.simulation.year.plan import Plan
 from tests.simulation.year.shop import LEGACY, Shop, _flat
 from topics.batch import TopicPartition
 from topics.catalog import WINDOWS
@@ -179,12 +179,12 @@ class Weeks(Year):
         self._look_at_s = self.shop.clock.at_s + (AGAIN_S if self.gate.report.waiting else EVERY_S)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────
-    def _agenda(self) -> list[tuple[int, list[Subscriber | Used | None]]]:
-        deeds = dict(super()._agenda())
+    def foresee(self) -> None:
+        """Everybody looks often during the outage, and in the days after it."""
+        super().foresee()
         often = range(self.outage.from_s - 3600, self.outage.to_s + 12 * 3600, 300)
         for at_s in (*often, *range(self.outage.to_s, self.outage.to_s + LONGEST_S, 3600)):
-            deeds.setdefault(at_s, [None])
-        return sorted(deeds.items())
+            self.at(at_s, None)
 
     def _facts(self) -> None:
         """The outage begins or ends; the courier posts what is due; what webhooks say is read from Stripe, when it answers."""
@@ -215,10 +215,11 @@ class Weeks(Year):
 
     def _say(self, invoice: str) -> None:
         shown = self.shop.call("GET", f"/v1/invoices/{invoice}")
-        number = next((number for number, customer in self.customers.items() if customer == shown["customer"]), None)
-        record = None if number is None else invoice_record(invoice_of(shown), shown["lines"]["data"], TERMS, self.items.get(number, []))
-        if number is not None and record is not None:
-            said = invoice_event(self.plan.subscribers[number].name, record)
+        number = self.application.numbers.get(shown["customer"])
+        account = None if number is None else self.accounts[number]
+        record = None if account is None else invoice_record(invoice_of(shown), shown["lines"]["data"], TERMS, account.items)
+        if account is not None and record is not None:
+            said = invoice_event(account.subscriber.name, record)
             self._append(said.key, said.value)
 
     def _work(self) -> None:

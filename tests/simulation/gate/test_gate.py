@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.simulation.gate.held import Outage, Waiting, Weeks
-from tests.simulation.year.plan import DAY_S, MODES, START_S, Plan, Subscriber, Used
+from tests.simulation.year.plan import Plan, Used
+from tests.simulation.year.subscriber import DAY_S, MODES, START_S, Subscriber
 from tests.simulation.year.verdict import judge
 
 HOUR_S = 3600
@@ -26,7 +27,7 @@ def plan_of(seed: int) -> Plan:
     chance = random.Random(seed)
     until_s = START_S + 14 * DAY_S
     who = tuple(
-        Subscriber(number, f"{meter}-{number}", START_S + DAY_S, meter, "week", "unit", cancels_at_s=None, at_once=False)
+        Subscriber(number, f"{meter}-{number}", START_S + DAY_S, meter, "week", "unit")
         for number, meter in enumerate(sorted(MODES))
     )
     used: list[Used] = []
@@ -50,7 +51,7 @@ def lived(seed: int, tmp_path: Path, waiting: Waiting, *, stands_still: bool) ->
 def invoice_of(weeks: Weeks, meter: str) -> dict[str, Any]:
     """The invoice of the period that ended while Stripe was down."""
     number = next(each.number for each in weeks.plan.subscribers if each.meter == meter)
-    (found,) = [row for row in weeks.shop.pages("/v1/invoices", {"subscription": weeks.subscriptions[number]}) if row["period_end"] == EDGE_S]
+    (found,) = [row for row in weeks.shop.pages("/v1/invoices", {"subscription": weeks.accounts[number].subscription}) if row["period_end"] == EDGE_S]
     return found
 
 

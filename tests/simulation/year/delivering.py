@@ -14,7 +14,7 @@ from tests.simulation.year.counting import Counting
 from tests.simulation.year.shop import MODERN, Shop
 from topics.codec import encode
 from topics.quantity import ONE
-from topics.receipt import CellReceipt, Receipt, decode_receipt
+from topics.receipt import CellReceipt, Receipt, WindowReceipt, decode_receipt
 from topics.window_total import decode_window_total
 
 AT_ONCE: Final = 16
@@ -128,3 +128,7 @@ class Delivering:
     def cells(self) -> list[CellReceipt]:
         """Of every cell."""
         return [receipt for receipt in self.last() if isinstance(receipt, CellReceipt)]
+
+    def parked(self) -> list[WindowReceipt]:
+        """Windows that have no cell."""
+        return [receipt for receipt in self.last() if isinstance(receipt, WindowReceipt) and receipt.state == "parked"]

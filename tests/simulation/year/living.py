@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, datetime
+from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from infra.control import binding_event, invoice_event, meters_event
+from infra.control import binding_event, flush_event, invoice_event, meters_event
 from infra.webhooks.facts import invoice_of, invoice_record
 from sinks.stripe.access import Eras
-from sinks.stripe.binding import sync
+from sinks.stripe.binding import items_of, read_customers
 from sinks.stripe.suitability import Terms
+from tests.simulation.year.application import Account, Application
 from tests.simulation.year.counting import Counting
 from tests.simulation.year.delivering import Delivering
-from tests.simulation.year.plan import DAY_S, MODES, PRICES, START_S, Plan, Subscriber, Used, edges_of
+from tests.simulation.year.plan import Plan, Used
 from tests.simulation.year.shop import LEGACY, MODERN, Access, Shop
+from tests.simulation.year.subscriber import MODES, START_S, WHOLE_S, Change, Subscriber
 from topics.home import home_of
 from topics.meters import Meter, Timing
+from topics.periods import edge
 
 PARTITIONS: Final = 2
 METERS: Final = tuple(Meter(slug=slug, event_type=f"used.{slug}", value="n", window_s=3600, grace_ms=300_000) for slug in MODES)
@@ -30,13 +34,24 @@ STEP_S: Final = 6 * 3600
 """How long at most nobody looks at the clock."""
 AROUND_EDGE_S: Final = (-660, -600, -540, -480, -90, -60, -45, -30, 5, 400)
 """When everybody works around a billing edge: the early emissions lie there, and the grace after it."""
+FLUSH_S: Final = 120
+"""How long before a change of plan the application has reported what was used."""
+AROUND_CHANGE_S: Final = (-60, 0, 5, 330, 700, 4000)
+"""And around a change: until the new binding holds, and the hour is over."""
 WAKES: Final = 40
 """Retries that are waited for at each stop; what is still open then goes on at the next one."""
+INVOICE_NEWS: Final = "('invoice.created', 'invoice.finalized', 'invoice.marked_uncollectible', 'invoice.voided')"
 
 
-def version_of(meter: str) -> str:
-    """The API version that makes prices and subscriptions of a meter's mode."""
-    return MODERN if MODES[meter] else LEGACY
+class Changing(NamedTuple):
+    """A customer's plan changes; where there is no change, what it has used is flushed."""
+
+    number: int
+    change: Change | None
+
+
+Deed = Subscriber | Used | Changing | None
+"""None only lets everybody work."""
 
 
 class Year:
@@ -47,26 +62,28 @@ class Year:
         self.chance = random.Random(plan.seed * 2 + 1)
         self.dying = dying
         self.shop = Shop(directory, START_S, plan.seed, rates, **knobs)
+        self.application = Application(self.shop)
+        self.accounts = self.application.accounts
         self.counting = [Counting(number, PARTITIONS, self.chance) for number in range(PARTITIONS)]
         self.delivering = [Delivering(each, self.shop, self.chance) for each in self.counting]
-        self.prices: dict[tuple[str, str, str, int], str] = {}
-        self.meters: dict[str, str] = {}
-        self.customers: dict[int, str] = {}
-        self.items: dict[int, list[str]] = {}
+        self.subscribers = {each.number: each for each in plan.subscribers}
         self.heard_to = 0
-        self.subscriptions: dict[int, str] = {}
         self.bound: dict[str, str] = {}
         self.meter_kills = 0
+        self._agenda: list[int] = []
+        self._deeds: dict[int, list[Deed]] = {}
 
     # ── living ──────────────────────────────────────────────────────────────────────────────────────────────────
     def live(self) -> None:
         """From the first day to the last, and a while longer in which everything comes to rest."""
         self._meters()
         self._work()
-        for at_s, deeds in self._agenda():
+        self.foresee()
+        while self._agenda:
+            at_s = heappop(self._agenda)
             self.shop.move_to(max(at_s, self.shop.clock.at_s))
             self._facts()
-            for deed in deeds:
+            for deed in self._deeds.pop(at_s):
                 self._do(deed)
             self._work()
         for delivering in self.delivering:
@@ -77,33 +94,47 @@ class Year:
             self._facts()
             self._work()
 
-    def _agenda(self) -> list[tuple[int, list[Subscriber | Used | None]]]:
-        """Instants in order, with what happens at each; None only lets everybody work."""
-        deeds: dict[int, list[Subscriber | Used | None]] = {}
-        for one in self.plan.used:
-            if one.sent_at_s < self.plan.until_s:
-                # Those of ten minutes come together.
-                deeds.setdefault(-(-one.sent_at_s // 600) * 600, []).append(one)
-        for each in self.plan.subscribers:
-            deeds.setdefault(each.joins_at_s, []).append(each)
-            if each.cancels_at_s is not None:
-                deeds.setdefault(each.cancels_at_s, []).append(each)
-            for edge_s in edges_of(each, self.plan.until_s):
-                for seconds in AROUND_EDGE_S:
-                    deeds.setdefault(edge_s + seconds, []).append(None)
-        for at_s in range(START_S, self.plan.until_s, STEP_S):
-            deeds.setdefault(at_s, []).append(None)
-        return sorted(deeds.items())
+    def at(self, at_s: int, deed: Deed) -> None:
+        """Something is done at an instant, unless the year is over by then."""
+        if at_s > self.plan.until_s:
+            return
+        if at_s not in self._deeds:
+            heappush(self._agenda, at_s)
+        self._deeds.setdefault(at_s, []).append(deed)
 
-    def _do(self, deed: Subscriber | Used | None) -> None:
+    def foresee(self) -> None:
+        """What the plan says; what follows from a subscription is foreseen when it begins."""
+        for one in self.plan.used:
+            # Those of ten minutes come together.
+            self.at(-(-one.sent_at_s // 600) * 600, one)
+        for each in self.plan.subscribers:
+            self.at(each.joins_at_s, each)
+            for change in each.changes:
+                self.at(change.at_s - FLUSH_S, Changing(each.number, None))
+                self.at(change.at_s, Changing(each.number, change))
+                for seconds in AROUND_CHANGE_S:
+                    self.at(change.at_s + seconds, None)
+        for at_s in range(START_S, self.plan.until_s, STEP_S):
+            self.at(at_s, None)
+
+    def foresee_edges(self, account: Account) -> None:
+        """Everybody works around the edges of the cycle that a customer is on."""
+        now_s, k = self.shop.clock.at_s, 0
+        while (edge_s := edge(account.anchor_s, *account.cycle, k)) < self.plan.until_s:
+            for seconds in AROUND_EDGE_S:
+                if edge_s + seconds > now_s:
+                    self.at(edge_s + seconds, None)
+            k += 1
+
+    def _do(self, deed: Deed) -> None:
         if isinstance(deed, Used):
             self._send(deed)
         elif isinstance(deed, Subscriber):
-            if deed.number in self.subscriptions:
-                self._cancel(deed)
-            else:
-                self._join(deed)
-            self._sync()
+            self.application.join(deed)
+            self._sync(self.accounts[deed.number])
+            self.foresee_edges(self.accounts[deed.number])
+        elif isinstance(deed, Changing):
+            self._change(self.accounts[deed.number], deed)
 
     def _work(self) -> None:
         for counting in self.counting:
@@ -133,62 +164,49 @@ class Year:
             self._append(event.key, event.value, partition)
 
     def _send(self, one: Used) -> None:
-        subscriber = self.plan.subscribers[one.customer]
+        subscriber = self.subscribers[one.customer]
         name = subscriber.name
         time = datetime.fromtimestamp(one.occurred_at_s, UTC).isoformat()
         said = {"id": one.id, "source": "gw", "type": f"used.{subscriber.meter}", "subject": name, "time": time, "data": {"n": one.quantity}}
         self._append(name.encode(), json.dumps({"specversion": "1.0", **said}, ensure_ascii=False).encode())
 
-    def _billing_meter(self, slug: str) -> str:
-        if slug not in self.meters:
-            asked = {"display_name": slug, "event_name": slug, "default_aggregation": {"formula": "sum"}}
-            window = {} if MODES[slug] == "sum" else {"event_time_window": MODES[slug]}
-            self.meters[slug] = self.shop.call("POST", "/v1/billing/meters", {**asked, **window}, MODERN)["id"]
-        return self.meters[slug]
+    def _change(self, account: Account, deed: Changing) -> None:
+        """`tidemark flush`; and two minutes later the change, and its webhook."""
+        now_s, name = int(self.shop.clock.at_s), account.subscriber.name
+        if deed.change is None:
+            event = flush_event(name, now_s + 1, f"{name} {now_s}")
+            self._append(event.key, event.value)
+            return
+        off_s = now_s % WHOLE_S.get(account.meter, 1)
+        if off_s and not deed.change.kind.startswith("cancel"):
+            # Retries have taken too long: the application waits for the next whole hour or day.
+            self.at(now_s - off_s + WHOLE_S[account.meter], deed)
+            return
+        self.application.change(account, deed.change)
+        self._sync(account)
+        self.foresee_edges(account)
 
-    def _price(self, each: Subscriber) -> str:
-        key = (each.meter, each.price, each.interval, each.count)
-        if key not in self.prices:
-            recurring = {"interval": each.interval, "interval_count": each.count, "usage_type": "metered"}
-            recurring |= {"meter": self._billing_meter(each.meter)} if MODES[each.meter] else {"aggregate_usage": "sum"}
-            terms = {"currency": "usd", "product_data": {"name": each.price}, "recurring": recurring, "metadata": {"tidemark_meter": each.meter}}
-            self.prices[key] = self.shop.call("POST", "/v1/prices", {**terms, **PRICES[each.price]}, version_of(each.meter))["id"]
-        return self.prices[key]
-
-    def _join(self, each: Subscriber) -> None:
-        customer = self.shop.call("POST", "/v1/customers", {"name": "c", "metadata": {"tidemark_customer": each.name}})["id"]
-        asked = {"customer": customer, "items": [{"price": self._price(each)}], "billing_cycle_anchor": each.anchor_s}
-        self.customers[each.number] = customer
-        made = self.shop.call("POST", "/v1/subscriptions", asked, version_of(each.meter))
-        self.subscriptions[each.number] = made["id"]
-        self.items[each.number] = [item["id"] for item in made["items"]["data"]]
-
-    def _cancel(self, each: Subscriber) -> None:
-        path = f"/v1/subscriptions/{self.subscriptions[each.number]}"
-        if each.at_once:
-            self.shop.call("DELETE", path, {"invoice_now": True})
-        else:
-            self.shop.call("POST", path, {"cancel_at_period_end": True})
-
-    def _sync(self) -> None:
-        """What a webhook does: who is billed where is read from the shop, and published where it changed."""
-        found = sync(Eras(Access(self.shop, LEGACY), Access(self.shop, MODERN)), TERMS, ended_after_s=START_S)
-        assert not found.problems, found.problems
-        for customer, items in found.items.items():
-            event = binding_event(customer, items, self.bound.get(customer))
-            if event.digest != self.bound.get(customer):
-                self._append(event.key, event.value)
-                self.bound[customer] = event.digest
+    def _sync(self, account: Account) -> None:
+        """What the webhook does: how the customer is billed is read from the shop, and published where it changed."""
+        eras = Eras(Access(self.shop, LEGACY), Access(self.shop, MODERN))
+        candidates, meters = read_customers(eras, TERMS, [account.customer], ended_after_s=START_S)
+        items, said = items_of(candidates, meters)
+        assert not any(finding.fault for finding in said), said
+        name = account.subscriber.name
+        event = binding_event(name, items, self.bound.get(name))
+        if event.digest != self.bound.get(name):
+            self._append(event.key, event.value)
+            self.bound[name] = event.digest
 
     def _facts(self) -> None:
-        """What webhooks say of invoices: those that became final since the last look, read anew."""
-        news = self.shop.store.run("SELECT seq, about FROM happened WHERE type = 'invoice.finalized' AND seq > ? ORDER BY seq", (self.heard_to,))
+        """What webhooks say of invoices: those of which there is news since the last look, read anew."""
+        news = self.shop.store.run(f"SELECT seq, about FROM happened WHERE type IN {INVOICE_NEWS} AND seq > ? ORDER BY seq", (self.heard_to,))
         for self.heard_to, invoice_id in news.fetchall():
             shown = self.shop.call("GET", f"/v1/invoices/{invoice_id}")
-            number = next(number for number, customer in self.customers.items() if customer == shown["customer"])
-            record = invoice_record(invoice_of(shown), shown["lines"]["data"], TERMS, self.items[number])
+            account = self.accounts[self.application.numbers[shown["customer"]]]
+            record = invoice_record(invoice_of(shown), shown["lines"]["data"], TERMS, account.items)
             if record is not None:
-                event = invoice_event(self.plan.subscribers[number].name, record)
+                event = invoice_event(account.subscriber.name, record)
                 self._append(event.key, event.value)
 
     def close(self) -> None:
@@ -196,4 +214,4 @@ class Year:
         self.shop.close()
 
 
-__all__ = ["DAY_S", "Year"]
+__all__ = ["Year"]

@@ -6,10 +6,12 @@ The account of what was used is the plan itself: events by the second in which t
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from infra.sandbox.meter_usage import metered_total
-from sinks.stripe.request import summaries_path
+from infra.sandbox import billed_usage
+from infra.sandbox.periods import Period
+from tests.simulation.year.application import Account
 from tests.simulation.year.living import Year
 from tests.simulation.year.shop import MODERN
 from topics.quantity import ONE, parse_total
@@ -20,7 +22,7 @@ UNWANTED: Final = ("idempotency_error", "timestamp")
 
 
 def owed(kind: str, units: int) -> int:
-    """Cents for so many units under the prices of `plan.py`, each by hand; halves round up."""
+    """Cents for so many units under the prices of `subscriber.py`, each by hand; halves round up."""
     if kind == "unit":
         return 3 * units
     if kind == "decimal":
@@ -34,7 +36,7 @@ def owed(kind: str, units: int) -> int:
 
 
 class Span(NamedTuple):
-    """One billing period of a subscription, `[start_s, end_s)`."""
+    """One billing period of a subscription, `[start_s, end_s)`, or the part of it that a line bills."""
 
     start_s: int
     end_s: int
@@ -45,70 +47,97 @@ def judge(year: Year) -> list[str]:
     faults = [f"{count} calls were answered {kind} {status}" for (kind, status), count in year.shop.statuses.items() if kind.startswith(UNWANTED)]
     faults += [f"partition {each.partition}: residual {each.core.counters.residual}" for each in year.counting if each.core.counters.residual]
     open_ = _open(year)
-    for subscriber in year.plan.subscribers:
-        subscription = year.subscriptions.get(subscriber.number)
-        if subscription is not None:
-            faults += [f"{subscriber.name} ({subscription}): {fault}" for fault in _of(year, subscriber.number, subscription, open_[subscriber.name])]
+    for account in year.accounts.values():
+        found = [*_of(year, account, open_[account.subscriber.name]), *_money(year, account)]
+        faults += [f"{account.subscriber.name} ({account.customer}): {fault}" for fault in found]
     return faults
 
 
-def _of(year: Year, number: int, subscription: str, open_: dict[int, int]) -> list[str]:
+def _of(year: Year, account: Account, open_: dict[int, int]) -> Iterator[str]:
     """`open_`: what is listed as not billed, by the second from which on it was used."""
-    faults = []
-    billed = billed_by_period(year, subscription)
-    used: dict[Span | None, int] = defaultdict(int)
-    for one in year.plan.used:
-        if one.customer == number and one.sent_at_s < year.plan.until_s:
-            used[_holding(billed, one.occurred_at_s)] += one.quantity
-    listed: dict[Span | None, int] = defaultdict(int)
+    billed = billed_by_span(year, account)
+    together = _together(billed, account)
+    sums: dict[Span | None, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for span, units in billed.items():
+        sums[together[span]][0] += units
     for second, units in open_.items():
-        listed[_holding(billed, second)] += units
-    for span in sorted(billed.keys() | used.keys() | listed.keys(), key=str):
-        stands = billed[span] if span is not None else 0
-        if stands + listed[span] != used[span]:
-            faults.append(f"{span}: {stands} billed and {listed[span]} listed, {used[span]} were used")
-    return faults + _money(year, number, subscription)
+        sums[_holding(together, second)][1] += units
+    for one in year.plan.used:
+        if one.customer == account.subscriber.number and one.sent_at_s < year.plan.until_s:
+            sums[_holding(together, one.occurred_at_s)][2] += one.quantity
+    for whole, (stands, listed, used) in sums.items():
+        if stands + listed != used:
+            yield f"{whole}: {stands} billed and {listed} listed, {used} were used"
 
 
-def _money(year: Year, number: int, subscription: str) -> list[str]:
-    """Each invoice's amount is what its units cost; a graduated price has a line for each tier."""
-    kind, faults = year.plan.subscribers[number].price, []
-    for invoice in year.shop.pages("/v1/invoices", {"subscription": subscription}):
+def _together(billed: dict[Span, int], account: Account) -> dict[Span, Span]:
+    """Each span with the one that stands for it. A window across a change of plan in mid hour is reported as one: both sides are judged as one."""
+    found = {span: span for span in billed}
+    for changed_s in account.changed:
+        before, after = (_smallest(billed, second) for second in (changed_s - 1, changed_s))
+        if changed_s % 3600 and before is not None and after is not None:
+            found = {span: found[before] if whole == found[after] else whole for span, whole in found.items()}
+    return found
+
+
+def _smallest(spans: dict[Span, Any], second: int) -> Span | None:
+    """Of a period and a part of it that was billed by itself, the part."""
+    holding = [span for span in spans if span.start_s <= second < span.end_s]
+    return min(holding, key=lambda span: span.end_s - span.start_s, default=None)
+
+
+def _holding(together: dict[Span, Span], second: int) -> Span | None:
+    span = _smallest(together, second)
+    return None if span is None else together[span]
+
+
+def _money(year: Year, account: Account) -> Iterator[str]:
+    """Each price's amount on an invoice is what its units cost; a graduated price has a line for each tier, and a trial is free."""
+    for invoice, lines in invoices_of(year, account):
+        sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0, 0])
+        for line in lines:
+            is_free = line["description"].startswith("Trial")
+            charge = sums[line["price"]["id"], line["type"], str(line["period"]), line["price"]["metadata"]["kind"], "free" if is_free else ""]
+            charge[0] += line["quantity"]
+            charge[1] += line["amount"]
+        for (*_, kind, free), (units, cents) in sums.items():
+            if cents != (0 if free else owed(kind, units)):
+                yield f"invoice {invoice['id']}: {units} units at price {kind} are {cents}, not {owed(kind, units)}"
+
+
+def invoices_of(year: Year, account: Account) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each invoice of a customer with its lines of usage."""
+    for invoice in year.shop.pages("/v1/invoices", {"customer": account.customer}):
+        # Only a pause keeps a draft for longer than an hour.
+        assert invoice["status"] in {"paid", "draft", "void", "uncollectible"}, invoice["status"]
         lines = invoice["lines"]["data"]
-        units, cents = sum(line["quantity"] for line in lines), sum(line["amount"] for line in lines)
-        if cents != owed(kind, units):
-            faults.append(f"invoice {invoice['id']}: {units} units at price {kind} are {cents}, not {owed(kind, units)}")
-    return faults
+        assert not invoice["lines"]["has_more"]
+        yield invoice, [line for line in lines if line["price"]["recurring"]["usage_type"] == "metered"]
 
 
-def billed_by_period(year: Year, subscription: str) -> dict[Span, int]:
-    """Units of each period of a subscription: what its final invoices say; of the period that runs, what Stripe holds."""
+def billed_by_span(year: Year, account: Account) -> dict[Span, int]:
+    """Units by what bills them: what invoices say, and what waits for the next one; of the period that runs, what Stripe holds."""
     billed: dict[Span, int] = defaultdict(int)
-    for invoice in year.shop.pages("/v1/invoices", {"subscription": subscription}):
-        # A draft is the invoice of a period that ended within the last hour.
-        assert invoice["status"] in {"paid", "draft"}, invoice["status"]
-        for line in invoice["lines"]["data"]:
+    for invoice, lines in invoices_of(year, account):
+        # The first one shows what begins, with nothing on it.
+        for line in lines if invoice["billing_reason"] != "subscription_create" else ():
             billed[Span(line["period"]["start"], line["period"]["end"])] += line["quantity"]
-    if year.shop.call("GET", f"/v1/subscriptions/{subscription}")["status"] != "canceled":
-        for item in year.shop.pages("/v1/subscription_items", {"subscription": subscription}, MODERN):
-            period = Span(item["current_period_start"], item["current_period_end"])
-            billed[period] += running(year, subscription, item, period)
+    for item in year.shop.store.scan("invoiceitem", parent=account.customer, ref="pending"):
+        if item["_price"]["recurring"]["usage_type"] == "metered":
+            billed[Span(item["period"]["start"], item["period"]["end"])] += item["_quantity"] // ONE
+    if year.shop.call("GET", f"/v1/subscriptions/{account.subscription}")["status"] != "canceled":
+        shown = year.shop.call("GET", f"/v1/subscription_items/{account.item}", {}, MODERN)
+        span = Span(shown["current_period_start"], shown["current_period_end"])
+        billed[span] += running(year, account, span)
     return billed
 
 
-def running(year: Year, subscription: str, item: dict[str, Any], period: Span) -> int:
-    """Units that Stripe holds for the period that runs."""
-    meter = item["price"]["recurring"]["meter"]
-    if meter is None:
-        newest = next(iter(year.shop.pages(summaries_path(item["id"]))))
-        assert (newest["period"]["start"], newest["period"]["end"]) == period
-        return int(newest["total_usage"])
-    customer = year.shop.call("GET", f"/v1/subscriptions/{subscription}", {}, MODERN)["customer"]
-    return int(metered_total(year.shop.store, meter, customer, *period))
-
-
-def _holding(billed: dict[Span, int], second: int) -> Span | None:
-    return next((span for span in billed if span.start_s <= second < span.end_s), None)
+def running(year: Year, account: Account, span: Span) -> int:
+    """Units that Stripe would bill for the period that runs, if it ended as things are."""
+    store, knobs = year.shop.store, year.shop.knobs
+    item = store.get("subscription_item", account.item) or {}
+    price = store.get("price", item["price"]) or {}
+    return billed_usage.billed(store, knobs, item, price, account.customer, Period(0, *span)) // ONE
 
 
 def _open(year: Year) -> dict[str, dict[int, int]]:
@@ -119,7 +148,7 @@ def _open(year: Year) -> dict[str, dict[int, int]]:
             if isinstance(receipt, CellReceipt):
                 standing = 0 if receipt.standing is None else int(receipt.standing.units)
                 # A usage record's second is one after its period's start where it would be the start itself.
-                second = receipt.timestamp_s - (receipt.meter_target is None)
+                second = receipt.timestamp_s - (receipt.timestamp_s == receipt.period_start_s + 1)
                 found[receipt.customer][second] += parse_total(receipt.quantity) // ONE - standing
             elif receipt.state == "parked":
                 found[receipt.customer][receipt.start_s] += parse_total(receipt.quantity) // ONE
