@@ -182,7 +182,7 @@ class Remedies:
         if quoted is None:
             payer = "" if receipt.meter_target is None else receipt.meter_target.customer
             invoice = said.invoice if _wants_credit(said) else ""
-            return Quote(cell.key, receipt.item, receipt.price, receipt.subscription, payer, invoice, receipt.period_end_s)
+            return Quote(cell.key, receipt.item, receipt.price, receipt.subscription, payer, invoice, receipt.timestamp_s)
         amount = more(quoted.price, sum(map(holds, together), Fraction(0)), Fraction(said.units))
         if amount is None:
             self._refuse(cell, _unpriced(said, now_ms), Refused(sentence=f"price {quoted.price.id} shows no amounts"))

@@ -17,7 +17,7 @@ MODE = "usage_records"
 class Quote(NamedTuple):
     """By which price the item's units cost what, who pays, and what lines of `invoice` can give back ("": no credit note is wanted).
 
-    `price`, `subscription` and `payer` are empty where the cell does not know them.
+    `price`, `subscription` and `payer` are empty where the cell does not know them; `at_s` is its second, by which the lines are found.
     """
 
     key: bytes
@@ -26,7 +26,7 @@ class Quote(NamedTuple):
     subscription: str
     payer: str
     invoice: str
-    period_end_s: int
+    at_s: int
 
     @property
     def mode(self) -> str:

@@ -133,6 +133,7 @@ class Subscription(msgspec.Struct, frozen=True):
     billing_thresholds: object = None
     pause_collection: _Pause | None = None
     current_period_end: int | None = None
+    currency: str = ""
 
     @property
     def customer_id(self) -> str:

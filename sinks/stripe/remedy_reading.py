@@ -13,8 +13,9 @@ from sinks.stripe.refusal import StripeRefusal
 from sinks.stripe.remedy_request import CREDIT_NOTES_PATH, INVOICE_ITEMS_PATH, mark_of
 from topics.errors import TidemarkError, Unreachable
 
-NOT_ABOUT_IT: Final = frozenset({401, 403, 408, 409, 429})
-"""Statuses that speak of our key, our speed or somebody else's call, and not of what was asked for; so does every 5xx."""
+TURNED_AWAY: Final = frozenset({401, 403})
+BUSY: Final = frozenset({408, 409, 429})
+"""Statuses that speak of our key, and of our speed or somebody else's call; neither speaks of what was asked for, and nor does a 5xx."""
 
 
 class Reading(Protocol):
@@ -34,8 +35,8 @@ def quote(old: Reading, modern: Reading, asked: Quote) -> Quoted | Refused | Ret
     try:
         return _quote(old, modern, asked)
     except TidemarkError as error:
-        if isinstance(error, Unreachable) or (isinstance(error, StripeRefusal) and _passes(error)):
-            return RetryAfter(reason="no_quote", sentence=str(error), down=True)
+        if (again := _again(error)) is not None:
+            return again
         return Refused(reason="no_price", sentence=f"what it costs cannot be read: {error}")
 
 
@@ -48,16 +49,19 @@ def look_up(modern: Reading, asked: LookUp) -> str | RetryAfter:
         rows = modern.pages(INVOICE_ITEMS_PATH, customer=remedy.payer) if is_item else modern.pages(CREDIT_NOTES_PATH, invoice=remedy.invoice)
         return next((str(row["id"]) for row in rows if _marked(row) == mark), "")
     except TidemarkError as error:
-        return RetryAfter(reason="no_look", sentence=str(error), down=True)
+        return _again(error) or RetryAfter(reason="unreadable", sentence=str(error))
 
 
 def _quote(old: Reading, modern: Reading, asked: Quote) -> Quoted:
-    price, subscription = asked.price, asked.subscription
-    if not price or not (asked.payer or subscription):
+    name, price = asked.subscription, asked.price
+    if not (name and price):
         row = read(old.get(f"/v1/subscription_items/{asked.item}"), Row)
-        price, subscription = price or row.price.id, subscription or row.subscription
-    payer = asked.payer or read(old.get(f"/v1/subscriptions/{subscription}"), Subscription).customer_id
+        name, price = name or row.subscription, price or row.price.id
+    subscription = read(old.get(f"/v1/subscriptions/{name}"), Subscription)
+    payer = asked.payer or subscription.customer_id
     found = read(old.get(f"/v1/prices/{price}", expand=["tiers"]), Price)
+    if subscription.currency not in {"", found.currency}:
+        raise TidemarkError(f"price {found.id} shows its amounts in {found.currency}, and subscription {name} is billed in {subscription.currency}")
     if not asked.invoice:
         return Quoted(payer, found)
     invoice = modern.get(f"/v1/invoices/{asked.invoice}")
@@ -73,7 +77,7 @@ def _left(modern: Reading, invoice: Mapping[str, Any], asked: Quote) -> tuple[Cr
             for row in _rows(modern, note):
                 line = str(row.get("invoice_line_item"))
                 given[line] = given.get(line, 0) + int(row.get("amount") or 0)
-    lines = [line for line in lines_of(modern, invoice) if line.item == asked.item and line.start_s < asked.period_end_s <= line.end_s]
+    lines = [line for line in lines_of(modern, invoice) if line.item == asked.item and line.start_s <= asked.at_s < line.end_s]
     return tuple(CreditLine(line.id, max(0, line.amount - given.get(line.id, 0))) for line in lines)
 
 
@@ -88,5 +92,9 @@ def _marked(row: Mapping[str, Any]) -> str:
     return str((row.get("metadata") or {}).get(BILL_MARK, ""))
 
 
-def _passes(error: StripeRefusal) -> bool:
-    return error.status in NOT_ABOUT_IT or error.status >= 500
+def _again(error: TidemarkError) -> RetryAfter | None:
+    """The outcome of an error that says nothing about what was asked for; None: it does."""
+    status = error.status if isinstance(error, StripeRefusal) else 0
+    if isinstance(error, Unreachable) or status in TURNED_AWAY or status >= 500:
+        return RetryAfter(reason="no_answer", sentence=str(error), down=True)
+    return RetryAfter(reason="busy", sentence=str(error)) if status in BUSY else None

@@ -142,7 +142,7 @@ def _bill_elsewhere(access: client.StripeAccess, item: str, invoice: str) -> Non
     """An adjustment's quote, its invoice item, its credit note, and the looking for both; refusals are as good as answers here."""
     receipt = cell_receipt(item=item, invoice=invoice, units="-3")
     for price, subscription, credited in (("", "", ""), ("", "", invoice)):
-        quoted = access.quote(Quote(b"", item, price, subscription, "", credited, receipt.period_end_s))
+        quoted = access.quote(Quote(b"", item, price, subscription, "", credited, receipt.timestamp_s))
         assert isinstance(quoted, Quoted)
         for lines in ((), (CreditLine("il_1", 10), CreditLine("il_2", 2))):
             remedy = remedy_of(receipt, quoted._replace(lines=lines), -11, 0)
