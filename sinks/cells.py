@@ -132,12 +132,15 @@ def cell_of(window: Window, item: Item | None, account: str) -> Place | Unplaced
 def _end_of(item: Item, period: Period) -> int:
     """When the provider's period that holds a cell is over, at the latest.
 
-    A subscription that was backdated to before its anchor has a first period from its start to the first edge after its creation, which may be
-    the edge after the anchor (Stripe documents the invoice of such a subscription, not its usage). Too late a time costs one refused report,
-    too early a one would keep what is still taken.
+    The period that began before the anchor ends there (a trial, an anchor to come, a cycle that began anew), except that of a backdated
+    subscription without an anchor of its own: its first period may last to the first edge after its creation, which is the edge after the anchor
+    (Stripe documents the invoice of such a subscription, not its usage). Where the binding does not know: too late a time costs one refused
+    report, too early a one would keep what is still taken.
     """
     is_first = item.starts_at_s is not None and item.starts_at_s < item.period_anchor_s and period.end_s <= item.period_anchor_s
-    return item.period_at(item.period_anchor_s).end_s if is_first else period.end_s
+    if not is_first:
+        return period.end_s
+    return item.period_at(item.period_anchor_s).end_s if item.first_ends_s is None else item.first_ends_s
 
 
 def _meter_cell(window: Window, item: Item, period_start_s: int, period_end_s: int) -> Place | Unplaced:

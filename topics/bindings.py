@@ -29,6 +29,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     Mode `meters`: `event_name` and `stripe_customer` name what is reported, `aggregation` how the meter adds up: the newest event of a UTC `hour`
     or `day` (`set`), or the `sum` of all (signed deltas); `customer_key` and `value_key` are the meter's names in a payload ("": its defaults).
     `clock` is the provider's test clock that the customer lives by ("": none).
+    `first_ends_s`: when the period ends that began before the anchor, where that is known (None: at the anchor or one interval after it).
     """
 
     meter: str
@@ -53,6 +54,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     ends_at_s: int | None = None
     customer_key: str = ""
     value_key: str = ""
+    first_ends_s: int | None = None
 
     def period_at(self, instant_s: int) -> Period:
         """The billing period that holds the instant."""
@@ -111,7 +113,7 @@ class Release(Stored, frozen=True, kw_only=True):
     offset: int
 
 
-LATER_FIELDS: Final = frozenset({"aggregation", "event_name", "stripe_customer", "clock", "ends_at_s", "customer_key", "value_key"})
+LATER_FIELDS: Final = frozenset({"aggregation", "event_name", "stripe_customer", "clock", "ends_at_s", "customer_key", "value_key", "first_ends_s"})
 """Fields that items did not always have. Where none of them says anything the digest is the one that the item always had: a log that was
 written before them is read as it was (law 0)."""
 _EarlyItem = msgspec.defstruct("_EarlyItem", [(name, object) for name in Item.__struct_fields__ if name not in LATER_FIELDS])
@@ -145,7 +147,7 @@ def item_problems(items: tuple[Item, ...]) -> list[str]:
             problems.append(f"meter {item.meter!r}: period {item.period_count} {item.period} is none")
         if item.mode == "meters" and not (item.event_name and item.stripe_customer and item.aggregation):
             problems.append(f"meter {item.meter!r}: mode meters needs event_name, stripe_customer and aggregation")
-        for name in ("period_anchor_s", "starts_at_s", "ends_at_s", "valid_from_s"):
+        for name in ("period_anchor_s", "starts_at_s", "ends_at_s", "valid_from_s", "first_ends_s"):
             if not is_instant(getattr(item, name)):
                 problems.append(f"meter {item.meter!r}: {name} {getattr(item, name)} is no instant of the years 1 to 9999")
     return problems

@@ -162,6 +162,7 @@ def bound(candidate: Candidate, meters: Mapping[str, BillingMeter]) -> Item:
         period_count=recurring.interval_count,
         starts_at_s=subscription.start_date,
         ends_at_s=subscription.ends_at_s,
+        first_ends_s=subscription.first_ends_s,
         scale=terms.scale,
         fractions=terms.fractions,
         late=terms.late,

@@ -125,6 +125,7 @@ class Subscription(msgspec.Struct, frozen=True):
     billing_cycle_anchor: int
     start_date: int
     items: Rows
+    created: int | None = None
     status: str = "active"
     metadata: dict[str, str] = {}
     cancel_at: int | None = None
@@ -145,6 +146,12 @@ class Subscription(msgspec.Struct, frozen=True):
         """The name that events use, from the customer's metadata; else Stripe's id."""
         named = None if isinstance(self.customer, str) else self.customer.metadata.get(CUSTOMER)
         return named or self.customer_id
+
+    @property
+    def first_ends_s(self) -> int | None:
+        """When the period ends that began before the anchor. None: there is none, or it is a backdated one, of which Stripe does not say."""
+        begins_before = self.start_date < self.billing_cycle_anchor
+        return self.billing_cycle_anchor if begins_before and self.created is not None and self.created < self.billing_cycle_anchor else None
 
     @property
     def ends_at_s(self) -> int | None:

@@ -21,6 +21,7 @@ def test_a_set_of_items_keeps_the_name_it_had_before_items_grew() -> None:
 def test_each_later_field_is_part_of_the_name() -> None:
     """Two sets that differ in a later field alone have different names."""
     later: dict[str, str | int] = {"aggregation": "day", "event_name": "tokens", "stripe_customer": "cus_2", "clock": "clock_1", "ends_at_s": 7}
+    later["first_ends_s"] = 8
     names = {items_digest((msgspec.structs.replace(METERED, **{name: value}),)) for name, value in later.items()}
     assert len(names | {items_digest((METERED,))}) == len(later) + 1
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sinks.cells import Place, Unplaced, cell_of
 from sinks.keys import idempotency_key
+from sinks.stripe.objects import Rows, Subscription
 from sinks.units import MOST_UNITS, Unsendable, total_of, units_of
 from tests.core.report_world import ANCHOR_S, item_of
 from topics.quantity import format_scaled
@@ -49,6 +50,24 @@ def test_a_backdated_first_period_may_last_to_the_edge_after_the_anchor() -> Non
     assert isinstance(found, Place) and found.period_end_s > ANCHOR_S + 27 * 86_400
     later = place(ANCHOR_S, ANCHOR_S + 3600, starts_at_s=ANCHOR_S - 86_400)
     assert isinstance(later, Place) and later.period_end_s == found.period_end_s
+
+
+def test_a_first_period_ends_where_the_binding_knows_it() -> None:
+    """What was used in a trial, or before an anchor to come, is final when that period ends, and the next one has its own end."""
+    known = {"starts_at_s": ANCHOR_S - 86_400, "first_ends_s": ANCHOR_S}
+    found, later = place(ANCHOR_S - 7200, ANCHOR_S - 3600, **known), place(ANCHOR_S, ANCHOR_S + 3600, **known)
+    assert isinstance(found, Place) and found.period_end_s == ANCHOR_S
+    assert isinstance(later, Place) and later.period_end_s > ANCHOR_S + 27 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("start", "created", "ends"), [(5, 5, 9), (1, 5, 9), (9, 9, None), (5, 9, None), (5, None, None)],
+    ids=["trial or anchor to come", "backdated, with an anchor", "plain", "backdated", "not said"],
+)  # fmt: skip
+def test_stripe_says_when_a_first_period_ends(start: int, created: int | None, ends: int | None) -> None:
+    """A period before the anchor ends there, where the subscription is older than its anchor."""
+    made = Subscription(id="sub_1", customer="cus_1", billing_cycle_anchor=9, start_date=start, items=Rows(()), created=created)
+    assert made.first_ends_s == ends
 
 
 @pytest.mark.parametrize("end_s", [ANCHOR_S, ANCHOR_S - 1])

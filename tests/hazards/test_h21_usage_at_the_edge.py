@@ -57,3 +57,18 @@ def test_h21_what_came_before_the_edge_is_on_its_invoice(seed: int, tmp_path: Pa
         assert {status for _, status in year.shop.statuses} == {200}
     finally:
         year.close()
+
+
+@pytest.mark.parametrize("begins", [{"anchor_s": EDGE_S}, {"trial_days": 31}], ids=["anchored", "trial"])
+def test_h21_a_first_period_that_ends_at_its_anchor_is_known_to_end_there(begins: dict[str, int], tmp_path: Path) -> None:
+    """What comes twenty minutes after a subscription's first, shorter or free period is not sent, to be refused for its second, but listed."""
+    used = (Used(EDGE_S - 90_000, EDGE_S - 89_000, 0, 5, "early"), Used(EDGE_S - 5000, EDGE_S + 1200, 0, 3, "late"))
+    subscriber = Subscriber(0, "first", START_S, "calls", "month", "unit", **begins)  # type: ignore[arg-type]
+    year = Year(Plan(1, EDGE_S + 7200, (subscriber,), used), tmp_path, rates={}, dying=0.0)
+    try:
+        year.live()
+        assert judge(year) == []
+        assert {status for _, status in year.shop.statuses} == {200}
+        assert [cell.adjustment.units for each in year.delivering for cell in each.cells() if cell.adjustment is not None] == ["3"]
+    finally:
+        year.close()
