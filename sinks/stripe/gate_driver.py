@@ -36,6 +36,8 @@ AGAIN_S: Final = 30.0
 """After a look that Stripe did not answer: the hour runs."""
 GRACE_S: Final = 3600
 """How long after its making Stripe finalises a draft, where it does not say when (Stripe, "Status transitions and finalization")."""
+WARN_S: Final = 1800
+"""With the gate on `warn`: how long before a draft is finalised it is said that something is missing. Earlier, something always is."""
 CLOSING_S: Final = 60
 """A draft is not held so close to the instant at which it is to be finalised: a request that lands after that would stop the collection of a final
 invoice. One that is still a draft later than that is kept waiting by Stripe, for a webhook that was not answered, and can be held."""
@@ -281,8 +283,8 @@ class InvoiceGate:
             log.warning("invoice %s had become final while it was being held; its collection goes on", invoice.id)
 
     def _warn(self, found: Found) -> None:
-        """With the gate on `warn` what is missing is said, once for each way in which it is."""
-        if self.gate != "warn":
+        """With the gate on `warn` what is missing half an hour before the end is said, once for each way in which it is."""
+        if self.gate != "warn" or found.now_s < found.invoice.finalizes_at_s(GRACE_S) - WARN_S:
             return
         missing = _missing(found.stands)
         if all(map(is_ready, found.stands)):

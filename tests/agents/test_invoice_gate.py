@@ -222,6 +222,9 @@ def test_warn_only_says_it(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(mode="warn")
     bench.shop.put(row("in_1", "si_1"))
     bench.machine.of["si_1"] = [MISSING]
+    assert bench.look() == []
+    assert not caplog.text, "in its first minutes every draft lacks something"
+    bench.now_s += 1800
     for _ in range(3):
         assert bench.look() == []
     assert caplog.text.count("would become final without usage of ours: 1 not yet reported") == 1
