@@ -21,7 +21,7 @@ LONGEST_DRAFT_S: Final = 73 * 3600
 it is known as a draft. A shorter time would send to nobody what a draft still takes; a longer one pretends longer."""
 
 
-AFTER_FINAL: Final = "the meter took it, but its invoice was final already, so it is billed nowhere"
+AFTER_FINAL: Final = "the meter took it, but its invoice was final already, or its price had changed: it is billed nowhere"
 
 
 class Finality(NamedTuple):
@@ -113,5 +113,6 @@ def by_time(place: Place, closed_at_ms: int | None, now_ms: int, *, is_draft: bo
 
 
 def billed_nowhere(place: Place, known: Finality | None) -> bool:
-    """True where a meter takes what is reported now and no invoice bills it: the invoice of the event's second is final (H28)."""
-    return place.target is not None and known is not None and known.cause == "after_finalization"
+    """True where a meter takes what is reported now and no invoice bills it: the invoice of the event's second is final (H28), or its price
+    has changed since (H32)."""
+    return place.target is not None and known is not None and known.cause in {"after_finalization", "plan_changed"}

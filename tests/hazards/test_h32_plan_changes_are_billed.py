@@ -96,3 +96,26 @@ def test_h32_what_comes_late_over_a_price_switch_is_listed(kind: Kind, tmp_path:
         assert sum(line["quantity"] for line in lines) == sum(one.quantity for one in used) - open_
     finally:
         year.close()
+
+
+class Outage(Year):
+    """Stripe does not answer Tidemark from before the flush until some minutes after the change, which the application makes all the same."""
+
+    def _work(self) -> None:
+        self.shop.is_down = CHANGE_S - 130 <= self.shop.clock.at_s < CHANGE_S + 400
+        super()._work()
+
+
+@pytest.mark.parametrize("kind", ["switch", "replace"])
+def test_h32_what_is_executed_after_a_price_switch_does_not_stand(kind: Kind, tmp_path: Path) -> None:
+    """Intents that were open over the change are driven to an answer: Stripe takes them and bills them nowhere, so they are adjustments."""
+    used = Used(CHANGE_S - 3000, CHANGE_S - 2900, 0, 7, "open")
+    plan = year_of(1, "price switch", "deltas", (Change(CHANGE_S, kind, "package"),), tmp_path / "plan", used).plan
+    year = Outage(plan, tmp_path / "year", rates={}, dying=0.0)
+    try:
+        year.live()
+        assert judge(year) == []
+        found = [cell for each in year.delivering for cell in each.cells() if cell.timestamp_s == CHANGE_S - 3600]
+        assert [(cell.state, cell.adjustment is not None and cell.adjustment.cause) for cell in found] == [("adjustment", "plan_changed")]
+    finally:
+        year.close()

@@ -51,7 +51,7 @@ def main() -> int:
 
 def _year(seed: int, days: int, groups: dict[int, Plan]) -> list[str]:
     """All groups of a seed, and the sum of what they came to."""
-    began_s, sums = time.perf_counter(), Lived()
+    began_s, used_s, sums = time.perf_counter(), time.process_time(), Lived()
     for number, group in groups.items():
         before = len(sums.faults)
         _live(number, group, sums)
@@ -60,7 +60,7 @@ def _year(seed: int, days: int, groups: dict[int, Plan]) -> list[str]:
     customers = [each for group in groups.values() for each in group.subscribers]
     sys.stdout.write(
         f"seed {seed}: {len(customers)} customers, {days} days, {sum(len(group.used) for group in groups.values())} events, "
-        f"{sums.kills} kills, {time.perf_counter() - began_s:.1f} s\n"
+        f"{sums.kills} kills, {time.perf_counter() - began_s:.0f} s, {time.process_time() - used_s:.0f} s of a core\n"
         f"  cycles: {_said(f'{each.count} {each.interval}' for each in customers)}\n"
         f"  changes of plan: {_said(change.kind for each in customers for change in each.changes)}\n"
         f"  cells: {_said(sums.cells.elements())}\n  answers: {_said(sums.answers.elements())}\n  faults: {len(sums.faults)}\n"

@@ -121,6 +121,9 @@ def first_edge_of(each: Subscriber) -> int:
 def _changes(chance: random.Random, each: Subscriber, until_s: int) -> tuple[Change, ...]:
     found: list[Change] = []
     at_s, price, cycle, trial_ends_s = each.joins_at_s, each.price, (each.interval, each.count), each.joins_at_s + each.trial_days * DAY_S
+    if each.trial_days and chance.random() < 0.4:
+        at_s = trial_ends_s = whole(each.joins_at_s + chance.randrange(DAY_S, each.trial_days * DAY_S), each.meter)
+        found.append(Change(at_s, "end_trial"))
     while True:
         at_s += BETWEEN_S[0] + int(chance.expovariate(1 / BETWEEN_S[1]))
         if at_s >= until_s:

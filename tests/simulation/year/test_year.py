@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from tests.simulation.year.__main__ import DYING, RATES
 from tests.simulation.year.living import Year
-from tests.simulation.year.plan import plan_of
+from tests.simulation.year.plan import groups_of, plan_of
+from tests.simulation.year.subscriber import INTERVALS, MODES, PRICES, Kind
 from tests.simulation.year.verdict import judge
 from topics.codec import encode
 
+SEEDS = range(8, 12)
+CUSTOMERS, DAYS = 8, 100
 
-@pytest.mark.parametrize("seed", range(4))
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_what_is_billed_and_what_is_listed_is_all_that_was_used(seed: int, tmp_path: Path) -> None:
-    """Over period edges, cancellations, late events, faulty calls and kills, each period's bill and its adjustments add up to the usage."""
-    year = Year(plan_of(seed, customers=5, days=75), tmp_path, rates=RATES, dying=DYING * 5)
+    """Over period edges, changes of plan, late events, faulty calls and kills, each period's bill and its adjustments add up to the usage."""
+    year = Year(plan_of(seed, CUSTOMERS, DAYS), tmp_path, rates=RATES, dying=DYING * 5)
     try:
         year.live()
         assert judge(year) == []
     finally:
         year.close()
+
+
+def test_everything_that_can_change_does() -> None:
+    """Among these seeds are all changes of a plan, all ways of billing, trials, anchors of their own, and every cycle; all prices too."""
+    who = [each for seed in SEEDS for each in plan_of(seed, CUSTOMERS, DAYS).subscribers]
+    assert {change.kind for each in who for change in each.changes} == set(get_args(Kind))
+    assert {each.meter for each in who} == set(MODES)
+    assert {each.price for each in who} == set(PRICES)
+    assert {(each.interval, each.count) for each in who} == set(INTERVALS)
+    assert all(any(getattr(each, name) for each in who) for name in ("trial_days", "anchor_s", "base"))
+
+
+def test_a_seed_is_one_history(tmp_path: Path) -> None:
+    """What fails once fails again: the same seed writes the same receipts and gets the same answers, twice."""
+    found = []
+    for name in ("first", "again"):
+        year = Year(plan_of(8, customers=3, days=40), tmp_path / name, rates=RATES, dying=DYING * 5)
+        try:
+            year.live()
+            found.append(([each.receipts for each in year.delivering], year.shop.statuses))
+        finally:
+            year.close()
+    assert found[0] == found[1]
+
+
+def test_groups_are_all_customers_once() -> None:
+    """Lived in groups, a year has the customers and the events that it has as a whole."""
+    whole = plan_of(8, customers=7, days=40)
+    groups = groups_of(whole, 3)
+    assert [each for group in groups for each in group.subscribers] == list(whole.subscribers)
+    assert sorted(one.id for group in groups for one in group.used) == sorted(one.id for one in whole.used)
+    assert len({group.seed for group in groups}) == 3
 
 
 def test_a_unit_too_much_or_too_little_is_found(tmp_path: Path) -> None:
