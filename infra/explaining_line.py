@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cli.output import console, print_json, say, table
+from infra.newest import newest_receipts
 from infra.reading import clickhouse
 from infra.stripe_catalog import access
 from topics.errors import TidemarkError
 from topics.instants import US_PER_MS, format_s, format_us
 from topics.quantity import format_scaled
+from topics.receipt import CellReceipt
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -18,11 +21,12 @@ if TYPE_CHECKING:
 
 
 class Explained(NamedTuple):
-    """A line, what is behind it, and where the two disagree."""
+    """A line, what is behind it, where the two disagree, and (units, adjustment, second) of what was used in an earlier period (law 16)."""
 
     line: InvoiceLine
     windows: LineWindows
     faults: list[str]
+    carried: tuple[tuple[int, str, int], ...] = ()
 
 
 def explained_line(settings: Settings, name: str) -> Explained:
@@ -41,7 +45,15 @@ def explained_line(settings: Settings, name: str) -> Explained:
         windows = line_windows(archive, *found[0], line.item, line.start_s, line.end_s)
     finally:
         archive.close()
-    return Explained(line, windows, windows.faults(line.units))
+    carried = () if windows.units == line.units else _carried(settings, line)
+    return Explained(line, windows, windows.faults(line.units - sum(units for units, _, _ in carried)), carried)
+
+
+def _carried(settings: Settings, line: InvoiceLine) -> tuple[tuple[int, str, int], ...]:
+    """What adjustments of earlier periods stand on the line, from `usage.receipts`: no window of the line's own period says it."""
+    newest = asyncio.run(newest_receipts(settings.kafka.bootstrap)).values()
+    said = [one.adjustment for one in newest if isinstance(one, CellReceipt) and one.item == line.item and one.adjustment is not None]
+    return tuple((int(part.units), each.id, part.second) for each in said for part in each.carried if line.start_s <= part.second < line.end_s)
 
 
 def explain_line(settings: Settings, name: str, *, limit: int, as_json: bool = False) -> bool:
@@ -54,7 +66,7 @@ def explain_line(settings: Settings, name: str, *, limit: int, as_json: bool = F
     return not found.faults
 
 
-def line_json(line: InvoiceLine, found: LineWindows, faults: list[str]) -> dict[str, Any]:
+def line_json(line: InvoiceLine, found: LineWindows, faults: list[str], carried: tuple[tuple[int, str, int], ...]) -> dict[str, Any]:
     """Everything, with quantities as decimal strings and times as RFC 3339."""
     return {
         **line._asdict(),
@@ -91,6 +103,7 @@ def line_json(line: InvoiceLine, found: LineWindows, faults: list[str]) -> dict[
             }
             for window in found.open
         ],
+        "carried": [{"units": units, "adjustment": name, "at": format_s(second)} for units, name, second in carried],
         "proof": {"holds": not faults, "faults": faults},
     }
 
@@ -107,7 +120,7 @@ NO_MINOR_UNIT = frozenset(("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga
 """Stripe, "Zero-decimal currencies"."""
 
 
-def show(line: InvoiceLine, found: LineWindows, faults: list[str], limit: int) -> None:
+def show(line: InvoiceLine, found: LineWindows, faults: list[str], carried: tuple[tuple[int, str, int], ...], limit: int) -> None:
     """For a person: the line, the windows with most units first chosen, then in time order, the sum, what is not on it, the verdict."""
     say(f"invoice {line.invoice} ({line.status}), line {line.id}")
     say(f"{found.customer} · {found.meter} · {format_s(line.start_s)} … {format_s(line.end_s)} · item {line.item} · price {line.price}")
@@ -120,6 +133,8 @@ def show(line: InvoiceLine, found: LineWindows, faults: list[str], limit: int) -
         say(f"… {len(found.windows) - len(chosen)} more windows; --limit shows them")
     say("")
     say(f"{len(found.windows)} windows, {found.events:,} events: {found.units:,} units at Stripe, {line.units:,} on the line")
+    for units, name, second in carried:
+        say(f"{units:,} units on the line were used in an earlier period: adjustment {name}, reported at {format_s(second)}")
     for window in found.open:
         why = f"{window.state} {window.reason}".strip()
         counted, delivered = format_scaled(window.counted_scaled), format_scaled(window.delivered_scaled)

@@ -66,7 +66,7 @@ allow_negative = false
 # stripe_aggregation = "hour" # mode meters: the Billing Meter keeps one number for each UTC hour or day ("day"), or adds deltas up ("sum")
 # stripe_meter = "mtr_…"      # mode meters: which one; or stripe_event_name, by default the slug
 # scale = 1                   # units sent = quantity × scale
-# late = "invoice_item"       # what comes after its invoice is final: on the next invoice; or "credit_note", or "hold" until a person settles it
+# late = "invoice_item"       # what comes after its invoice is final: on the next invoice; or "credit_note", "next_period", or "hold" for a person
 
 [[meters]]
 slug = "tokens"

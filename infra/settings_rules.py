@@ -1,4 +1,4 @@
-"""Rules across keys of a configuration, and what is refused by name until its part exists; warnings are for `tidemark check`."""
+"""Rules across keys of a configuration,; warnings are for `tidemark check`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def rule_faults(sections: dict[str, Any], lists: dict[str, tuple[Any, ...]]) -> 
         faults += provider_faults(sections["stripe"])
         faults += meters_faults(lists["meters"], sections["stripe"].mode)
     timing = sections["timing"].record() if "timing" in sections else Timing()
-    faults += _meters_faults(lists["meters"], timing)
     default: StripeMode = sections["stripe"].mode if "stripe" in sections else "usage_records"
+    faults += _meters_faults(lists["meters"], timing, default)
     faults += _customers_faults(lists["customers"], {meter.slug: mode_of(meter, default) for meter in lists["meters"]})
     # They quote names, and a key may have been pasted where a name belongs.
     return [Fault(fault.place, redacted(fault.problem), redacted(fault.remedy)) for fault in faults]
@@ -42,11 +42,11 @@ def _kafka_faults(kafka: KafkaSettings) -> list[Fault]:
     return [Fault("kafka.min_insync", problem, f"Write min_insync = {max(1, kafka.replication - 1)}, or raise replication.")]
 
 
-def _meters_faults(meters: tuple[MeterSettings, ...], timing: Timing) -> list[Fault]:
+def _meters_faults(meters: tuple[MeterSettings, ...], timing: Timing, default: StripeMode) -> list[Fault]:
     faults: list[Fault] = []
     for index, meter in enumerate(meters):
         place = f"meters[{index}]"
-        faults += _later_faults(place, meter)
+        faults += _late_faults(place, meter, mode_of(meter, default))
         problems = (problem for problem in meter_problems((meter.record(),), timing) if not problem.startswith("timing "))
         faults += [Fault(place, problem, "Correct this meter; `tidemark init` shows the form.") for problem in problems]
         if meter.window_ms % 1000:
@@ -78,11 +78,12 @@ def _customers_faults(customers: tuple[CustomerSettings, ...], modes: Mapping[st
     return faults
 
 
-def _later_faults(place: str, owner: ItemSettings | MeterSettings) -> list[Fault]:
-    """What is refused by name until its part exists."""
-    if owner.late != "next_period":
+def _late_faults(place: str, owner: ItemSettings | MeterSettings, mode: str | None) -> list[Fault]:
+    """A Billing Meter has no second that is an adjustment's own: it keeps one number for an hour or a day, or the sum of all."""
+    if owner.late != "next_period" or mode != "meters":
         return []
-    return [Fault(f"{place}.late", f"late = {owner.late!r} is not there yet", _INSTEAD)]
+    problem = 'late = "next_period" is for usage records: a Billing Meter could not tell these units from what is used then'
+    return [Fault(f"{place}.late", problem, _INSTEAD)]
 
 
 def _item_faults(place: str, item: ItemSettings, modes: Mapping[str, str]) -> list[Fault]:
@@ -90,7 +91,7 @@ def _item_faults(place: str, item: ItemSettings, modes: Mapping[str, str]) -> li
     if item.meter not in modes:
         known = ", ".join(sorted(modes)) or "none"
         faults.append(Fault(f"{place}.meter", f"there is no meter {item.meter!r}", f"The meters of this file are: {known}."))
-    faults += _later_faults(place, item)
+    faults += _late_faults(place, item, modes.get(item.meter))
     if item.fractions == "exact" and modes.get(item.meter) == "usage_records":
         faults.append(Fault(f"{place}.fractions", "usage records take whole units only", 'Write fractions = "refuse" or "ledger".'))
     if item.scale is not None and item.scale.strip("0.") == "":

@@ -8,7 +8,7 @@ import msgspec
 
 from sinks.finality import Finality
 from sinks.units import minus, plus
-from topics.adjustments import Adjustment, Remedy, Settlement, adjustment_id
+from topics.adjustments import Adjustment, Carried, Remedy, Settlement, adjustment_id
 from topics.receipt import CellReceipt
 
 SENTENCES = {
@@ -87,10 +87,13 @@ def changes(held: Adjustment | None, final: Finality | None, settlements: Iterab
     return named or (not is_being_billed(held) and any(settlement.offset > held.settled_to for settlement in settlements))
 
 
-def with_remedy(receipt: CellReceipt, remedy: Remedy) -> CellReceipt:
-    """The record that a part of the adjustment is about to be billed, or was refused. Each rewriting of a record is an attempt of its own."""
+def with_remedy(receipt: CellReceipt, remedy: Remedy | None) -> CellReceipt:
+    """The record that a part of the adjustment is about to be billed, or was refused; None: what was about to be is not, and took no effect.
+
+    Each rewriting of a record is an attempt of its own.
+    """
     told = _of(receipt)
-    adjustment = msgspec.structs.replace(told, remedy=remedy, remedies=max(told.remedies, remedy.number))
+    adjustment = msgspec.structs.replace(told, remedy=remedy, remedies=max(told.remedies, 0 if remedy is None else remedy.number))
     return msgspec.structs.replace(
         receipt,
         attempt=receipt.attempt + 1,
@@ -102,8 +105,12 @@ def with_remedy(receipt: CellReceipt, remedy: Remedy) -> CellReceipt:
 def remedied(receipt: CellReceipt, remedy: Remedy, how: str, now_ms: int) -> CellReceipt:
     """The record that a part of the adjustment is billed: it is settled, and `how` names what bills it."""
     told = _of(receipt)
+    carried = told.carried
+    if remedy.kind == "usage_record":
+        carried = (*carried, Carried(second=remedy.second, units=remedy.units, period_start_s=remedy.period_start_s))
     adjustment = msgspec.structs.replace(
         told,
+        carried=carried,
         settled=plus(told.settled, remedy.units),
         units=minus(told.units, remedy.units),
         remedy=None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
+from sinks.carrying import Carry, NotYet, carry_of
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Unplaced, cell_of
 from sinks.finality import Invoices, by_plan
@@ -19,7 +20,7 @@ from topics.bindings import ItemVersion, Release
 from topics.clocks import ClockVersion
 from topics.closed import Closed
 from topics.definitions import Definition, Definitions
-from topics.receipt import WindowPart, cell_key, parked_key
+from topics.receipt import CellReceipt, WindowPart, cell_key, parked_key
 from topics.windows import Window
 
 
@@ -38,7 +39,7 @@ class Placing:
         self._cells: dict[bytes, CellState] = {}
         self._cell_of: dict[str, CellState] = {}
         self._in_lane: dict[LaneKey, list[CellState]] = {}
-        self.remedies = Remedies(schedule, lambda lane: self._in_lane.get(lane, ()))
+        self.remedies = Remedies(schedule, lambda lane: self._in_lane.get(lane, ()), self._carry_of)
         """How adjustments are billed elsewhere; the shell makes its calls beside those of `next_calls`."""
         self._parked: dict[bytes, Parked] = {}
         self._parked_of: dict[tuple[str, str], dict[bytes, Parked]] = {}
@@ -112,12 +113,23 @@ class Placing:
         if isinstance(place, Unplaced):
             return place
         cell = self._cells.get(cell_key(place.provider, place.account, place.name))
+        if cell is None and place.target is None and self.remedies.holds_second(place.item, place.timestamp_s):
+            return Unplaced("cell_taken", f"cell {place.name} holds units of an adjustment; report this to Tidemark, and settle it by hand")
         if cell is None:
             cell = CellState(place)
             self._know(cell)
         elif cell.place.owner != place.owner:
             return Unplaced("cell_taken", f"cell {place.name} already belongs to {cell.place.owner}; two sources on one item cannot be told apart")
         return cell
+
+    def _look_again(self, customer: str) -> None:
+        """The customer has another item or another time: adjustments that wait for a later period may have one."""
+        for cell in self._of_customer.get(customer, ()):
+            self.remedies.look(cell)
+
+    def _carry_of(self, receipt: CellReceipt, now_ms: int, used: Container[int]) -> Carry | NotYet | None:
+        """Where units of a final cell are reported in a later period, by what is in force now."""
+        return carry_of(self._definitions, receipt, self.now_of(receipt.customer, now_ms) // 1000, used)
 
     def _first(self, window: Window, part: WindowPart, closed_at_ms: int | None, now_ms: int) -> None:
         where = self._place(window)

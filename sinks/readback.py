@@ -79,9 +79,11 @@ def verdicts_of(cell: CellState, in_lane: Iterable[CellState], summaries: Iterab
     summary = summary_of(summaries, cell.place.timestamp_s)
     if summary is None:
         return {cell.place.name: OUTCOMES["unexplained"]}
+    in_lane = list(in_lane)
     inside = [other for other in in_lane if summary.start_s < other.place.timestamp_s <= summary.end_s]
     doubts, certain = [], 0
-    for doubt in map(_doubt, inside):
+    carried = [doubt for other in in_lane for doubt in _carried(other, summary)]
+    for doubt in [*map(_doubt, inside), *carried]:
         if len(doubt.options) == 1 and doubt.new is None:
             certain += doubt.options[0]
         else:
@@ -98,3 +100,15 @@ def _doubt(cell: CellState) -> Doubt:
     if intent is None:
         return Doubt(cell.place.name, tuple(options), None)
     return Doubt(cell.place.name, tuple(options | {int(intent.units)}), int(intent.units))
+
+
+def _carried(cell: CellState, summary: Summary) -> list[Doubt]:
+    """What an adjustment of the cell holds at seconds of the summary's period: what was answered for, and what is on its way (law 16)."""
+    said = None if cell.receipt is None else cell.receipt.adjustment
+    if said is None:
+        return []
+    found = [Doubt("", (int(part.units),), None) for part in said.carried if summary.start_s < part.second <= summary.end_s]
+    remedy = said.remedy
+    if remedy is not None and remedy.kind == "usage_record" and summary.start_s < remedy.second <= summary.end_s:
+        found.append(Doubt("", (0, int(remedy.units)), None))
+    return found

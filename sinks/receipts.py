@@ -95,6 +95,8 @@ class Deliveries(Placing):
         for definition in definitions:
             if isinstance(definition, ItemVersion | MeterVersion | ClockVersion | Closed):
                 self._in_force(definition)
+            if isinstance(definition, ItemVersion | ClockVersion):
+                self._look_again(definition.customer)
             if isinstance(definition, ItemVersion):
                 bound[definition.customer, definition.meter] = None
             elif isinstance(definition, Release):

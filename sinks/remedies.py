@@ -14,7 +14,7 @@ One remedy of an item's period is under way at a time: what the next units cost 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from fractions import Fraction
 from heapq import heappop, heappush
 from itertools import count
@@ -24,30 +24,38 @@ import msgspec
 
 from sinks.adjustments import is_being_billed, remedied, with_remedy
 from sinks.calls import CALL_WITHIN_MS, HAND_OUT_WITHIN_MS, QUIET_MS, UNKNOWN_AFTER_MS
+from sinks.carrying import Carry, NotYet
 from sinks.cell_state import CellState, LaneKey
-from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, Refused, RetryAfter, TooLate
+from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, PeriodClosed, Refused, RetryAfter, TooLate
 from sinks.remedy_calls import Bill, LookUp, Quote, Quoted, RemedyCall
 from sinks.retry import delay_ms
 from sinks.schedule import Schedule
-from sinks.stripe.adjusting import Line, holds, line_of
+from sinks.stripe.adjusting import Line, billed_by_line, line_of
 from sinks.stripe.costs import money, more
-from sinks.stripe.remedy_request import next_attempt, remedy_of
+from sinks.stripe.remedy_request import carry, next_attempt, remedy_of
 from topics.adjustments import Adjustment, Remedy
+from topics.instants import format_s
 from topics.receipt import CellReceipt
 
-BILLED: Final = frozenset({"invoice_item", "credit_note"})
+BILLED: Final = frozenset({"invoice_item", "credit_note", "next_period"})
 """Policies that this lane carries out."""
+LOOK_MS: Final = 60_000
+"""A customer on a test clock is looked at again after this: nobody knows when its time moves."""
 AGAIN_MS: Final = 5_000
 """An item's period in which a report is still open is looked at again after this."""
 WORD: Final = {"invoice_item": "invoice item", "credit_note": "credit note"}
+Carrying = Callable[[CellReceipt, int, Container[int]], Carry | NotYet | None]
+"""Where a receipt's units go at a moment (`sinks/carrying.py`), given the seconds of its item that are used."""
 
 
 class Remedies:
     """The adjustments of one partition that are billed elsewhere."""
 
-    def __init__(self, schedule: Schedule, cells_in: Callable[[LaneKey], Iterable[CellState]]) -> None:
+    def __init__(self, schedule: Schedule, cells_in: Callable[[LaneKey], Iterable[CellState]], carrying: Carrying) -> None:
         self._schedule = schedule
         self._cells_in = cells_in
+        self._carrying = carrying
+        self._used: dict[str, set[int]] = {}
         self._cells: dict[bytes, CellState] = {}
         self._queue: deque[bytes] = deque()
         self._timers: list[tuple[int, int, bytes]] = []
@@ -69,15 +77,20 @@ class Remedies:
         if receipt is None or receipt.adjustment is None or receipt.adjustment.policy not in BILLED:
             return
         self._cells[cell.key] = cell
+        self._use(receipt.item, receipt.adjustment)
         if is_being_billed(receipt.adjustment):
             self._doing[line_of(receipt)] = cell.key
             if written_at_ms is not None:
                 self._committed[cell.key] = written_at_ms
         else:
-            for known in (self._committed, self._doubts, self._tries, self._retry_at_ms):
+            for known in (self._committed, self._doubts):
                 known.pop(cell.key, None)
             self._free(line_of(receipt), cell.key)
         self.look(cell)
+
+    def holds_second(self, item: str, second: int) -> bool:
+        """True where units of an adjustment stand (or may) at that second of the item: no window may be reported there."""
+        return second in self._used.get(item, ())
 
     def look(self, cell: CellState) -> None:
         """There may be something to do about the cell's adjustment."""
@@ -106,6 +119,10 @@ class Remedies:
             self._later(cell, outcome, now_ms)
         elif isinstance(outcome, Delivered | AlreadyDelivered):
             self._settle(cell, remedy, outcome.made, now_ms)
+        elif isinstance(outcome, PeriodClosed) and not remedy.may_stand:
+            # Nothing was taken: under this key an earlier request that had been would have answered again. The next period takes it.
+            self._later(cell, RetryAfter(), now_ms)
+            self._change(cell, lambda receipt: with_remedy(receipt, None))
         else:
             self._refuse(cell, remedy, outcome)
         self.look(cell)
@@ -160,12 +177,14 @@ class Remedies:
         remedy = receipt.adjustment.remedy
         if remedy is None or (remedy.refused and not remedy.may_stand):
             return self._plan(cell, receipt, receipt.adjustment, now_ms)
+        if remedy.refused and remedy.kind == "usage_record":
+            return self._plan(cell, receipt, receipt.adjustment, now_ms)  # whether it is there, whoever releases it has seen
         if remedy.refused:
             return LookUp(cell.key, receipt, remedy) if cell.release > remedy.released else None
         return self._drive(cell, receipt, remedy, now_ms)
 
     def _plan(self, cell: CellState, receipt: CellReceipt, said: Adjustment, now_ms: int) -> RemedyCall | None:
-        """Ask what the open units cost, then write the intent that bills them."""
+        """Begin to bill the open units, when it is the cell's turn in its line."""
         line = line_of(receipt)
         if not _may_begin(cell, receipt, said):
             self._free(line, cell.key)
@@ -174,8 +193,27 @@ class Remedies:
             self._quoted.pop(cell.key, None)  # what a credit note can give back may be less after the other one
             self._waiting.setdefault(line, {})[cell.key] = None
             return None
-        together = [one.receipt for one in self._cells_in(cell.place.lane) if one.receipt is not None and line_of(one.receipt) == line]
-        if any(one.state == "intent" for one in together):
+        if said.policy == "next_period" and receipt.meter_target is None and not said.units.startswith("-"):
+            where = self._carrying(receipt, now_ms, self._taken(cell))
+            if where is not None:
+                self._carry(cell, receipt, where, now_ms)
+                return None
+        return self._priced(cell, receipt, said, now_ms)
+
+    def _carry(self, cell: CellState, receipt: CellReceipt, where: Carry | NotYet, now_ms: int) -> None:
+        """Write the intent that reports the open units in a later period, or wait for one. It needs no price and no turn in its line."""
+        if isinstance(where, Carry):
+            remedy = carry(receipt, where.second, where.period_start_s, now_ms)
+            self._change(cell, lambda now: with_remedy(now, remedy))
+        else:
+            self._free(line_of(receipt), cell.key)
+            self._at(now_ms + LOOK_MS if cell.place.clock else max(now_ms + AGAIN_MS, where.at_s * 1000), cell)
+
+    def _priced(self, cell: CellState, receipt: CellReceipt, said: Adjustment, now_ms: int) -> RemedyCall | None:
+        """Ask what the open units cost, then write the intent that bills them by an invoice item or a credit note."""
+        line = line_of(receipt)
+        together = [one.receipt for one in self._cells_in(cell.place.lane) if one.receipt is not None]
+        if any(one.state == "intent" and line_of(one) == line for one in together):
             self._at(now_ms + AGAIN_MS, cell)
             return None
         quoted = self._quoted.pop(cell.key, None)
@@ -183,7 +221,7 @@ class Remedies:
             payer = "" if receipt.meter_target is None else receipt.meter_target.customer
             invoice = said.invoice if _wants_credit(said) else ""
             return Quote(cell.key, receipt.item, receipt.price, receipt.subscription, payer, invoice, receipt.timestamp_s)
-        amount = more(quoted.price, sum(map(holds, together), Fraction(0)), Fraction(said.units))
+        amount = more(quoted.price, billed_by_line(together)[line], Fraction(said.units))
         if amount is None:
             self._refuse(cell, _unpriced(said, now_ms), Refused(sentence=f"price {quoted.price.id} shows no amounts"))
             return None
@@ -200,9 +238,15 @@ class Remedies:
         over_ms = remedy.intent_at_ms + UNKNOWN_AFTER_MS
         look_at_ms = self._doubts.get(cell.key, over_ms + QUIET_MS if now_ms >= over_ms else None)
         if look_at_ms is not None:
-            if now_ms >= look_at_ms:
+            if now_ms < look_at_ms:
+                self._at(look_at_ms, cell)
+                return None
+            if remedy.kind != "usage_record":
                 return LookUp(cell.key, receipt, remedy)
-            self._at(look_at_ms, cell)
+            # Set once more at a second that is its own, it is the same: nothing of it is under way any more that could land later.
+            self._doubts.pop(cell.key, None)
+            again = msgspec.structs.replace(next_attempt(receipt, remedy, now_ms), may_stand=True)
+            self._change(cell, lambda now: with_remedy(now, again))
             return None
         committed_ms = self._committed.get(cell.key)
         if committed_ms is None or now_ms - committed_ms > HAND_OUT_WITHIN_MS:
@@ -211,13 +255,18 @@ class Remedies:
         return Bill(cell.key, receipt, remedy, min(committed_ms + CALL_WITHIN_MS, over_ms))
 
     def _settle(self, cell: CellState, remedy: Remedy, made: str, now_ms: int) -> None:
-        how = f"{WORD[remedy.kind]} {made}, {money(Fraction(remedy.amount), remedy.currency)}"
+        self._tries.pop(cell.key, None)
+        self._retry_at_ms.pop(cell.key, None)
+        if remedy.kind == "usage_record":
+            how = f"usage record of {remedy.units} at {format_s(remedy.second)}, in the period from {format_s(remedy.period_start_s)}"
+        else:
+            how = f"{WORD[remedy.kind]} {made}, {money(Fraction(remedy.amount), remedy.currency)}"
         self._change(cell, lambda receipt: remedied(receipt, remedy, how, now_ms))
 
     def _refuse(self, cell: CellState, remedy: Remedy, outcome: Outcome) -> None:
         """Held with the provider's words until a release, or until an operator settles it."""
         words = outcome.sentence or outcome.reason or outcome.name
-        refused = msgspec.structs.replace(remedy, refused=words, released=cell.release, may_stand=outcome.may_stand)
+        refused = msgspec.structs.replace(remedy, refused=words, released=cell.release, may_stand=outcome.may_stand or remedy.may_stand)
         self._change(cell, lambda receipt: with_remedy(receipt, refused))
 
     def _change(self, cell: CellState, change: Callable[[CellReceipt], CellReceipt]) -> None:
@@ -239,6 +288,18 @@ class Remedies:
     def _later(self, cell: CellState, outcome: RetryAfter, now_ms: int) -> None:
         tries = self._tries[cell.key] = self._tries.get(cell.key, 0) + 1
         self._retry_at_ms[cell.key] = now_ms + max(outcome.ms or 0, delay_ms(tries, cell.place.name))
+
+    def _use(self, item: str, said: Adjustment) -> None:
+        """Seconds of the item that are this adjustment's for ever, whatever became of their requests."""
+        seconds = [part.second for part in said.carried]
+        if said.remedy is not None and said.remedy.kind == "usage_record":
+            seconds.append(said.remedy.second)
+        if seconds:
+            self._used.setdefault(item, set()).update(seconds)
+
+    def _taken(self, cell: CellState) -> set[int]:
+        """Seconds of the cell's item at which something is reported, or may have been."""
+        return {one.place.timestamp_s for one in self._cells_in(cell.place.lane)} | self._used.get(cell.place.item, set())
 
     def _at(self, at_ms: int, cell: CellState) -> None:
         heappush(self._timers, (at_ms, next(self._ordinal), cell.key))

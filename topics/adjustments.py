@@ -28,9 +28,10 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     currency's smallest unit; `payer` is the provider's customer. `path` and `body` are the exact request that `idempotency_key` names; the key's age
     is counted from `intent_at_ms`. `refused` is the provider's word where it said no ("": it did not), and then it waits for a release later than the
     one at offset `released`; `may_stand`: whatever it said, it may have taken effect, so it is looked for before anything else is sent.
+    A `usage_record` is set at `second` of the item, in the period that began at `period_start_s`; it has no amount.
     """
 
-    kind: Literal["invoice_item", "credit_note"]
+    kind: Literal["invoice_item", "credit_note", "usage_record"]
     number: int
     attempt: int = 1
     units: str
@@ -45,6 +46,16 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""
     released: int = -1
     may_stand: bool = False
+    second: int = 0
+    period_start_s: int = 0
+
+
+class Carried(msgspec.Struct, frozen=True, kw_only=True):
+    """Units of an adjustment that stand at a second of a later period of its item, which began at `period_start_s`."""
+
+    second: int
+    units: str
+    period_start_s: int
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +64,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     `units` = wanted − standing − settled: what is still open. `id` names the cell's adjustment for ever: it grows, and is never a second one.
     `invoice` is the final invoice whose period holds the cell ("": none is known yet). `settled_to` is the offset of the last settlement seen
     (−1: none), `how` the word of what settled last. `since_ms` is when the cell was first found final with a difference. `remedy` is the part that is
-    being billed now (its units are still open), `remedies` how many there have been.
+    being billed now (its units are still open), `remedies` how many there have been, `carried` what of `settled` stands in later periods.
     """
 
     id: str
@@ -68,6 +79,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     how: str = ""
     remedy: Remedy | None = None
     remedies: int = 0
+    carried: tuple[Carried, ...] = ()
 
     @property
     def is_open(self) -> bool:

@@ -221,16 +221,16 @@ def _check(receipt: Receipt) -> None:
         parse_window_key(receipt.window)
         parse_total(receipt.quantity)
         return
-    for part in receipt.windows:
-        parse_window_key(part.window)
-        parse_total(part.quantity)
+    for window in receipt.windows:
+        parse_window_key(window.window)
+        parse_total(window.quantity)
     for quantity in (receipt.scale, receipt.quantity, *(() if receipt.standing is None else (receipt.standing.quantity,))):
         parse_total(quantity)
     if receipt.adjustment is not None:
         for number in (receipt.adjustment.units, receipt.adjustment.standing, receipt.adjustment.settled):
             parse_total(number)
-        if receipt.adjustment.remedy is not None:
-            parse_total(receipt.adjustment.remedy.units)
+        for part in (*receipt.adjustment.carried, *(() if receipt.adjustment.remedy is None else (receipt.adjustment.remedy,))):
+            parse_total(part.units)
     form = _UNITS if receipt.meter_target is None else _METER_UNITS
     for sent in receipt.unconfirmed:
         parse_total(sent.units), parse_total(sent.quantity)

@@ -60,18 +60,25 @@ def line_of(receipt: CellReceipt) -> Line:
     return (receipt.provider, receipt.account, receipt.customer, *priced_by(receipt), receipt.period_start_s)
 
 
-def holds(receipt: CellReceipt) -> Fraction:
-    """The units of a cell that are billed or settled: what stands, and what was settled beside it."""
-    standing = Fraction(0) if receipt.standing is None else Fraction(receipt.standing.units)
-    return standing + (Fraction(0) if receipt.adjustment is None else Fraction(receipt.adjustment.settled))
+def billed_by_line(receipts: Iterable[CellReceipt]) -> dict[Line, Fraction]:
+    """The units that each line bills: what stands in its cells, what was settled beside them, what was carried into it from an earlier period."""
+    found: dict[Line, Fraction] = defaultdict(Fraction)
+    for receipt in receipts:
+        line, said = line_of(receipt), receipt.adjustment
+        found[line] += Fraction(0) if receipt.standing is None else Fraction(receipt.standing.units)
+        if said is None:
+            continue
+        found[line] += Fraction(said.settled)
+        for part in said.carried:
+            found[line] -= Fraction(part.units)
+            found[(*line[:5], part.period_start_s)] += Fraction(part.units)
+    return found
 
 
 def listed(receipts: Iterable[CellReceipt], prices: Mapping[Priced, Price]) -> list[Listed]:
     """Every adjustment of the newest receipts, the oldest first, open and settled ones."""
     receipts = list(receipts)
-    billed: dict[Line, Fraction] = defaultdict(Fraction)
-    for receipt in receipts:
-        billed[line_of(receipt)] += holds(receipt)
+    billed = billed_by_line(receipts)
     rows = list[Listed]()
     adjusted = [(receipt, receipt.adjustment) for receipt in receipts if receipt.adjustment is not None]
     for receipt, said in sorted(adjusted, key=lambda pair: (pair[1].since_ms, pair[1].id)):

@@ -1,4 +1,4 @@
-"""The exact bytes of what bills an adjustment elsewhere: an invoice item, or a credit note. Pure.
+"""The exact bytes of what bills an adjustment elsewhere: an invoice item, a credit note, or a usage record of a later period. Pure.
 
 POST /v1/invoiceitems (API reference, "Create an invoice item"): pending, so that the customer's next invoice takes it; no subscription is named,
 since the one that used it may have ended. `amount` and not `quantity` × `unit_amount_decimal`: Stripe would round each item by itself, and an
@@ -16,8 +16,9 @@ from urllib.parse import quote_plus
 import msgspec
 
 from sinks.keys import idempotency_key
-from sinks.outcomes import BILL_MARK, WantedBill
+from sinks.outcomes import BILL_MARK, Wanted, WantedBill
 from sinks.remedy_calls import CreditLine, Quoted
+from sinks.stripe.request import usage_record_body, usage_record_path
 from topics.adjustments import Remedy
 from topics.instants import format_s
 from topics.receipt import CellReceipt
@@ -66,6 +67,24 @@ def remedy_of(receipt: CellReceipt, quoted: Quoted, amount: int, now_ms: int) ->
     return msgspec.structs.replace(remedy, idempotency_key=key_of(receipt, remedy))
 
 
+def carry(receipt: CellReceipt, second: int, period_start_s: int, now_ms: int) -> Remedy:
+    """The intent that reports all open units at a second of a later period: a usage record that is set there once, and belongs to it alone."""
+    said = receipt.adjustment
+    if said is None:
+        raise ValueError(f"cell {receipt.cell} has no adjustment")
+    remedy = Remedy(
+        kind="usage_record",
+        number=said.remedies + 1,
+        units=said.units,
+        path=usage_record_path(receipt.item),
+        body=usage_record_body(int(said.units), second),
+        second=second,
+        period_start_s=period_start_s,
+        intent_at_ms=now_ms,
+    )
+    return msgspec.structs.replace(remedy, idempotency_key=key_of(receipt, remedy))
+
+
 def next_attempt(receipt: CellReceipt, remedy: Remedy, now_ms: int) -> Remedy:
     """The same request under its next key: it was looked for, and is not there."""
     again = msgspec.structs.replace(remedy, attempt=remedy.attempt + 1, intent_at_ms=now_ms)
@@ -75,11 +94,14 @@ def next_attempt(receipt: CellReceipt, remedy: Remedy, now_ms: int) -> Remedy:
 def key_of(receipt: CellReceipt, remedy: Remedy) -> str:
     """Law 14: a hash of everything that tells one request from another."""
     cell = f"remedy {mark_of(receipt, remedy.number)}"
-    return idempotency_key(receipt.provider, receipt.account, cell, remedy.number, f"{remedy.units} {remedy.amount}", remedy.attempt)
+    said = f"{remedy.units} {remedy.amount} {remedy.second}"
+    return idempotency_key(receipt.provider, receipt.account, cell, remedy.number, said, remedy.attempt)
 
 
-def wanted_bill(receipt: CellReceipt, remedy: Remedy) -> WantedBill:
+def wanted_bill(receipt: CellReceipt, remedy: Remedy) -> WantedBill | Wanted:
     """What the answer must repeat to be believed."""
+    if remedy.kind == "usage_record":
+        return Wanted(receipt.item, remedy.second, int(remedy.units))
     made = "invoiceitem" if remedy.kind == "invoice_item" else "credit_note"
     amount = remedy.amount if remedy.kind == "invoice_item" else -remedy.amount
     return WantedBill(made, amount, remedy.currency, mark_of(receipt, remedy.number))

@@ -20,8 +20,10 @@ from sinks.stripe.request import MODERN_VERSION, wanted_of
 from tests.contract.billing_bench import CLOCKS, FEB_29, HOUR, START
 from tests.core.report_world import binding, total_of
 from topics.bindings import Item
+from topics.clocks import ClockVersion
 from topics.definitions import Definition
 from topics.invoices import Invoice, InvoiceRecord
+from topics.meters import BEGINNING_S, Meter, MeterVersion
 from topics.quantity import ONE
 from topics.receipt import CellReceipt, Receipt
 from topics.window_total import WindowTotal
@@ -237,6 +239,50 @@ async def test_the_next_invoice_carries_the_item(tmp_path: Path) -> None:
     async with sandbox_server(tmp_path) as sandbox:
         total, last = await asyncio.to_thread(month, sandbox.url, sandbox.key)
     assert (total, last) == (41, 11)  # 27 units at 1.5 cents
+
+
+async def test_the_next_period_takes_the_units(tmp_path: Path) -> None:
+    """Under `next_period` the units are a usage record of the period that runs, wherever the worker dies: once on the next invoice."""
+
+    def months(url: str, key: str) -> list[tuple[int, list[int], CellReceipt]]:
+        shop = Shop(url, key)
+        reports = []
+        for number in range(12):
+            item, payer = shop.customer(f"c{number}", "next_period")
+            report = Report(shop, f"c{number}", item)
+            report.definitions.append(MeterVersion(meter=Meter(slug="calls", event_type="x"), valid_from_s=BEGINNING_S, offset=0, digest="d"))
+            reports.append((number, payer, report))
+        shop.advance(AT_S + 2 * HOUR)
+        for _, _, report in reports:
+            report.emit(20)
+            report.run()
+        shop.advance(FEB_29 + 30 * HOUR)
+        for number, payer, report in reports:
+            report.know_invoice(shop.invoice(payer))
+            report.definitions.append(clock_of(report, FEB_29 + 30 * HOUR))
+            report.emit(27)
+            report.run(crash_at=number)
+        shop.advance(FEB_29 + 32 * 24 * HOUR)
+        rows = [(number, shop.modern.pages("/v1/invoices", customer=payer), report.receipt) for number, payer, report in reports]
+        found = [(number, [int(row["total"]) for row in invoices if row["total"]], receipt) for number, invoices, receipt in rows]
+        assert [made for _, payer, _ in reports for made in shop.made(payer)] == []
+        shop.access.close()
+        shop.modern.close()
+        return found
+
+    async with sandbox_server(tmp_path) as sandbox:
+        found = await asyncio.to_thread(months, sandbox.url, sandbox.key)
+    for number, totals, receipt in found:
+        assert totals == [11, 30], f"killed at moment {number}: {totals}"
+        assert receipt.adjustment is not None and (receipt.adjustment.settled, receipt.adjustment.units) == ("7", "0")
+
+
+def clock_of(report: Report, now_s: int) -> ClockVersion:
+    """What the customer's test clock shows, as the meter put it in force."""
+    clock = report.receipt.clock
+    return ClockVersion(
+        customer=report.name, clock=clock, now_s=now_s, future_ms=300_000, final_until_us=0, ahead_until_us=now_s * 1_000_000, log_final_s=0, offset=7
+    )  # fmt: skip
 
 
 async def test_a_bill_without_an_answer_is_found_by_its_mark(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, NamedTuple, cast
 from urllib.parse import parse_qsl
 
@@ -167,8 +166,3 @@ def invoice(customer: str = "acme", status: Any = "open", name: str = "in_1", **
         "invoice": name, "subscription": "sub_1", "status": status, "period_start_s": PERIOD.start_s, "period_end_s": PERIOD.end_s, "seen_at_s": 1
     } | more  # fmt: skip
     return Invoice(customer=customer, said=InvoiceRecord(**fields), offset=9)
-
-
-def held(world: RemedyWorld) -> Fraction:
-    """The units that stand in all cells, as the receipts know them."""
-    return sum((Fraction(one.standing.units) for one in world.receipts() if one.standing is not None), Fraction(0))

@@ -72,7 +72,7 @@ def test_all_faults_are_said_at_once_with_place_and_remedy(tmp_path: Path) -> No
         '[kafka]\npartitons = 4\nreplication = 1\nretention = 7\n[stripe]\nmode = "metered"\n[timing]\ndedup = "0s"\n[metters]\nx = 1\n'
         '[[meters]]\nslug = "Api"\nevent_type = "api.request"\nwindow = "7s"\n[[meters]]\nevent_type = "api.request"\nwher = {}\n'
         '[[customers]]\nid = "acme"\n[[customers.items]]\nmeter = "nope"\nstripe_subscription_item = "si_1"\n'
-        'late = "next_period"\nfractions = "carry"\n'
+        'late = "next_year"\nfractions = "carry"\n'
     )
     found = faults(tmp_path, text)
     assert "Did you mean 'partitions'?" in found["kafka.partitons"]
@@ -90,16 +90,16 @@ def test_all_faults_are_said_at_once_with_place_and_remedy(tmp_path: Path) -> No
 
 
 def test_a_fault_in_one_key_of_an_item_hides_none_in_its_others(tmp_path: Path) -> None:
-    """A wrong anchor does not keep an unknown meter and a policy that is not there yet from being said in the same message."""
+    """A wrong anchor does not keep an unknown meter and an unknown policy from being said in the same message."""
     path = tmp_path / "tidemark.toml"
     path.write_text(
         '[[meters]]\nslug = "a"\nevent_type = "x"\nwhere = { b = 1.5 }\n[[customers]]\nid = "acme"\n[[customers.items]]\nmeter = "nope"\n'
-        'stripe_subscription_item = "si_1"\nperiod_anchor = "2026-11-03"\nlate = "next_period"\n'
+        'stripe_subscription_item = "si_1"\nperiod_anchor = "2026-11-03"\nlate = "next_year"\n'
     )
     with pytest.raises(ConfigurationFault) as caught:
         load_settings(path, {})
     item = "customers[0].items[0]"
-    wanted = ["meters[0].where.b", f"{item}.period_anchor", f"{item}.meter", f"{item}.late"]
+    wanted = ["meters[0].where.b", f"{item}.period_anchor", f"{item}.late", f"{item}.meter"]
     assert [fault.place for fault in caught.value.faults] == wanted
 
 

@@ -37,7 +37,8 @@ STRIPE_FAULTS = (
     (METER + 'stripe_price = "price_1"\nunit_amount = "2"\n', "meters[0].unit_amount", "amount of its own"),
     (METER + 'fractions = "exact"\n', "meters[0].fractions", "whole units"),
     (METER + 'scale = "0.0"\n', "meters[0].scale", "report nothing"),
-    (METER + 'late = "next_period"\n', "meters[0].late", "not there yet"),
+    (METER + 'stripe_mode = "meters"\nlate = "next_period"\n', "meters[0].late", "usage records"),
+    (METER + 'stripe_mode = "meters"\n' + ITEM + 'late = "next_period"\n', "customers[0].items[0].late", "usage records"),
     (METER + 'late = "never"\n', "meters[0].late", "invoice_item"),
     (METER + ITEM + 'fractions = "exact"\n', "customers[0].items[0].fractions", "whole units"),
     (METER + 'stripe_price = "price_1"\n' + OTHER + 'stripe_price = "price_1"\n', "meters", "2 meters name the price"),
@@ -81,6 +82,8 @@ def test_policies_for_adjustments_are_taken(tmp_path: Path) -> None:
     path.write_text(METER + 'late = "credit_note"\n' + ITEM + 'late = "invoice_item"\n')
     settings = load_settings(path, {})
     assert (settings.meters[0].late, settings.customers[0].items[0].late) == ("credit_note", "invoice_item")
+    path.write_text(METER + 'late = "next_period"\n')
+    assert load_settings(path, {}).meters[0].late == "next_period"
     assert any("credit_note" in warning and "STRIPE_WEBHOOK_SECRET" in warning for warning in warnings(settings))
     told = load_settings(path, {"STRIPE_WEBHOOK_SECRET": "whsec_x"})
     assert not any("credit_note" in warning for warning in warnings(told))

@@ -44,7 +44,11 @@ FINAL: Final[tuple[Mutation, ...]] = (
     ),
     without(
         "bills-each-from-nothing", "16", "what units cost depends on what their period holds already",
-        f"{REMEDIES}:Remedies._plan", "sum(map(holds, together), Fraction(0))", "Fraction(0)", "H28 elsewhere",
+        f"{REMEDIES}:Remedies._priced", "billed_by_line(together)[line]", "Fraction(0)", "H28 elsewhere",
+    ),
+    without(
+        "carried-onto-a-window", "16", "units that are carried into a period are reported at no window's second",
+        "sinks.carrying:carry_of", "range(min(window.end_s - 1, now_s), first_s - 1, -1)", "(window.start_s,)", "H28 elsewhere",
     ),
     without(
         "settled-while-billed", "16", "what operators say of units that are being billed waits for the answer",

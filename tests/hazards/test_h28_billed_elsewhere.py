@@ -9,25 +9,28 @@ from itertools import combinations
 from sinks.remedy_calls import CreditLine
 from sinks.stripe.costs import billed
 from sinks.stripe.objects import Price, Tier
-from tests.core.remedy_world import CENTS, RemedyWorld, held, invoice
+from tests.core.remedy_world import CENTS, PERIOD, RemedyWorld, invoice
 from tests.core.report_world import START_S, binding, item_of, total_of
 from tests.hazards.fold import clean
 from topics.adjustments import Settlement, SettleRecord
+from topics.meters import BEGINNING_S, Meter, MeterVersion
 from topics.quantity import ONE
 from topics.receipt import CellReceipt, receipt_key
 
 ITEMS = {"acme": "si_1", "zen": "si_2"}
 STOOD = 20
+NEXT_S = (PERIOD.end_s + 86_400) // 3600 * 3600
+"""The hour of the period that runs in which the story begins, a day after the invoiced one ended."""
 TIERED = Price(
     "price_2", billing_scheme="tiered", tiers_mode="graduated", tiers=(Tier(10, "0"), Tier(30, "2.5", "40"), Tier(None, "0.3"))
 )
 
 
 def seeded(seed: int) -> list[str]:
-    """Late totals of two customers under both policies, with kills, freezes, lost and slow answers, saved failures, outages, leaps of days and
+    """Late totals of two customers under each policy, with kills, freezes, lost and slow answers, saved failures, outages, leaps of days and
     operators who settle what they see."""
     rng = random.Random(seed)
-    world = _invoiced(seed, rng.choice(("invoice_item", "credit_note")))
+    world = _invoiced(seed, rng.choice(("invoice_item", "credit_note", "next_period")))
     world.stripe.price = rng.choice((CENTS, TIERED))
     world.stripe.lines = (CreditLine("il_1", 40), CreditLine("il_2", 40))
     world.lost_replies, world.slow = rng.choice((0.0, 0.4)), rng.choice((0.0, 0.2))
@@ -38,6 +41,8 @@ def seeded(seed: int) -> list[str]:
     by_hand: dict[str, list[Fraction]] = {}
     for _ in range(rng.randrange(2, 14)):
         _emit(world, rng.randrange(60), rng.randrange(1, 5), rng.choice(sorted(ITEMS)))
+        if rng.random() < 0.5:
+            _emit(world, rng.randrange(60), rng.randrange(3), rng.choice(sorted(ITEMS)), NEXT_S)
         world.work(rng.choice((0, 5, 30, 150)), rng.choice((20, 2_000)))
         if rng.random() < 0.4:
             rng.choice((world.kill, world.suspend))()
@@ -51,24 +56,28 @@ def seeded(seed: int) -> list[str]:
     for _ in range(2):
         world.settle(world.is_billed)
         world.pass_time(700_000)  # what is still on the wire arrives
-    faults = world.stripe.errors[:2] + ([] if held(world) == STOOD * len(ITEMS) else ["a final cell changed"])
+    final = {cell: units for cell, units in world.standing().items() if cell[1] <= PERIOD.end_s}
+    faults = world.stripe.errors[:2] + ([] if sum(final.values()) == STOOD * len(ITEMS) else [f"a final cell changed: {final}"])
     return faults + [fault for customer in ITEMS for fault in _judged(world, customer, by_hand)]
 
 
 def _invoiced(seed: int, policy: str) -> RemedyWorld:
-    """Both customers with one window delivered, and their invoices final."""
+    """Both customers with one window delivered, their invoices final, and the next period a day old."""
     world = RemedyWorld(seed)
+    world.definitions.append(MeterVersion(meter=Meter(slug="calls", event_type="x"), valid_from_s=BEGINNING_S, offset=0, digest="d"))
     for customer, item in ITEMS.items():
         world.definitions.append(binding(customer, item_of(item, late=policy, price="price_1")))
         _emit(world, STOOD, 1, customer)
     world.settle()
     for customer in ITEMS:
         world.define(invoice(customer))
+    world.pass_time((PERIOD.end_s + 86_400) * 1000 - world.now_ms)
     return world
 
 
-def _emit(world: RemedyWorld, units: int, hour: int, customer: str) -> None:
-    world.source.append(total_of(customer, START_S - 3600 * hour, units * ONE, len(world.source) + 1))
+def _emit(world: RemedyWorld, units: int, hour: int, customer: str, from_s: int = START_S) -> None:
+    start_s = from_s - 3600 * hour
+    world.source.append(total_of(customer, start_s, units * ONE, len(world.source) + 1))
 
 
 def _settle_one(world: RemedyWorld, rng: random.Random, by_hand: dict[str, list[Fraction]]) -> None:
@@ -91,14 +100,20 @@ def _judged(world: RemedyWorld, customer: str, by_hand: dict[str, list[Fraction]
     marks = [one.mark for one in made]
     if len(marks) != len(set(marks)):
         faults.append(f"{customer}: made twice under one mark: {marks}")
-    wanted = sum(units for (item, _), units in world.expected(ITEMS).items() if item == ITEMS[customer])
+    expected = {second: units for (item, second), units in world.expected(ITEMS).items() if item == ITEMS[customer]}
+    wanted = sum(units for second, units in expected.items() if second <= PERIOD.end_s)
     settled = sum((Fraction(one.adjustment.settled) for one in mine if one.adjustment is not None), Fraction(0))
     if settled != wanted - STOOD:
         faults.append(f"{customer}: {settled} units are settled of {wanted - STOOD}")
+    carried = sum(int(part.units) for one in mine if one.adjustment is not None for part in one.adjustment.carried)
+    following = {second: units for (item, second), units in world.standing().items() if item == ITEMS[customer] and second > PERIOD.end_s}
+    used = {second: units for second, units in expected.items() if second > PERIOD.end_s}
+    if any(following.get(second) != units for second, units in used.items()) or sum(following.values()) != carried + sum(used.values()):
+        faults.append(f"{customer}: in the next period {following} stand, {used} were used and {carried} carried there")
     first, last = billed(world.stripe.price, Fraction(STOOD)), billed(world.stripe.price, Fraction(wanted))
     owed = None if first is None or last is None else last - first
     money = sum(one.amount for one in made)
-    if money != owed and not by_hand:
+    if money != owed and not by_hand and not carried:
         faults.append(f"{customer}: {money} cents are billed elsewhere, {owed} are owed")
     return faults
 
@@ -108,6 +123,7 @@ def _settled(world: RemedyWorld, receipt: CellReceipt, by_hand: dict[str, list[F
     said = receipt.adjustment
     assert said is not None
     made = sum((Fraction(one.units) for one in world.stripe.made if one.mark.partition("/")[0] == said.id), Fraction(0))
+    made += sum((Fraction(part.units) for part in said.carried), Fraction(0))
     hands = by_hand.get(said.id, [])
     sums = {sum(some, Fraction(0)) for size in range(len(hands) + 1) for some in combinations(hands, size)}
     if world.stripe.price is TIERED or Fraction(said.settled) - made in sums:
