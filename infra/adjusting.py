@@ -61,27 +61,27 @@ def _prices(settings: Settings, asked: Sequence[Priced]) -> tuple[dict[Priced, P
         return found, ""
     try:
         with access(settings) as eras:
-            why = [said for one in asked if (said := _read_into(found, eras, one))]
+            read = dict[str, Price]()
+            why = [said for one in asked if (said := _read_into(found, read, eras, one))]
     except TidemarkError as error:
         why = [str(error)]
     return found, next(iter(why), "")
 
 
-def _read_into(found: dict[Priced, Price], eras: Eras, one: Priced) -> str:
-    """Adds the price; why it cannot be read, or nothing."""
-    try:
-        found[one] = _price(eras, *one)
-    except TidemarkError as error:
-        return str(error)
-    return ""
-
-
-def _price(eras: Eras, item: str, price: str) -> Price:
+def _read_into(found: dict[Priced, Price], read_before: dict[str, Price], eras: Eras, one: Priced) -> str:
+    """Adds the price, read once however many items have it; why it cannot be read, or nothing."""
     from sinks.stripe.objects import Price, Row, read
 
-    if not price:
-        price = read(eras.old.get(f"/v1/subscription_items/{item}"), Row).price.id
-    return read(eras.old.get(f"/v1/prices/{price}", expand=["tiers"]), Price)
+    item, price = one
+    try:
+        if not price:
+            price = read(eras.old.get(f"/v1/subscription_items/{item}"), Row).price.id
+        if price not in read_before:
+            read_before[price] = read(eras.old.get(f"/v1/prices/{price}", expand=["tiers"]), Price)
+    except TidemarkError as error:
+        return str(error)
+    found[one] = read_before[price]
+    return ""
 
 
 def row_json(row: Listed) -> dict[str, Any]:

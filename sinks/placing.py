@@ -124,8 +124,7 @@ class Placing:
 
     def _look_again(self, customer: str) -> None:
         """The customer has another item or another time: adjustments that wait for a later period may have one."""
-        for cell in self._of_customer.get(customer, ()):
-            self.remedies.look(cell)
+        self.remedies.look_at(self._of_customer.get(customer, ()))
 
     def _carry_of(self, receipt: CellReceipt, now_ms: int, used: Container[int]) -> Carry | NotYet | None:
         """Where units of a final cell are reported in a later period, by what is in force now."""

@@ -92,6 +92,11 @@ class Remedies:
         """True where units of an adjustment stand (or may) at that second of the item: no window may be reported there."""
         return second in self._used.get(item, ())
 
+    def look_at(self, cells: Iterable[CellState]) -> None:
+        """As `look`, for all of a customer's cells: none of them has an adjustment that is billed elsewhere where nobody has."""
+        for cell in cells if self._cells else ():
+            self.look(cell)
+
     def look(self, cell: CellState) -> None:
         """There may be something to do about the cell's adjustment."""
         if cell.key in self._cells:
@@ -193,7 +198,7 @@ class Remedies:
             self._quoted.pop(cell.key, None)  # what a credit note can give back may be less after the other one
             self._waiting.setdefault(line, {})[cell.key] = None
             return None
-        if said.policy == "next_period" and receipt.meter_target is None and not said.units.startswith("-"):
+        if said.policy == "next_period" and receipt.meter_target is None and said.units.isdigit():
             where = self._carrying(receipt, now_ms, self._taken(cell))
             if where is not None:
                 self._carry(cell, receipt, where, now_ms)

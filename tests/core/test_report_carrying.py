@@ -10,7 +10,7 @@ from sinks.carrying import MARGIN_S, Carry, NotYet, carry_of
 from sinks.cells import Place, cell_of
 from tests.core.remedy_world import PERIOD, SECTIONS, RemedyWorld, invoice
 from tests.core.report_world import ANCHOR_S, START_S, binding, item_of, total_of
-from topics.adjustments import Adjustment
+from topics.adjustments import Adjustment, Settlement, SettleRecord
 from topics.definitions import Definitions
 from topics.meters import BEGINNING_S, Meter, MeterVersion
 from topics.quantity import ONE
@@ -132,6 +132,23 @@ def test_where_the_item_is_another_one_it_is_an_invoice_item(item: object) -> No
     emit(world, 27)
     settle(world)
     assert carried(world) == {} and [made.units for made in world.stripe.made] == ["7"]
+
+
+def test_parts_of_a_unit_are_no_usage() -> None:
+    """What is left of an adjustment after an operator settled half a unit is no usage record, which is whole: an invoice item bills it."""
+    world = RemedyWorld(1)
+    world.definitions += [grid(), binding("acme", item_of("si_1", late="next_period", price="price_1"))]
+    emit(world, 20)
+    world.settle()
+    world.define(invoice())
+    emit(world, 27)
+    world.work()
+    target = next(receipt_key(one).decode() for one in world.receipts() if one.adjustment is not None)
+    world.define(Settlement(customer="acme", said=SettleRecord(target=target, units="0.5", settled="0", how="half"), offset=500))
+    world.work()
+    world.pass_time((PERIOD.end_s + DAY_S) * 1000 - world.now_ms)
+    settle(world)
+    assert carried(world) == {} and [made.units for made in world.stripe.made] == ["6.5"]
 
 
 def test_a_period_that_closed_meanwhile_is_followed_by_the_next() -> None:
