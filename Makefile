@@ -1,6 +1,6 @@
 # Tidemark needs `make` and a Python from 3.11 to 3.14; every target builds what it lacks. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench chaos simulate pins clean
+.PHONY: help env demo test check bench chaos month simulate pins clean
 SHELL := /bin/sh
 
 # The first of these that can run it; say PYTHON=… to choose. Looked up only when the environment is built.
@@ -30,6 +30,9 @@ bench: env  ## events per second against stock Faust and a bare aiokafka loop, i
 
 chaos: env  ## kill N processes on real Kafka and compare every number (SEED=1, BROKERS=1 or 3, JSON=file)
 	@$(BIN)/python -m tests.chaos --kills $(or $(N),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) $(if $(JSON),--json "$(JSON)")
+
+month: env  ## a whole month of nine customers on test clocks, under kills, every invoice line compared (SEED=1)
+	@$(BIN)/python -m tests.chaos.month --seed $(or $(SEED),1) $(if $(JSON),--json "$(JSON)")
 
 simulate: env  ## thousands of seeded disasters against the product's own code (SEEDS=10000; SEED=7 tells one step by step)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000))

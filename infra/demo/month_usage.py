@@ -24,6 +24,9 @@ BEFORE_EDGE_S: Final = 240
 period still takes it."""
 AFTER_EDGE_S: Final = 7200
 """Stripe finalises a period's invoice about an hour after its edge."""
+DRAFT_S: Final = 600
+"""So long after the edge the invoice is still a draft, but legacy usage records are no longer taken."""
+WEEK_S: Final = 7 * DAY_S
 SETTLING_S: Final = 2 * HOUR_S
 """What happened so long before the clock's time lies in windows that its word closes: an hour, and their grace."""
 
@@ -45,43 +48,58 @@ class Event(NamedTuple):
 
 
 class Chapter(NamedTuple):
-    """The clock shows `now_s`; then these are sent. `sums`: what must be delivered by meter, once all of them are counted."""
+    """The clock shows `now_s`; then these are sent. `sums`: what must be delivered by meter, once all of them are counted; None where nobody
+    can say, because the period is over and its invoice may be final at any moment."""
 
     now_s: int
     records: tuple[Made, ...]
-    sums: Counter[str]
+    sums: Counter[str] | None
 
 
 @dataclass
 class Month:
-    """A period `[start_s, end_s)` of a customer."""
+    """A period `[start_s, end_s)` of a customer. `units` are used in time; `stragglers` are sent after the edge, while the invoice is a draft."""
 
     customer: str
     start_s: int
     end_s: int
     chapters: list[Chapter] = field(default_factory=list)
     units: Counter[str] = field(default_factory=Counter)
+    stragglers: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
 
 
-def made_month(customer: str, meters: Sequence[Counted], start_s: int, end_s: int, *, hours: int = 70, seed: int = 11) -> Month:
-    """About three events of each meter in so many hours of the period, the last of them in its last hour."""
+def made_month(customer: str, meters: Sequence[Counted], start_s: int, end_s: int, *, hours: int = 70, late: int = 0, seed: int = 11) -> Month:
+    """About three events of each meter in so many hours of the period, the last of them in its last hour; in `late` hours more they come after
+    the edge."""
     chance = random.Random(f"{seed} {customer}")
     month = Month(customer, start_s, end_s)
     looks = [start_s + (end_s - start_s) * week // WEEKS for week in range(1, WEEKS)] + [end_s - BEFORE_EDGE_S]
     when = sorted(chance.randrange(start_s + 1, end_s - HOUR_S) for _ in range(hours - 1))
-    late: list[Event] = []
+    delayed: list[Event] = []
     since_s = 0
     for now_s in looks:
         until_s = end_s if now_s == looks[-1] else now_s - SETTLING_S
         hours_s = [at_s for at_s in when if since_s <= at_s < until_s] + ([end_s - HOUR_S // 2] if until_s == end_s else [])
         events = [event for at_s in hours_s for event in _hour(chance, customer, meters, at_s, until_s)]
         waiting = [event for event in events if until_s < end_s and chance.random() < 0.03]
-        records = _sent(month, chance, [event for event in events if event not in waiting], "usage") + _sent(month, chance, late, "late")
+        records = _sent(month, chance, [event for event in events if event not in waiting], "usage") + _sent(month, chance, delayed, "late")
         month.chapters.append(Chapter(now_s, tuple(records), Counter(month.units)))
-        late, since_s = waiting, until_s
+        delayed, since_s = waiting, until_s
+    if late:
+        _add_stragglers(month, chance, meters, late)
     return month
+
+
+def _add_stragglers(month: Month, chance: random.Random, meters: Sequence[Counted], hours: int) -> None:
+    """A chapter ten minutes after the edge, with usage of the period's last week."""
+    when = [chance.randrange(month.end_s - WEEK_S, month.end_s - HOUR_S) for _ in range(hours)]
+    events = [event for at_s in when for event in _hour(chance, month.customer, meters, at_s, month.end_s)]
+    for event in events:
+        month.stragglers[event.slug] += event.units
+    records = tuple(Made(month.customer.encode(), event.value, "late") for event in events)
+    month.chapters.append(Chapter(month.end_s + DRAFT_S, records, None))
 
 
 def _hour(chance: random.Random, customer: str, meters: Sequence[Counted], at_s: int, until_s: int) -> list[Event]:

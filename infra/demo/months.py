@@ -36,7 +36,7 @@ async def passing(settings: Settings, people: Sequence[Subscriber], tell: Tell) 
         async with books(settings) as account:
             await log.start()
             stage = Stage(account, log, settings.kafka.bootstrap, tell)
-            living = asyncio.create_task(_all(stage, people))
+            living = asyncio.create_task(together(stage, people))
             try:
                 yield living
             finally:
@@ -46,7 +46,8 @@ async def passing(settings: Settings, people: Sequence[Subscriber], tell: Tell) 
         await log.stop()
 
 
-async def _all(stage: Stage, people: Sequence[Subscriber]) -> list[Billed]:
+async def together(stage: Stage, people: Sequence[Subscriber]) -> list[Billed]:
+    """All of their months at once, in this order; where one fails, the others end too."""
     lives = [asyncio.create_task(stage.live(who)) for who in people]
     try:
         return list(await asyncio.gather(*lives))

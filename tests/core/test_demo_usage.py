@@ -91,3 +91,15 @@ def test_another_customer_uses_something_else() -> None:
     """The same customer's month is the same bytes; another's is not."""
     assert made_month("acme", METERS, START_S, END_S).chapters == made_month("acme", METERS, START_S, END_S).chapters
     assert made_month("acme", METERS, START_S, END_S).units != made_month("globex", METERS, START_S, END_S).units
+
+
+def test_stragglers_are_counted_apart() -> None:
+    """What is sent after the edge is of the period's last week, counts nowhere else, and changes nothing of what was used in time."""
+    month = made_month("acme", METERS, START_S, END_S, late=3)
+    assert month.units == made_month("acme", METERS, START_S, END_S).units
+    *_, last = month.chapters
+    assert last.sums is None
+    assert END_S < last.now_s < END_S + HOUR_S
+    events = [json.loads(made.value) for made in last.records]
+    assert all(END_S - 7 * 86_400 <= datetime.fromisoformat(event["time"]).timestamp() < END_S for event in events)
+    assert sum(event["data"].get("tokens", 1) for event in events) == sum(month.stragglers.values()) > 0
