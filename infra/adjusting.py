@@ -48,11 +48,11 @@ def find(settings: Settings, customer: str | None = None, *, settled: bool = Fal
     cells = [one for one in newest if isinstance(one, CellReceipt) and (customer is None or one.customer == customer)]
     shown = {row.id for row in listed(cells, {}) if row.is_open or settled}
     asked = {priced_by(cell) for cell in cells if cell.adjustment is not None and cell.adjustment.id in shown}
-    prices, unpriced = _prices(settings, sorted(asked))
+    prices, unpriced = prices_of(settings, sorted(asked))
     return Found([row for row in listed(cells, prices) if row.id in shown], unpriced)
 
 
-def _prices(settings: Settings, asked: Sequence[Priced]) -> tuple[dict[Priced, Price], str]:
+def prices_of(settings: Settings, asked: Sequence[Priced]) -> tuple[dict[Priced, Price], str]:
     """The prices that can be read, and the first reason why others cannot."""
     from infra.stripe_catalog import access
 
@@ -61,7 +61,7 @@ def _prices(settings: Settings, asked: Sequence[Priced]) -> tuple[dict[Priced, P
         return found, ""
     try:
         with access(settings) as eras:
-            read = dict[str, Price]()
+            read: dict[str, Price] = {}
             why = [said for one in asked if (said := _read_into(found, read, eras, one))]
     except TidemarkError as error:
         why = [str(error)]

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from infra.adjusting import prices_of
 from infra.sandbox.testing import sandbox_server
+from infra.settings import load_settings
 from sinks.calls import Call
 from sinks.outcomes import Outcome, RetryAfter, outcome_of
 from sinks.receipts import Deliveries
@@ -283,6 +285,26 @@ def clock_of(report: Report, now_s: int) -> ClockVersion:
     return ClockVersion(
         customer=report.name, clock=clock, now_s=now_s, future_ms=300_000, final_until_us=0, ahead_until_us=now_s * 1_000_000, log_final_s=0, offset=7
     )  # fmt: skip
+
+
+async def test_prices_are_read_for_the_list(tmp_path: Path) -> None:
+    """A price is found by its id, or by the item where the cell does not know it; one that is not there leaves its amounts unknown, with why."""
+
+    def asked(url: str, key: str) -> tuple[dict[tuple[str, str], Any], str, str]:
+        shop = Shop(url, key)
+        item, _ = shop.customer("acme", "hold")
+        path = tmp_path / "tidemark.toml"
+        path.write_text("")
+        settings = load_settings(path, {"STRIPE_API_KEY": key, "TIDEMARK_STRIPE__API_BASE": url})
+        found, why = prices_of(settings, [(item.item, shop.price), (item.item, ""), ("si_none", ""), ("si_1", "price_none")])
+        shop.access.close()
+        shop.modern.close()
+        return found, why, prices_of(load_settings(path, {}), [("si_1", "price_1")])[1]
+
+    async with sandbox_server(tmp_path / "sandbox") as sandbox:
+        found, why, without_key = await asyncio.to_thread(asked, sandbox.url, sandbox.key)
+    assert {price.unit_amount_decimal for price in found.values()} == {"1.5"} and len(found) == 2
+    assert "si_none" in why and "STRIPE_API_KEY" in without_key
 
 
 async def test_a_bill_without_an_answer_is_found_by_its_mark(tmp_path: Path) -> None:
