@@ -13,7 +13,6 @@ One remedy of an item's period is under way at a time: what the next units cost 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Container, Iterable
 from fractions import Fraction
 from heapq import heappop, heappush
@@ -57,7 +56,8 @@ class Remedies:
         self._carrying = carrying
         self._used: dict[str, set[int]] = {}
         self._cells: dict[bytes, CellState] = {}
-        self._queue: deque[bytes] = deque()
+        self._queue: dict[bytes, None] = {}
+        """In the order in which they came, each once: while the provider is away nothing is taken from it."""
         self._timers: list[tuple[int, int, bytes]] = []
         self._ordinal = count()
         self._doing: dict[Line, bytes] = {}
@@ -100,7 +100,7 @@ class Remedies:
     def look(self, cell: CellState) -> None:
         """There may be something to do about the cell's adjustment."""
         if cell.key in self._cells:
-            self._queue.append(cell.key)
+            self._queue[cell.key] = None
 
     def quoted(self, call: Quote, answer: Quoted | Refused | RetryAfter, now_ms: int) -> None:
         """What the provider says that units cost, or that it cannot say."""
@@ -151,10 +151,12 @@ class Remedies:
     def next_calls(self, now_ms: int, limit: int) -> list[RemedyCall]:
         """At most `limit` calls that may start now; each must come back through `quoted`, `billed` or `looked_up`."""
         while self._timers and self._timers[0][0] <= now_ms:
-            self._queue.append(heappop(self._timers)[2])
+            self._queue[heappop(self._timers)[2]] = None
         found: list[RemedyCall] = []
         while self._queue and len(found) < limit and self._schedule.breaker.may_call(now_ms):
-            cell = self._cells[self._queue.popleft()]
+            key = next(iter(self._queue))
+            del self._queue[key]
+            cell = self._cells[key]
             call = self._next(cell, now_ms)
             if call is not None:
                 self._out.add(cell.key)
@@ -314,7 +316,7 @@ class Remedies:
         if self._doing.get(line) == key:
             del self._doing[line]
             self._quoted.pop(key, None)
-            self._queue.extend(self._waiting.pop(line, {}))
+            self._queue.update(self._waiting.pop(line, {}))
 
 
 def _may_begin(cell: CellState, receipt: CellReceipt, said: Adjustment) -> bool:
