@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulation.gate.held import Outage, Waiting, Weeks
 from tests.simulation.year.plan import Plan, Used
+from tests.simulation.year.shop import MODERN
 from tests.simulation.year.subscriber import DAY_S, MODES, START_S, Subscriber
 from tests.simulation.year.verdict import judge
 
@@ -110,5 +111,35 @@ def test_where_nothing_keeps_stripe_waiting_what_came_too_late_is_listed(seed: i
             units = sum(line["quantity"] for line in invoice["lines"]["data"])
             assert units < used_in(weeks, meter)
             assert units + listed_in(weeks, meter) == used_in(weeks, meter)
+    finally:
+        weeks.close()
+
+
+class Refusing(Weeks):
+    """Weeks without an outage, in which somebody deactivates a Billing Meter three hours before the edge, and nobody repairs it."""
+
+    is_off = False
+
+    def _facts(self) -> None:
+        if not self.is_off and self.shop.clock.at_s >= EDGE_S - 3 * HOUR_S:
+            self.is_off = True
+            meter = next(row["id"] for row in self.shop.pages("/v1/billing/meters", {}, MODERN) if row["event_name"] == "deltas")
+            self.shop.call("POST", f"/v1/billing/meters/{meter}/deactivate", {}, MODERN)
+        super()._facts()
+
+
+def test_what_nobody_repairs_is_let_go_after_three_days_with_an_alarm(tmp_path: Path) -> None:
+    """A draft whose usage Stripe refuses is held for 72 hours, then let go with one alarm, and what is missing on it is still in sight."""
+    weeks = Refusing(plan_of(0), tmp_path, gate="hold", outage=Outage(EDGE_S, EDGE_S, False), waiting="nothing", rates={}, dying=0.0)
+    try:
+        weeks.live()
+        assert faults_of(weeks) == []
+        invoice = invoice_of(weeks, "deltas")
+        assert sum(line["quantity"] for line in invoice["lines"]["data"]) < used_in(weeks, "deltas")
+        final_s = invoice["status_transitions"]["finalized_at"]
+        assert EDGE_S + 72 * HOUR_S <= final_s <= EDGE_S + 74 * HOUR_S
+        assert weeks.alarms == 1
+        for meter in ("hourly", "daily", "calls"):
+            assert invoice_of(weeks, meter)["status_transitions"]["finalized_at"] <= EDGE_S + 3 * HOUR_S
     finally:
         weeks.close()
