@@ -12,7 +12,7 @@ from infra.cli.output import note, print_json, say, table
 if TYPE_CHECKING:
     from infra.adjusting import Found
 
-verbs = typer.Typer(help="What can no longer be billed where it belongs, in units and money; and settling it.")
+verbs = typer.Typer()
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +30,9 @@ def list_(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Lists what came too late for its invoice: units and money, why, and what becomes of it.
+    """Lists what can no longer be billed where it belongs: units and money, why, and what becomes of it; `settle` says that one was dealt with.
+
+    It reads what stands now. Exit code 1 with --fail-if-open where any is open.
 
     \b
     tidemark adjustments
