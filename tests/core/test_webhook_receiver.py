@@ -279,13 +279,15 @@ async def test_a_wrong_signature_does_nothing() -> None:
 
 
 async def test_a_second_delivery_asks_nobody() -> None:
-    """An event that was done is answered at once; one that failed is done when it comes again."""
+    """An event that was done is answered at once; one that failed is said in the status until it was done when it came again."""
     stand = Stand()
     body = stand.world.subscribe()
     stand.world.down = True
     assert (await stand.post(body)).status == 503
+    assert json.loads(body)["id"] in (stand.receiver.trouble or "")
     stand.world.down = False
     assert (await stand.post(body)).outcome == "bound"
+    assert stand.receiver.trouble is None
     asked = len(stand.world.calls)
     assert await stand.post(body) == Reply(200, "repeated")
     assert len(stand.world.calls) == asked
