@@ -60,7 +60,7 @@ async def recreated(world: World) -> list[str]:
         *wrong,
         *verdict.counting(ledger, counters),
         *verdict.totals(ledger, latest, is_static=True),
-        *verdict.provider(world.plan, ledger, latest, world.site.stripe.cells),
+        *verdict.provider(world.plan, ledger, latest, world.site.stripe.cells, verdict.listed(world.broker)),
     ]
 
 

@@ -268,7 +268,7 @@ class World:
             *verdict.totals(ledger, latest, is_static=self.plan.is_static),
             *verdict.rejected(ledger, self.broker),
             *verdict.rerouted(ledger, self.broker),
-            *verdict.provider(self.plan, ledger, latest, self.site.stripe.cells),
+            *verdict.provider(self.plan, ledger, latest, self.site.stripe.cells, verdict.listed(self.broker)),
             *archived.archive(self.engine, self.broker, ledger, latest),
         ]
 
