@@ -36,7 +36,7 @@ class CellState:
     """One cell. `wanted` is the newest total of each of its windows; `receipt` is the newest durable record."""
 
     __slots__ = (
-        "binds", "closed_at_ms", "committed_at_ms", "final", "in_flight", "is_open", "key", "pending", "place", "receipt", "release",
+        "binds", "closed_at_ms", "committed_at_ms", "final", "in_flight", "is_open", "is_unbilled", "key", "pending", "place", "receipt", "release",
         "remedied", "retry_at_ms", "settlements", "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write",
         "wanted", "writing",
     )  # fmt: skip
@@ -62,6 +62,8 @@ class CellState:
         """Why it takes no more (law 16); it never ends."""
         self.settlements: list[Settlement] = []
         """What operators settled, in the order of their offsets; the receipts say how far it is in them."""
+        self.is_unbilled = False
+        """True where what stands is on no invoice, and never will be (sinks/unbilled.py): the next record says that nothing does."""
         self.in_flight = self.is_open = self.writing = False
         self.waits_for_call = self.waits_for_intent = self.waits_for_write = False
         self.shares: Callable[[CellState], tuple[int, int]] | None = None
@@ -145,7 +147,7 @@ class CellState:
         """A receipt is due: first one, newer total, spent key, release; where a meter adds up also any difference to what stands."""
         if self.receipt is None or self.receipt.state == "failed":
             return True
-        if self.final is not None and self.receipt.state == "refused":
+        if self.final is not None and (self.receipt.state == "refused" or (self.is_unbilled and self.receipt.standing is not None)):
             return True
         if self.receipt.state == "adjustment" and changes(self.receipt.adjustment, self.final, self.settlements):
             return True
@@ -218,7 +220,7 @@ class CellState:
             intent_at_ms=now_ms,
             closed_at_ms=self.closed_at_ms,
             released=self.release,
-            standing=None if last is None else last.standing,
+            standing=None if last is None or self.is_unbilled else last.standing,
             maybe=() if last is None else last.maybe,
             meter_target=place.target,
             fractions=place.fractions,

@@ -58,6 +58,10 @@ class Invoices:
         found = [said for said in named.values() if _holds(said, place)]
         return min(found, key=lambda said: (said.status not in FINAL, said.invoice), default=None)
 
+    def final_of(self, subscription: str) -> list[InvoiceRecord]:
+        """Final invoices of a subscription that say how much they bill by usage records."""
+        return [said for said in self._of.get(subscription, {}).values() if said.status in FINAL and said.billed]
+
     def judge(self, place: Place, closed_at_ms: int | None, now_ms: int, known: Finality | None) -> Finality | None:
         """Why the cell is final now; None while it takes what is reported. `known`: what was found before, which never ends: at most its invoice
         becomes known. `closed_at_ms` is when the newest of its totals came."""
@@ -69,12 +73,12 @@ class Invoices:
         return known or by_time(place, closed_at_ms, now_ms, is_draft=invoice is not None)
 
 
-def by_plan(place: Place, versions: Iterable[ItemVersion], now_ms: int) -> Finality | None:
-    """Why a change of plan makes a cell final: another price or item bills the customer since a second after it (H32).
+def change_of(place: Place, versions: Iterable[ItemVersion], now_ms: int) -> int | None:
+    """When the plan changed after a cell, so that the cell takes no more (H32); None where it goes on.
 
-    Stripe then bills what was used before as it was reported by then, or not at all: in flexible billing mode an invoice item is made of it at
-    the change, and a subscription that ended takes no usage records. Meter events of a subscription that was replaced by another one are taken
-    by its last invoice while that is a draft. https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup
+    Stripe bills what was used before another price or item as it was reported by then, or not at all: in flexible billing mode an invoice item is
+    made of it at the change, and a subscription that ended takes no usage records. Meter events of a subscription that was replaced by another
+    one are taken by its last invoice while that is a draft. https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup
     """
     for version in versions:
         item, changed_at_s = version.item, version.changed_at_s
@@ -84,7 +88,7 @@ def by_plan(place: Place, versions: Iterable[ItemVersion], now_ms: int) -> Final
         if item.item == place.item and is_same_price:
             continue
         if place.target is None or item.subscription == place.subscription:
-            return Finality("plan_changed")
+            return changed_at_s
     return None
 
 

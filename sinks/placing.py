@@ -6,8 +6,8 @@ from collections.abc import Container, Iterable
 
 from sinks.carrying import Carry, NotYet, carry_of
 from sinks.cell_state import CellState, LaneKey
-from sinks.cells import Unplaced, cell_of
-from sinks.finality import Invoices, by_plan
+from sinks.cells import Place, Unplaced, cell_of
+from sinks.finality import Finality, Invoices, change_of
 from sinks.gate import Stand
 from sinks.gate_stands import NOT_COUNTED, Owners, is_counted, stands_in
 from sinks.ledger import Ledger
@@ -15,6 +15,7 @@ from sinks.parked import Parked
 from sinks.remedies import Remedies
 from sinks.schedule import Schedule
 from sinks.tally import Tally
+from sinks.unbilled import unbilled
 from topics.adjustments import Settlement
 from topics.bindings import ItemVersion, Release
 from topics.clocks import ClockVersion
@@ -103,8 +104,8 @@ class Placing:
         """Law 16: whether the cell is final by now."""
         place = cell.place
         cell.final = self._invoices.judge(place, cell.closed_at_ms, now_ms, cell.final)
-        if cell.final is None:
-            cell.final = by_plan(place, self._definitions.items.get((place.customer, place.meter), ()), now_ms)
+        if cell.final is None and self._change_of(place, now_ms) is not None:
+            cell.final = Finality("plan_changed")
 
     def _place(self, window: Window) -> CellState | Unplaced:
         """The cell the window belongs to by what is in force now, made if it is not there."""
@@ -150,12 +151,23 @@ class Placing:
 
     def _finalise(self, customers: Iterable[str], now_ms: int) -> None:
         """Invoices or plans of these customers have moved on: what is wanted of cells that are final by them is not sent any more."""
-        for cell in (cell for customer in customers for cell in self._of_customer.get(customer, ())):
-            known = cell.final
-            self._judge(cell, now_ms)
-            if cell.final != known:
+        for cells in (self._of_customer.get(customer, ()) for customer in customers):
+            changed = [cell for cell in cells if self._judged_anew(cell, now_ms)]
+            nowhere = unbilled(cells, self._invoices.final_of, lambda place: self._change_of(place, now_ms))
+            for cell in nowhere:
+                cell.is_unbilled = True
+            for cell in (*changed, *nowhere):
                 self.tally.cell(cell)
                 self._schedule.cell(cell, now_ms)
+
+    def _judged_anew(self, cell: CellState, now_ms: int) -> bool:
+        """True where what is known of the cell's finality has changed."""
+        known = cell.final
+        self._judge(cell, now_ms)
+        return cell.final != known
+
+    def _change_of(self, place: Place, now_ms: int) -> int | None:
+        return change_of(place, self._definitions.items.get((place.customer, place.meter), ()), now_ms)
 
     def _settled(self, settlement: Settlement, now_ms: int) -> None:
         """An operator's word on an adjustment; it acts once, by its offset."""

@@ -15,11 +15,21 @@ FINAL: Final = frozenset({"open", "paid", "uncollectible", "void"})
 """Statuses of a finalised invoice: nothing reported later is on it (Stripe, "Status transitions and finalization")."""
 
 
+class Billed(msgspec.Struct, frozen=True):
+    """What an invoice bills of a subscription item that takes usage records: units over `[start_s, end_s)`, tiers added up."""
+
+    item: str
+    start_s: int
+    end_s: int
+    units: int
+
+
 class InvoiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """`data` of a `tidemark.invoice` record, keyed by the customer: what the provider says of one invoice, read at `seen_at_s` of its own clock.
 
     `period_start_s`, `period_end_s`: the service period `[start, end)` of its metered lines, which is the period that ended; `items` are the
-    subscription items it bills (empty: all of the subscription). `finalized_at_s` is None for a draft.
+    subscription items it bills (empty: all of the subscription). `finalized_at_s` is None for a draft. `billed` is what it bills by
+    usage records (empty: not said).
     """
 
     v: int = CONTROL_VERSION
@@ -33,6 +43,7 @@ class InvoiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     period_end_s: int
     finalized_at_s: int | None = None
     seen_at_s: int
+    billed: tuple[Billed, ...] = ()
 
 
 class Invoice(Stored, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from sinks.stripe.objects import Price, read
 from sinks.stripe.suitability import Terms
 from topics.clocks import ClockRecord
 from topics.errors import TidemarkError
-from topics.invoices import InvoiceRecord, Status
+from topics.invoices import Billed, InvoiceRecord, Status
 from topics.meter_errors import MeterErrorRecord
 from topics.notices import Notice, NoticeRecord
 
@@ -59,6 +59,7 @@ class _Line(msgspec.Struct):
     period: _Period
     subscription_item: str
     price: dict[str, Any]
+    quantity: int | None = None
 
 
 def invoice_of(row: Mapping[str, Any]) -> InvoiceSeen:
@@ -94,7 +95,24 @@ def invoice_record(seen: InvoiceSeen, lines: Iterable[Mapping[str, Any]], terms:
         period_end_s=max(line.period.end for line in found),
         finalized_at_s=None if seen.status == "draft" else seen.status_transitions.finalized_at,
         seen_at_s=seen.seen_at_s,
+        billed=_billed(found),
     )
+
+
+def _billed(lines: Iterable[_Line]) -> tuple[Billed, ...]:
+    """Units by item and period, of legacy prices: a graduated one has a line for each tier."""
+    sums: dict[tuple[str, int, int], int] = {}
+    for line in lines:
+        if line.quantity is None or _is_on_meter(line):
+            continue
+        key = (line.subscription_item, line.period.start, line.period.end)
+        sums[key] = sums.get(key, 0) + line.quantity
+    return tuple(Billed(*key, units) for key, units in sorted(sums.items()))
+
+
+def _is_on_meter(line: _Line) -> bool:
+    recurring = read(line.price, Price).recurring
+    return recurring is not None and recurring.meter is not None
 
 
 def _usage_line(row: Mapping[str, Any], terms: Sequence[Terms], ours: Collection[str]) -> _Line | None:

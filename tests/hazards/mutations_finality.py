@@ -57,6 +57,6 @@ FINAL: Final[tuple[Mutation, ...]] = (
     ),
     without(
         "plan-changes-end-nothing", "H32, 16", "another price makes what was used before it final",
-        f"{FINALITY}:by_plan", 'return Finality("plan_changed")', "pass", "H32",
+        f"{FINALITY}:change_of", "return changed_at_s", "pass", "H32",
     ),
 )  # fmt: skip

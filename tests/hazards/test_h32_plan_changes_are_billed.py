@@ -28,8 +28,8 @@ SCENARIOS: dict[str, tuple[Change, ...]] = {
     "trial ended by hand": (Change(CHANGE_S, "end_trial"),),
     "quantity of the base price": (Change(CHANGE_S, "quantity", quantity=4),),
 }
-ON_METERS_ONLY = {"price switch", "item replaced", "another interval"}
-"""Of a legacy item Stripe bills nobody what was used before its price was changed: there a plan changes by another subscription."""
+ON_METERS_ONLY = {"another interval"}
+"""What a new cycle bills of a legacy item whose price changes with it, no page says."""
 
 
 def year_of(seed: int, scenario: str, meter: str, changes: tuple[Change, ...], directory: Path, *more: Used) -> Year:
@@ -117,5 +117,23 @@ def test_h32_what_is_executed_after_a_price_switch_does_not_stand(kind: Kind, tm
         assert judge(year) == []
         found = [cell for each in year.delivering for cell in each.cells() if cell.timestamp_s == CHANGE_S - 3600]
         assert [(cell.state, cell.adjustment is not None and cell.adjustment.cause) for cell in found] == [("adjustment", "plan_changed")]
+    finally:
+        year.close()
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("kind", ["switch", "replace"])
+def test_h32_records_that_a_change_took_off_the_bill_are_listed(kind: Kind, keeps: bool, tmp_path: Path) -> None:
+    """Stripe bills nobody what was recorded of a legacy item before its price was switched, or bills it after all: the final invoice says which, and
+    what was deleted with an item is on none."""
+    plan = year_of(1, "price switch", "calls", (Change(CHANGE_S, kind, "package"),), tmp_path / "plan").plan
+    year = Year(plan, tmp_path / "year", rates={}, dying=0.0, legacy_switch_keeps_usage=keeps)
+    reported = sum(one.quantity for one in plan.used if one.occurred_at_s < CHANGE_S - 3600 and one.sent_at_s < CHANGE_S - 3600)
+    try:
+        year.live()
+        assert judge(year) == []
+        cells = [cell for each in year.delivering for cell in each.cells() if cell.timestamp_s < CHANGE_S and cell.adjustment is not None]
+        listed = sum(int(cell.adjustment.units) for cell in cells if cell.adjustment is not None)
+        assert (listed < reported) if keeps and kind == "switch" else (listed >= reported)
     finally:
         year.close()

@@ -98,7 +98,9 @@ class Application:
     def _replace(self, account: Account, change: Change) -> None:
         """Another item on the same subscription."""
         account.price = change.price
-        asked = {"items": [{"id": account.item, "deleted": True}, {"price": self._metered(account)}]}
+        # A legacy item is deleted only with its usage records.
+        clears = {} if MODES[account.meter] else {"clear_usage": True}
+        asked = {"items": [{"id": account.item, "deleted": True, **clears}, {"price": self._metered(account)}]}
         made = self._update(account, **asked)
         account.item = next(row["id"] for row in made["items"]["data"] if row["id"] not in {*account.items, account.base})
         account.items.append(account.item)

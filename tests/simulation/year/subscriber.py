@@ -124,6 +124,7 @@ def _changes(chance: random.Random, each: Subscriber, until_s: int) -> tuple[Cha
     if each.trial_days and chance.random() < 0.4:
         at_s = trial_ends_s = whole(each.joins_at_s + chance.randrange(DAY_S, each.trial_days * DAY_S), each.meter)
         found.append(Change(at_s, "end_trial"))
+    anchor_s = at_s if found else first_edge_of(each)
     while True:
         at_s += BETWEEN_S[0] + int(chance.expovariate(1 / BETWEEN_S[1]))
         if at_s >= until_s:
@@ -131,7 +132,8 @@ def _changes(chance: random.Random, each: Subscriber, until_s: int) -> tuple[Cha
         if found and found[-1].kind == "pause":
             found.append(Change(at_s, "resume"))
             continue
-        kind = chance.choice(_kinds(each, is_trial=at_s < trial_ends_s))
+        ends_s = anchor_s if at_s < anchor_s else period_at(anchor_s, *cycle, at_s).end_s
+        kind = chance.choice(_kinds(each, is_trial=at_s < trial_ends_s, is_billed=ends_s + DAY_S < until_s))
         if not kind.startswith("cancel") and (each.meter in WHOLE_S or chance.random() < 0.3):
             # Of usage before and after a change within one of Stripe's hours or days nobody can tell which is which.
             at_s -= at_s % WHOLE_S.get(each.meter, 3600)
@@ -141,17 +143,22 @@ def _changes(chance: random.Random, each: Subscriber, until_s: int) -> tuple[Cha
             cycle = chance.choice([other for other in INTERVALS if other != cycle])
         if kind == "end_trial":
             trial_ends_s = at_s
-        found.append(Change(at_s, kind, price, cycle, chance.randrange(1, 9), chance.choice(PAUSES)))
+        if kind in {"move", "cycle", "end_trial"}:
+            anchor_s = at_s
+        # What a kept draft of usage records bills is not known before it is final.
+        found.append(Change(at_s, kind, price, cycle, chance.randrange(1, 9), chance.choice(PAUSES if MODES[each.meter] else PAUSES[1:])))
         if kind.startswith("cancel"):
             return tuple(found)
 
 
-def _kinds(each: Subscriber, *, is_trial: bool) -> list[Kind]:
-    """What may be asked for. Stripe bills nobody what was used before another price came to a legacy item, or in a trial: there only a move is."""
+def _kinds(each: Subscriber, *, is_trial: bool, is_billed: bool) -> list[Kind]:
+    """What may be asked for. Usage records of before a switch are listed when the period's invoice lacks them, so it must come (`is_billed`)."""
     kinds: list[Kind] = ["pause", "cancel", "cancel_at_end"]
     if each.base:
         kinds += ["quantity", "quantity"]
     if is_trial:
         return kinds + ["end_trial"] * 3
     kinds += ["move", "move"]
-    return kinds if MODES[each.meter] == "" else [*kinds, "switch", "switch", "replace", "replace", "cycle"]
+    if MODES[each.meter] or is_billed:
+        kinds += ["switch", "switch", "replace", "replace"]
+    return [*kinds, "cycle"] if MODES[each.meter] else kinds
