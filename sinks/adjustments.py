@@ -9,7 +9,7 @@ import msgspec
 from sinks.finality import Finality
 from sinks.units import minus, plus
 from topics.adjustments import Adjustment, Carried, Remedy, Settlement, adjustment_id
-from topics.receipt import CellReceipt
+from topics.receipt import CellReceipt, Standing
 
 SENTENCES = {
     "late_event": "its billing period had ended when this total came, and the provider takes none of it any more",
@@ -40,7 +40,9 @@ def adjusted(fresh: CellReceipt, last: CellReceipt | None, final: Finality, sett
     before = None if last is None else last.adjustment
     standing = "0" if fresh.standing is None else fresh.standing.units
     if before is None and fresh.units == standing and not fresh.maybe:
-        return msgspec.structs.replace(fresh, state="delivered", outcome="delivered", reason="no_change", reported_at_ms=now_ms)
+        # The parts of a unit in it are kept: the next ones make a whole unit with them (law 17).
+        stands = Standing(revision=fresh.revision, attempt=fresh.attempt, units=fresh.units, quantity=fresh.quantity, at_ms=now_ms)
+        return msgspec.structs.replace(fresh, state="delivered", outcome="delivered", reason="no_change", standing=stands, reported_at_ms=now_ms)
     told = before or Adjustment(
         id=adjustment_id(fresh.provider, fresh.account, fresh.cell),
         units="0",

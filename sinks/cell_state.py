@@ -153,6 +153,8 @@ class CellState:
             return True
         if (self.place.adds_up or self.shares) and self.receipt.state in _ACCEPTED and self._differs():
             return True
+        if self.shares is not None and self.receipt.state == "adjustment" and self._units() != self.receipt.units:
+            return True
         return self.dirty or (self.receipt.state in {*_HELD, "parked"} and self.released)
 
     def _differs(self) -> bool:

@@ -71,11 +71,12 @@ class Ledger:
         return [cell for group in self._groups.values() for cell in self._to_even_out(group)]
 
     def _to_even_out(self, group: _Group) -> list[CellState]:
-        """The fullest cell, where more units stand than there are whole ones: a cell that could not go below 0 has left that to another."""
+        """The fullest cell, where more units stand than there are whole ones: a cell that could not go below 0 has left that to another. That one is
+        set lower, or where it is final its adjustment says so (law 16)."""
         if group.busy or group.units <= group.exact // (ONE * ONE) * ONE:
             return []
         fullest = max(group.held, key=lambda cell: (group.held[cell][1], cell.place.name))
-        return [fullest] if group.held[fullest][1] > 0 and fullest.final is None else []
+        return [fullest] if group.held[fullest][1] > 0 else []
 
     def _group(self, cell: CellState) -> _Group:
         return self._groups.setdefault((cell.place.lane, cell.place.period_start_s), _Group())
