@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from sinks.adjustments import is_being_billed, remedied, with_remedy
+from sinks.adjustments import changes, is_being_billed, remedied, with_remedy
 from sinks.calls import CALL_WITHIN_MS, HAND_OUT_WITHIN_MS, QUIET_MS, UNKNOWN_AFTER_MS
 from sinks.carrying import Carry, NotYet
 from sinks.cell_state import CellState, LaneKey
@@ -320,8 +320,11 @@ class Remedies:
 
 
 def _may_begin(cell: CellState, receipt: CellReceipt, said: Adjustment) -> bool:
-    """True where all open units may be billed now: nothing is in doubt, nothing newer is about to be written, nobody has said no to it."""
-    if receipt.state != "adjustment" or not said.is_open or receipt.maybe or cell.dirty:
+    """True where all open units may be billed now: nothing is in doubt, nothing newer is about to be written, nobody has said no to it.
+
+    What an operator has settled is written first: once a bill is under way it would count for nothing, and the units be dealt with twice.
+    """
+    if receipt.state != "adjustment" or not said.is_open or receipt.maybe or cell.dirty or changes(said, cell.final, cell.settlements):
         return False
     if said.remedy is not None and cell.release <= said.remedy.released:
         return False

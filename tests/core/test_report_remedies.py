@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sinks.remedy_calls import CreditLine
+from sinks.remedy_calls import CreditLine, Quote
 from sinks.stripe.costs import billed
 from sinks.stripe.objects import Price, Tier
 from tests.core.remedy_world import SECTIONS, BillingStripe, RemedyWorld, invoice
@@ -225,6 +225,26 @@ def test_an_operators_word_waits_for_a_bill_that_is_under_way() -> None:
     assert (said(world).settled, said(world).remedy is None) == ("0", False)
     settle(world)
     assert (said(world).settled, said(world).units, amounts(world)) == ("7", "0", [("7", 11)])
+
+
+def test_an_operators_word_that_is_known_comes_before_the_policy() -> None:
+    """What an operator has settled is not billed as well, where its record waits behind others: nothing is begun before it is written."""
+    world = world_of("invoice_item")
+    emit(world, 27)
+    world.feed()
+    assert world.worker is not None
+    machine = world.worker.machine
+    while (write := machine.next_write(world.now_ms)) is not None:
+        world.commit(world.worker, write.records)
+        machine.written(write, world.now_ms)
+    by_hand = SettleRecord(target=receipt_key(the_receipt(world)).decode(), units="7", settled="0", how="by hand")
+    world.define(Settlement(customer="acme", said=by_hand, offset=500))
+    for call in machine.remedies.next_calls(world.now_ms, 9):
+        assert isinstance(call, Quote)
+        machine.remedies.quoted(call, world.quote(call), world.now_ms)
+    machine.remedies.next_calls(world.now_ms, 9)
+    settle(world)
+    assert (said(world).settled, said(world).how, amounts(world)) == ("7", "by hand", [])
 
 
 def test_what_may_stand_is_never_billed_by_itself() -> None:
