@@ -47,9 +47,10 @@ REQUEST_TIMEOUT_S = 90.0
 """Faust's default: after that a request counts as lost. Its recovery service ends silently when one of its steps takes
 longer, so it is not lowered; an absent broker is noticed by the connection long before."""
 
-METADATA_MAX_AGE_MS = 30_000
+METADATA_MAX_AGE_MS = 5_000
 """How old the consumer's list of topics may be. A group leader that joined while a broker was still starting may not know our topics yet
-and assigns none of them (seen after a kill -9 of the broker); it assigns again when it hears of them, after Kafka's default in five minutes."""
+and assigns none of them (seen after a kill -9 of the broker): until it hears of them its group does nothing, after Kafka's default for five
+minutes. A request of one kilobyte every five seconds is nothing to a broker."""
 
 STOP_TIMEOUT_S = 30.0
 """How long a stop may take before the process ends anyway: revoke (8 s) + commit (5 s) + Faust's own shutdown."""

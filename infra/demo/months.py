@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 PEOPLE: Final = (("fabrikam", 36 * DAY_S + 13_577), ("contoso", 40 * DAY_S + 47_311))
 """Who lives through a month in the built-in demo, and how many seconds ago it began: no whole hours, so that periods end inside windows."""
 
+HOURS: Final = 48
+"""In which they use something: enough windows for every week, few enough for a minute."""
+
 
 def subscribers(now: datetime, meters: Sequence[tuple[str, str, str]], prices: Mapping[str, str]) -> list[Subscriber]:
     """The people of the built-in demo; `prices` by meter."""
     counted = tuple(Counted(*meter) for meter in meters)
     plan = tuple((meter.slug, prices[meter.slug]) for meter in counted)
-    return [Subscriber(name, int(now.timestamp()) - ago_s, counted, (plan,)) for name, ago_s in PEOPLE]
+    return [Subscriber(name, int(now.timestamp()) - ago_s, counted, (plan,), hours=HOURS) for name, ago_s in PEOPLE]
 
 
 @asynccontextmanager

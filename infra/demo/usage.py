@@ -57,7 +57,7 @@ class Usage(NamedTuple):
     expected: Expected
 
 
-def made_usage(now: datetime, count: int = 12_000, seed: int = 7) -> Usage:
+def made_usage(now: datetime, count: int = 10_000, seed: int = 7) -> Usage:
     """About `count` records whose times end just before `now`; the same seed and now give the same bytes."""
     chance = random.Random(seed)
     expected = Expected(first=now - SPAN)

@@ -26,11 +26,11 @@ def test_the_demo_convinces(tmp_path: Path) -> None:
     months = found["months"]
     assert len({month["customer"] for month in months}) == 2
     assert len(months) == 4
-    assert all(month["billed"]["units"] == month["used"] > 100 and month["billed"]["status"] == "paid" for month in months)
+    assert all(month["billed"]["units"] == month["used"] > 60 and month["billed"]["status"] == "paid" for month in months)
     explained = found["explained"]
     assert explained["proof"]["holds"]
     assert explained["units"] == explained["delivered_units"] in {month["used"] for month in months}
-    assert len(explained["windows"]) > 50
+    assert len(explained["windows"]) > 30
     assert sum(window["events"] for window in explained["windows"]) == explained["events"] >= explained["units"] > 0
     verdicts = {fate: sum(line[fate] for line in found["status"]["partitions"]) for fate in ("counted", "duplicate", "rejected", "rerouted")}
     assert all(verdicts.values())
