@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from sinks.carrying import Carry, NotYet, carry_of
+from sinks.carrying import Carry, NotYet, TakeBack, carry_of, take_back_of
 from sinks.cell_state import CellState, LaneKey
 from sinks.cells import Place, Unplaced, cell_of
 from sinks.finality import Finality, Invoices, change_of
@@ -127,9 +127,11 @@ class Placing:
         """The customer has another item or another time: adjustments that wait for a later period may have one."""
         self.remedies.look_at(self._of_customer.get(customer, ()))
 
-    def _carry_of(self, receipt: CellReceipt, now_ms: int, used: Container[int]) -> Carry | NotYet | None:
-        """Where units of a final cell are reported in a later period, by what is in force now."""
-        return carry_of(self._definitions, receipt, self.now_of(receipt.customer, now_ms) // 1000, used)
+    def _carry_of(self, receipt: CellReceipt, now_ms: int, used: Container[int]) -> Carry | TakeBack | NotYet | None:
+        """Where whole units of a final cell are reported in a later period, or taken back there, by what is in force now."""
+        now_s = self.now_of(receipt.customer, now_ms) // 1000
+        units = 0 if receipt.adjustment is None else int(receipt.adjustment.units)
+        return take_back_of(self._definitions, receipt, now_s, -units) if units < 0 else carry_of(self._definitions, receipt, now_s, used)
 
     def _first(self, window: Window, part: WindowPart, closed_at_ms: int | None, now_ms: int) -> None:
         where = self._place(window)

@@ -23,7 +23,7 @@ import msgspec
 
 from sinks.adjustments import changes, is_being_billed, remedied, with_remedy
 from sinks.calls import CALL_WITHIN_MS, HAND_OUT_WITHIN_MS, QUIET_MS, UNKNOWN_AFTER_MS
-from sinks.carrying import Carry, NotYet
+from sinks.carrying import Carry, NotYet, TakeBack
 from sinks.cell_state import CellState, LaneKey
 from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, PeriodClosed, Refused, RetryAfter, TooLate
 from sinks.remedy_calls import Bill, LookUp, Quote, Quoted, RemedyCall
@@ -43,8 +43,8 @@ LOOK_MS: Final = 60_000
 AGAIN_MS: Final = 5_000
 """An item's period in which a report is still open is looked at again after this."""
 WORD: Final = {"invoice_item": "invoice item", "credit_note": "credit note"}
-Carrying = Callable[[CellReceipt, int, Container[int]], Carry | NotYet | None]
-"""Where a receipt's units go at a moment (`sinks/carrying.py`), given the seconds of its item that are used."""
+Carrying = Callable[[CellReceipt, int, Container[int]], Carry | TakeBack | NotYet | None]
+"""Where a receipt's open units go at a moment (`sinks/carrying.py`), or are taken back, given the seconds of its item that are used."""
 
 
 class Remedies:
@@ -200,17 +200,18 @@ class Remedies:
             self._quoted.pop(cell.key, None)  # what a credit note can give back may be less after the other one
             self._waiting.setdefault(line, {})[cell.key] = None
             return None
-        if said.policy == "next_period" and receipt.meter_target is None and said.units.isdigit():
+        if said.policy == "next_period" and receipt.meter_target is None and said.units.removeprefix("-").isdigit():
             where = self._carrying(receipt, now_ms, self._taken(cell))
             if where is not None:
-                self._carry(cell, receipt, where, now_ms)
+                self._carry(cell, receipt, said, where, now_ms)
                 return None
         return self._priced(cell, receipt, said, now_ms)
 
-    def _carry(self, cell: CellState, receipt: CellReceipt, where: Carry | NotYet, now_ms: int) -> None:
-        """Write the intent that reports the open units in a later period, or wait for one. It needs no price and no turn in its line."""
-        if isinstance(where, Carry):
-            remedy = carry(receipt, where.second, where.period_start_s, now_ms)
+    def _carry(self, cell: CellState, receipt: CellReceipt, said: Adjustment, where: Carry | TakeBack | NotYet, now_ms: int) -> None:
+        """Write the intent that reports the open units in a later period, or takes some back there, or wait for one. It needs no price."""
+        if not isinstance(where, NotYet):
+            units = int(said.units) if isinstance(where, Carry) else -where.units
+            remedy = carry(receipt, where.second, where.period_start_s, units, now_ms)
             self._change(cell, lambda now: with_remedy(now, remedy))
         else:
             self._free(line_of(receipt), cell.key)

@@ -15,6 +15,7 @@ from urllib.parse import quote_plus
 
 import msgspec
 
+from sinks.carrying import units_at
 from sinks.keys import idempotency_key
 from sinks.outcomes import BILL_MARK, Wanted, WantedBill
 from sinks.remedy_calls import CreditLine, Quoted
@@ -67,17 +68,18 @@ def remedy_of(receipt: CellReceipt, quoted: Quoted, amount: int, now_ms: int) ->
     return msgspec.structs.replace(remedy, idempotency_key=key_of(receipt, remedy))
 
 
-def carry(receipt: CellReceipt, second: int, period_start_s: int, now_ms: int) -> Remedy:
-    """The intent that reports all open units at a second of a later period: a usage record that is set there once, and belongs to it alone."""
+def carry(receipt: CellReceipt, second: int, period_start_s: int, units: int, now_ms: int) -> Remedy:
+    """The intent that reports units (below 0: takes back what was reported) at a second of a later period, which belongs to the adjustment alone:
+    the usage record sets all that it then holds there."""
     said = receipt.adjustment
     if said is None:
         raise ValueError(f"cell {receipt.cell} has no adjustment")
     remedy = Remedy(
         kind="usage_record",
         number=said.remedies + 1,
-        units=said.units,
+        units=str(units),
         path=usage_record_path(receipt.item),
-        body=usage_record_body(int(said.units), second),
+        body=usage_record_body(units_at(said, second) + units, second),
         second=second,
         period_start_s=period_start_s,
         intent_at_ms=now_ms,
@@ -101,7 +103,8 @@ def key_of(receipt: CellReceipt, remedy: Remedy) -> str:
 def wanted_bill(receipt: CellReceipt, remedy: Remedy) -> WantedBill | Wanted:
     """What the answer must repeat to be believed."""
     if remedy.kind == "usage_record":
-        return Wanted(receipt.item, remedy.second, int(remedy.units))
+        before = 0 if receipt.adjustment is None else units_at(receipt.adjustment, remedy.second)
+        return Wanted(receipt.item, remedy.second, before + int(remedy.units))
     made = "invoiceitem" if remedy.kind == "invoice_item" else "credit_note"
     amount = remedy.amount if remedy.kind == "invoice_item" else -remedy.amount
     return WantedBill(made, amount, remedy.currency, mark_of(receipt, remedy.number))

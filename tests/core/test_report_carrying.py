@@ -71,14 +71,46 @@ def test_late_units_stand_in_the_next_period() -> None:
 
 
 def test_each_growth_has_a_second_of_its_own() -> None:
-    """+1, then +2 more are two usage records at two seconds; less again is a negative invoice item, since usage cannot be negative."""
+    """+1, then +2 more are two usage records at two seconds."""
     world = world_of()
-    for units in (21, 23, 22):
+    for units in (21, 23):
         emit(world, units)
         settle(world)
-    assert sorted(carried(world).values()) == [1, 2]
-    assert [(made.path, made.units, made.amount) for made in world.stripe.made] == [(SECTIONS[0], "-1", -1)]
-    assert said(world).settled == "2"
+    assert sorted(carried(world).values()) == [1, 2] and world.stripe.made == []
+
+
+@pytest.mark.parametrize("at", range(0, 40, 2))
+def test_what_was_carried_is_taken_back_where_it_stands(at: int) -> None:
+    """+1, +2 and then 5 less: while the period that took the 3 runs they are taken back there (its tiers would have priced them), whoever dies when;
+    only what is left is a negative invoice item, since usage cannot be negative; what comes then is carried anew, at a second of its own."""
+    world = world_of(at)
+    for units in (21, 23):
+        emit(world, units)
+        settle(world)
+    seconds = set(carried(world))
+    emit(world, 18)
+    world.feed()
+    for _ in range(at):
+        assert world.worker is not None
+        world.step(world.worker)
+    world.kill()
+    settle(world)
+    assert (carried(world), said(world).settled, said(world).units) == ({}, "-2", "0")
+    assert [(made.path, made.units, made.amount) for made in world.stripe.made] == [(SECTIONS[0], "-2", -3)]
+    emit(world, 22)
+    settle(world)
+    assert list(carried(world).values()) == [4] and not seconds & set(carried(world))
+
+
+def test_what_a_period_that_is_over_took_is_given_back_by_an_invoice_item() -> None:
+    """Once the period that took the units is over, no usage record changes it: an invoice item gives them back."""
+    world = world_of()
+    emit(world, 27)
+    settle(world)
+    world.pass_time(32 * DAY_S * 1000)
+    emit(world, 25)
+    settle(world)
+    assert list(carried(world).values()) == [7] and [made.units for made in world.stripe.made] == ["-2"]
 
 
 def test_the_windows_of_that_period_change_nothing_of_it() -> None:
