@@ -64,7 +64,7 @@ class Invoices:
 
     def judge(self, place: Place, closed_at_ms: int | None, now_ms: int, known: Finality | None) -> Finality | None:
         """Why the cell is final now; None while it takes what is reported. `known`: what was found before, which never ends: at most its invoice
-        becomes known. `closed_at_ms` is when the newest of its totals came."""
+        becomes known. `closed_at_ms` is when the newest of its totals came, `now_ms` the customer's time: 0 where its test clock said nothing."""
         if known is not None and known.invoice:
             return known
         invoice = self.holding(place)
@@ -105,9 +105,13 @@ def _holds(said: InvoiceRecord, place: Place) -> bool:
 
 
 def by_time(place: Place, closed_at_ms: int | None, now_ms: int, *, is_draft: bool = False) -> Finality | None:
-    """Why the time alone makes a cell final. A customer on a test clock lives at another time: only invoices and the provider's answers say so."""
+    """Why the time alone makes a cell final; `now_ms` is the customer's.
+
+    A test clock's newest word is its time at least, so a period that has ended by it has ended. How old a meter event may be there, and how long
+    its drafts wait, only invoices and the provider's answers say.
+    """
     if place.clock:
-        return None
+        return Finality("period_closed") if place.target is None and now_ms >= place.period_end_s * 1000 else None
     if place.target is not None and now_ms // 1000 - place.timestamp_s > MOST_AGE_S:
         return Finality("age_limit")
     ends_at_s = place.period_end_s if place.target is None else place.period_end_s + LONGEST_DRAFT_S

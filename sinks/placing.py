@@ -103,9 +103,16 @@ class Placing:
     def _judge(self, cell: CellState, now_ms: int) -> None:
         """Law 16: whether the cell is final by now."""
         place = cell.place
-        cell.final = self._invoices.judge(place, cell.closed_at_ms, now_ms, cell.final)
+        cell.final = self._invoices.judge(place, cell.closed_at_ms, self._time_at(place, now_ms), cell.final)
         if cell.final is None and self._change_of(place, now_ms) is not None:
             cell.final = Finality("plan_changed")
+
+    def _time_at(self, place: Place, now_ms: int) -> int:
+        """What time it is where the cell is billed: our own, or the last word of its test clock (0: it has said nothing yet)."""
+        if not place.clock:
+            return now_ms
+        clock = self._definitions.clocks.get(place.customer)
+        return clock.now_s * 1000 if clock is not None and clock.clock == place.clock else 0
 
     def _place(self, window: Window) -> CellState | Unplaced:
         """The cell the window belongs to by what is in force now, made if it is not there."""

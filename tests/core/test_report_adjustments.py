@@ -9,6 +9,7 @@ import pytest
 from tests.core.report_world import ANCHOR_S, START_S, World, binding, item_of
 from tests.core.test_report_receipts import CELL, HOUR_S, KEY, cell, counts, emit, states
 from topics.adjustments import Adjustment, Settlement, SettleRecord, adjustment_id
+from topics.clocks import ClockVersion
 from topics.codec import encode
 from topics.invoices import Invoice, InvoiceRecord
 from topics.periods import period_at
@@ -163,6 +164,17 @@ def test_a_customer_on_a_test_clock_is_not_judged_by_ours() -> None:
     world.define(invoice())
     late(world, 13, 3)
     assert (adjustment(world).units, cell(world).clock) == ("1", "clock_1")
+
+
+@pytest.mark.parametrize(("clock", "now_s", "held"), [("clock_1", 0, 5), ("clock_1", -1, 12), ("clock_2", 0, 12)])
+def test_a_test_clock_ends_its_periods_itself(clock: str, now_s: int, held: int) -> None:
+    """What comes after the clock itself has shown the period's end is sent to nobody; a second before it, or by another clock's word, it goes out."""
+    world = billed_world(clock="clock_1")
+    said: dict[str, Any] = {"future_ms": 300_000, "final_until_us": 0, "ahead_until_us": 1, "log_final_s": 0, "offset": 9}
+    world.define(ClockVersion(customer="acme", clock=clock, now_s=PERIOD.end_s + now_s, **said))
+    late(world, 12, 2)
+    assert world.standing() == {("si_1", HOUR_S): held}
+    assert cell(world).reason == ("period_closed" if held == 5 else "")
 
 
 def test_an_open_intent_is_resolved_before_the_adjustment() -> None:
