@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Collection, Iterator
+from typing import Any
 
 import pytest
 
@@ -26,3 +28,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
 def bootstrap(cluster: KafkaCluster) -> str:
     """The broker's address."""
     return cluster.bootstrap
+
+
+async def remove_topics(admin: Any, names: Collection[str]) -> None:
+    """Deletes those of the topics that are there, and returns when the broker knows none of them any more.
+
+    Made anew earlier, what a test writes may be acknowledged by the log that is about to go.
+    """
+    here = sorted(set(await admin.list_topics()) & set(names))
+    if here:
+        await admin.delete_topics(here)
+    while set(await admin.list_topics()) & set(here):
+        await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ from aiokafka.errors import ProducerFenced
 from infra import kafka_io
 from sinks.stripe.app_ports import LostOwnership
 from sinks.stripe.receipt_log import ReceiptLog
-from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster
+from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster, remove_topics
 from tests.agents.report_bench import item_of
 from topics.bindings import ItemVersion
 from topics.catalog import DEFINITIONS, RECEIPTS
@@ -29,8 +29,7 @@ async def topics(bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        for name in set(await admin.list_topics()) & {RECEIPTS, DEFINITIONS}:
-            await admin.delete_topics([name])
+        await remove_topics(admin, (RECEIPTS, DEFINITIONS))
         await admin.create_topics([NewTopic(name, 2, 1, topic_configs={"cleanup.policy": "compact"}) for name in (RECEIPTS, DEFINITIONS)])
     finally:
         await admin.close()

@@ -15,7 +15,7 @@ from infra import kafka_io
 from infra.embedded.testing import KafkaCluster
 from infra.sandbox.testing import Sandbox, sandbox_server
 from sinks.stripe.app import ReportSettings, ReportWorker
-from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster
+from tests.agents.delivery_broker import FAUST_LEAVES, bootstrap, cluster, remove_topics
 from tests.agents.report_bench import Counted, OneFlow, all_delivered, batch_of, item_of, total_of, tp_of, until
 from topics.bindings import ItemVersion
 from topics.catalog import DEFINITIONS, RECEIPTS
@@ -88,8 +88,7 @@ async def stage(bootstrap: str, directory: Path, *customers: str, **options: obj
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        for name in set(await admin.list_topics()) & {RECEIPTS, DEFINITIONS}:
-            await admin.delete_topics([name])
+        await remove_topics(admin, (RECEIPTS, DEFINITIONS))
         await admin.create_topics([NewTopic(name, 1, 1, topic_configs={"cleanup.policy": "compact"}) for name in (RECEIPTS, DEFINITIONS)])
     finally:
         await admin.close()

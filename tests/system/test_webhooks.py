@@ -59,6 +59,11 @@ def bound(world: World, customer: str) -> list[dict[str, Any]]:
     return [row for row in world.command.json("bindings") if row["customer"] == customer]
 
 
+def ended(world: World, customer: str) -> bool:
+    """Whether the archive has heard that nothing bills the customer any more: it reads behind the receiver."""
+    return any(row["valid_until"] < "2299" for row in bound(world, customer))
+
+
 def notices(world: World) -> list[dict[str, Any]]:
     """Everything that applications are told."""
     return [json.loads(record.value or b"") for record in wire.read_log(world.bootstrap, "usage.notices").records]
@@ -98,6 +103,7 @@ def test_a_subscription_lives_and_ends_by_webhooks(world: World) -> None:
     assert told["customer"] == HEARD
     invoices = world.provider.get("/v1/invoices", subscription=made["id"])["data"]
     assert sum(line["quantity"] for invoice in invoices for line in invoice["lines"]["data"]) == CALLS
+    until(lambda: ended(world, HEARD), "the binding never ended")
     before = bound(world, HEARD)
     happened = world.provider.get("/v1/events", limit=100)["data"]
     assert {play(world, said) for said in happened} == {200}
