@@ -179,18 +179,29 @@ class ClickHouse:
 
         1. the statements of a file, each idempotent: a crash among them is repaired by running them again;
         2. the file's row: a crash before it costs running the file again.
+
+        Several workers may do this at once. Before each statement a worker looks whether another one has finished the file: one that was slow, and
+        then died, would otherwise leave an old file's view where the newer one's already stood.
         """
         self._create_database()
         self.command(MIGRATIONS_TABLE)
         done: list[str] = []
         for migration in pending(own if own is not None else migrations(), self.applied()):
-            for statement in migration.statements:
-                self.command(statement)
+            if not self._apply(migration):
+                continue
             row: Columns = [[migration.number], [migration.name], [migration.checksum]]
             names = Table("schema_migrations", (("number", "UInt32"), ("name", "String"), ("checksum", "String")))
             self.insert(names, row)
             done.append(migration.name)
         return done
+
+    def _apply(self, migration: Migration) -> bool:
+        """Run a file's statements; False where another worker finished it meanwhile."""
+        for statement in migration.statements:
+            if migration.number in self.applied():
+                return False
+            self.command(statement)
+        return True
 
     def _create_database(self) -> None:
         with self._errors(), closing(self._connect(None)) as client:

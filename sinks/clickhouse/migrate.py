@@ -60,11 +60,14 @@ def pending(own: Sequence[Migration], applied: Mapping[int, tuple[str, str]]) ->
     """What is to be applied, in order; `applied`: number → (name, checksum).
 
     Raises SchemaMismatch where an applied file has changed since (it must never: a change is a new file), where the database is ahead of
-    this program, or where a file was put in before one that is applied already.
+    this program, where a file that was applied is missing, or where one was put in before one that is applied already.
     """
     numbers = {migration.number for migration in own}
     for number in sorted(applied.keys() - numbers):
-        raise SchemaMismatch(f"the database has migration {applied[number][0]}, which this program does not know: upgrade tidemark")
+        name = applied[number][0]
+        if number < max(numbers, default=0):
+            raise SchemaMismatch(f"migration {name} was applied, and this program has later ones but not that file: install tidemark anew")
+        raise SchemaMismatch(f"the database has migration {name}, which this program does not know: upgrade tidemark")
     for migration in own:
         if migration.number in applied and applied[migration.number][1] != migration.checksum:
             raise SchemaMismatch(

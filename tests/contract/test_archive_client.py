@@ -50,6 +50,24 @@ def test_migrating_again_changes_nothing(engine_url: str) -> None:
     assert clickhouse.read("SELECT count() AS n FROM coverage") == [{"n": 0}]
 
 
+def test_a_slow_worker_does_not_bring_back_an_old_view(engine_url: str) -> None:
+    """A worker that is in the middle of a file when another one finishes that file and a later one leaves the later one's view alone."""
+    fast = ClickHouse(Address(url=engine_url, database="slow"))
+    view = "CREATE OR REPLACE VIEW shown AS SELECT {} AS x"
+    one = Migration(1, "0001_a.sql", "1" * 64, ("CREATE TABLE IF NOT EXISTS a (x UInt8) ENGINE = Memory", view.format(1)))
+    two = Migration(2, "0002_b.sql", "2" * 64, (view.format(2),))
+
+    class Slow(ClickHouse):
+        def command(self, sql: str) -> None:
+            super().command(sql)
+            if sql.startswith("CREATE TABLE IF NOT EXISTS a"):
+                fast.migrate([one, two])
+
+    assert Slow(fast.address).migrate([one, two]) == []
+    assert fast.read("SELECT x FROM shown") == [{"x": 2}]
+    assert fast.migrate([one, two]) == []
+
+
 def test_a_changed_migration_is_a_clear_error(engine_url: str) -> None:
     """A file that was applied with other bytes is named, and nothing is applied."""
     clickhouse = archive_at(engine_url, "changed")

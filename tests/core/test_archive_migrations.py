@@ -47,6 +47,12 @@ def test_a_database_of_a_newer_program_is_left_alone() -> None:
         pending([ONE], applied(ONE, TWO))
 
 
+def test_a_file_cannot_be_taken_away() -> None:
+    """A file that was applied and is missing among this program's, which has later ones, is named: the installation is broken, not old."""
+    with pytest.raises(SchemaMismatch, match=r"0002_b\.sql was applied, and this program has later ones but not that file"):
+        pending([ONE, THREE], applied(ONE, TWO))
+
+
 def test_a_file_cannot_be_put_in_between() -> None:
     """A number below one that is applied is refused: two databases would have another history."""
     with pytest.raises(SchemaMismatch, match="give it the next number"):
