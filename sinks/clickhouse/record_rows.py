@@ -80,7 +80,7 @@ def _row(batch: Batch, at: int, found: BatchRows) -> Row | None:
     if batch.topic == catalog.WINDOWS:
         return window_row(value, headers, where)
     if batch.topic == catalog.RECEIPTS:
-        return receipt_row(decode_receipt(value, where))
+        return receipt_row(decode_receipt(value, where), value)
     definition = decode_definition(value, where)
     if isinstance(definition, Closed):
         return None  # how far the meter was at some moment: nothing depends on it later
@@ -138,10 +138,10 @@ def window_row(value: bytes, headers: Headers, where: str) -> Row:
     )
 
 
-def receipt_row(receipt: Receipt) -> Row:
-    """A row of `tables.RECEIPT` but for its own coordinate."""
+def receipt_row(receipt: Receipt, record: bytes) -> Row:
+    """A row of `tables.RECEIPT` but for its own coordinate; `record` is the receipt as it was written."""
     if isinstance(receipt, CellReceipt):
-        return _cell_row(receipt)
+        return (*_cell_row(receipt), record)
     quantity = decimal76(parse_total(receipt.quantity))
     head = (text(receipt.customer), text(receipt.meter), b"", b"", text(receipt.window), b"window")
     identity = (uint64(receipt.through_offset), uint64(receipt.generation), 0, receipt.state.encode())
@@ -149,7 +149,7 @@ def receipt_row(receipt: Receipt) -> Row:
     answer = (b"", 0, b"", text(receipt.reason), text(receipt.sentence))
     times = (clamp_ms(receipt.parked_at_ms), 0, clamp_ms(receipt.closed_at_ms or 0))
     window = ([clamp_s(receipt.start_s)], [clamp_s(receipt.end_s)], [uint64(receipt.generation)], [uint64(receipt.through_offset)])
-    return (*head, *identity, *target, quantity, b"", b"", b"", b"", *answer, *times, *window, [quantity])
+    return (*head, *identity, *target, quantity, b"", b"", b"", b"", *answer, *times, *window, [quantity], record)
 
 
 def _cell_row(receipt: CellReceipt) -> Row:

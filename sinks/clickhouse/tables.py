@@ -140,6 +140,7 @@ RECEIPT: Final = Table(
         ("generations", "Array(UInt64)"),
         ("through_offsets", "Array(UInt64)"),
         ("window_quantities", "Array(Decimal(76, 12))"),
+        ("record", "String"),
         *_LOG,
     ),
 )
