@@ -6,6 +6,7 @@ First what two totals say together (a cell's units that one lacks and the other 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 from infra.reconciling.books import Books, CellBook
 from infra.reconciling.drift import Drift, Kind, Stage
@@ -50,17 +51,14 @@ def _moved(left: dict[int, Pot]) -> tuple[int, int, CellBook, tuple[int, int]] |
     lacking = [(at, pot) for at, pot in left.items() if pot.difference < 0]
     having = [(at, pot) for at, pot in left.items() if pot.difference > 0]
     second: tuple[int, int, CellBook, tuple[int, int]] | None = None
-    for at, short in lacking:
-        for to, over in having:
-            if short.stage != over.stage:
-                continue
-            for cell in short.cells:
-                units = stands(cell)
-                rest = (short.difference + units, over.difference - units)
-                if units and rest == (0, 0):
-                    return at, to, cell, rest
-                if units and second is None and 0 in rest and _is_single(short, over, rest):
-                    second = at, to, cell, rest
+    for (at, short), (to, over) in product(lacking, having):
+        for cell in short.cells if short.stage == over.stage else ():
+            units = stands(cell)
+            rest = (short.difference + units, over.difference - units)
+            if units and rest == (0, 0):
+                return at, to, cell, rest
+            if units and second is None and 0 in rest and _is_single(short, over, rest):
+                second = at, to, cell, rest
     return second
 
 
