@@ -14,6 +14,7 @@ from topics.flushes import FLUSH_TYPE, FlushRecord
 from topics.invoices import INVOICE_TYPE, InvoiceRecord
 from topics.meter_errors import METER_ERROR_TYPE, MeterErrorRecord
 from topics.meters import METERS_TYPE, Meter, MetersRecord, Timing, meters_digest
+from topics.restating import RESTATE_TYPE, RestateRecord
 
 SOURCE: Final = "tidemark/apply"
 ALL: Final = "tidemark"
@@ -64,6 +65,11 @@ def release_event(customer: str, target: str, reason: str) -> ControlEvent:
 def settle_event(customer: str, record: SettleRecord) -> ControlEvent:
     """An operator dealt with an adjustment outside of Tidemark."""
     return ControlEvent(customer.encode(), _event(SETTLE_TYPE, customer, record))
+
+
+def restate_event(customer: str, record: RestateRecord) -> ControlEvent:
+    """An operator found that the provider holds so much of a cell."""
+    return ControlEvent(customer.encode(), _event(RESTATE_TYPE, customer, record))
 
 
 def invoice_event(customer: str, record: InvoiceRecord) -> ControlEvent:

@@ -16,11 +16,13 @@ from sinks.finality import Finality
 from sinks.keys import idempotency_key, meter_identifier
 from sinks.meter_events import accepted, delta_of, is_new_event, is_too_old, repeats, stands_after, too_old
 from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
+from sinks.restated import found_standing, sent_units
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body, usage_record_body, usage_record_path
 from sinks.units import Unsendable, ledger_units, meter_units, sendable, total_of, units_of
 from topics.adjustments import Settlement
 from topics.receipt import CellReceipt, MeterTarget, Standing, WindowPart, WindowReceipt, cell_key
 from topics.receipt import CellState as State
+from topics.restating import RestateRecord
 
 Priority = tuple[int, int, str]
 LaneKey = tuple[str, str, str]
@@ -37,7 +39,7 @@ class CellState:
 
     __slots__ = (
         "binds", "closed_at_ms", "committed_at_ms", "final", "in_flight", "is_open", "is_unbilled", "key", "pending", "place", "receipt", "release",
-        "remedied", "retry_at_ms", "settlements", "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write",
+        "remedied", "restated", "retry_at_ms", "settlements", "shares", "tally", "tries", "waits_for_call", "waits_for_intent", "waits_for_write",
         "wanted", "writing",
     )  # fmt: skip
 
@@ -62,6 +64,8 @@ class CellState:
         """Why it takes no more (law 16); it never ends."""
         self.settlements: list[Settlement] = []
         """What operators settled, in the order of their offsets; the receipts say how far it is in them."""
+        self.restated: RestateRecord | None = None
+        """What an operator found the provider to hold; the next record begins from it (sinks/restated.py)."""
         self.is_unbilled = False
         """True where what stands is on no invoice, and never will be (sinks/unbilled.py): the next record says that nothing does."""
         self.in_flight = self.is_open = self.writing = False
@@ -135,18 +139,22 @@ class CellState:
     def _is_held(self) -> bool:
         """True where nothing is sent before a release. What was refused and is final waits for nobody: it is an adjustment."""
         last = self.receipt
-        return last is not None and last.state in _HELD and not self.released and (self.final is None or last.state == "unknown")
+        if last is None or self.restated is not None:
+            return False
+        return last.state in _HELD and not self.released and (self.final is None or last.state == "unknown")
 
     @property
     def _repeats(self) -> bool:
         """True where the next request must be the last one again: also a final cell's, until it is refused."""
         last = self.receipt
-        return last is not None and repeats(last) and (self.final is None or last.state not in {"refused", "adjustment"})
+        return last is not None and self.restated is None and repeats(last) and (self.final is None or last.state not in {"refused", "adjustment"})
 
     def _due(self) -> bool:
         """A receipt is due: first one, newer total, spent key, release; where a meter adds up also any difference to what stands."""
-        if self.receipt is None or self.receipt.state == "failed":
+        if self.restated is not None or (self.receipt is not None and self.receipt.state == "failed"):
             return True
+        if self.receipt is None:
+            return bool(self.wanted)
         if self.final is not None and (self.receipt.state == "refused" or (self.is_unbilled and self.receipt.standing is not None)):
             return True
         if self.receipt.state == "adjustment" and changes(self.receipt.adjustment, self.final, self.settlements):
@@ -173,9 +181,18 @@ class CellState:
 
     def _value(self, units: str | Unsendable) -> str | Unsendable:
         """What a request says: the units, or where a meter adds up their difference to what stands."""
-        if isinstance(units, Unsendable) or not self.place.adds_up:
+        if isinstance(units, Unsendable):
             return units
-        return sendable(delta_of(units, None if self.receipt is None else self.receipt.standing))
+        if self.place.target is None:
+            said = self.restated or self.receipt
+            return sent_units(units, "0" if said is None else said.beside)
+        return sendable(delta_of(units, self._stands(0))) if self.place.adds_up else units
+
+    def _stands(self, now_ms: int) -> Standing | None:
+        """What is known to stand: what an operator found, or what the newest record says."""
+        if self.restated is not None:
+            return found_standing(self.restated, self.receipt, now_ms)
+        return None if self.receipt is None or self.is_unbilled else self.receipt.standing
 
     def compose(self, now_ms: int) -> CellReceipt:
         """The record for `needs()`. Only asked where there is a need."""
@@ -198,7 +215,9 @@ class CellState:
         parts = tuple(self.wanted[key] for key in sorted(self.wanted))
         quantity = total_of(part.quantity for part in parts)
         units = self._units()
-        again = last is not None and not self.dirty and last.state not in _ACCEPTED and not is_new_event(last)
+        found, value, stands = self.restated, self._value(units), self._stands(now_ms)
+        self.restated = None
+        again = last is not None and found is None and not self.dirty and last.state not in _ACCEPTED and not is_new_event(last)
         revision = 1 if last is None else last.revision + (0 if again else 1)
         attempt = last.attempt + 1 if last is not None and again else 1
         receipt = CellReceipt(
@@ -222,22 +241,22 @@ class CellState:
             intent_at_ms=now_ms,
             closed_at_ms=self.closed_at_ms,
             released=self.release,
-            standing=None if last is None or self.is_unbilled else last.standing,
-            maybe=() if last is None else last.maybe,
+            standing=stands,
+            maybe=() if last is None or found is not None else last.maybe,
             meter_target=place.target,
             fractions=place.fractions,
-            unconfirmed=() if last is None else last.unconfirmed,
-            lost=0 if last is None else last.lost,
+            unconfirmed=() if last is None or found is not None else last.unconfirmed,
+            lost=0 if last is None or found is not None else last.lost,
             late=place.late,
             clock=place.clock,
             price=place.price,
             adjustment=None if last is None else last.adjustment,
+            beside=found.beside if found is not None else "0" if last is None else last.beside,
         )
         if isinstance(units, Unsendable):
             return msgspec.structs.replace(receipt, reason=units.reason, sentence=units.sentence)
         if self.final is not None:
             return adjusted(msgspec.structs.replace(receipt, units=units), last, self.final, self.settlements, now_ms)
-        value = self._value(units)
         if isinstance(value, Unsendable):
             return msgspec.structs.replace(receipt, reason=value.reason, sentence=value.sentence)
         if place.target is not None:
@@ -248,7 +267,7 @@ class CellState:
             units=units,
             idempotency_key=idempotency_key(place.provider, place.account, place.name, revision, units, attempt),
             path=usage_record_path(place.item),
-            body=usage_record_body(int(units), place.timestamp_s),
+            body=usage_record_body(int(value), place.timestamp_s),
         )
 
     def _event(self, receipt: CellReceipt, target: MeterTarget, value: str, now_ms: int) -> CellReceipt:

@@ -13,6 +13,7 @@ from sinks.gate_stands import NOT_COUNTED, Owners, is_counted, stands_in
 from sinks.ledger import Ledger
 from sinks.parked import Parked
 from sinks.remedies import Remedies
+from sinks.restated import applies
 from sinks.schedule import Schedule
 from sinks.tally import Tally
 from sinks.unbilled import unbilled
@@ -22,6 +23,7 @@ from topics.clocks import ClockVersion
 from topics.closed import Closed
 from topics.definitions import Definition, Definitions
 from topics.receipt import CellReceipt, WindowPart, cell_key, parked_key
+from topics.restating import Restatement, RestateRecord
 from topics.windows import Window
 
 
@@ -217,6 +219,28 @@ class Placing:
         elif parked is not None:
             parked.release = max(parked.release, release.offset)
             self._place_again(parked, now_ms)
+
+    def _restate(self, restatement: Restatement, now_ms: int) -> None:
+        """What an operator found a cell to hold: its next record begins from that. A cell of no window of ours is made for it, to hold 0."""
+        said = restatement.said
+        cell = self._cells.get(said.target.encode()) or self._stray(restatement.customer, said)
+        if cell is None or cell.writing or cell.pending is not None or cell.remedied is not None or not applies(said, cell.receipt):
+            return
+        cell.restated = said
+        self._judge(cell, now_ms)
+        self.tally.cell(cell)
+        self._schedule.cell(cell, now_ms)
+
+    def _stray(self, customer: str, said: RestateRecord) -> CellState | None:
+        """A cell without a receipt, if it is the one that the restatement means; its windows, if there ever are any, find it by its key."""
+        if said.start_s is None:
+            return None
+        window = Window(customer, said.meter, said.start_s, said.start_s + 1)
+        place = cell_of(window, self._definitions.item_at(customer, said.meter, said.start_s), self.account)
+        if isinstance(place, Unplaced) or cell_key(place.provider, place.account, place.name) != said.target.encode():
+            return None
+        found = self._place(window)
+        return found if isinstance(found, CellState) else None
 
     def _count(self, parked: Parked) -> None:
         state = parked.state

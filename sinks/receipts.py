@@ -38,6 +38,7 @@ from topics.invoices import Invoice
 from topics.meter_errors import MeterError
 from topics.meters import MeterVersion
 from topics.receipt import CellReceipt, Receipt, WindowPart, parked_key
+from topics.restating import Restatement
 from topics.window_total import WindowTotal
 from topics.windows import window_key
 
@@ -87,11 +88,11 @@ class Deliveries(Placing):
 
     def define(self, definitions: Iterable[Definition], now_ms: int) -> None:
         """Bindings give parked windows their cells; a release lets one held cell or window be tried again; invoices and settlements change what
-        is sent of final cells. Others say nothing here.
+        is sent of final cells, restatements what is believed to stand. Others say nothing here.
 
         All that is known is put in force before any window is placed: by half of it a window could go to an item that a later version ends.
         """
-        releases, bound, settlements, invoiced = [], dict[tuple[str, str], None](), [], dict[str, None]()
+        releases, bound, settlements, invoiced, restatements = [], dict[tuple[str, str], None](), [], dict[str, None](), []
         for definition in definitions:
             if isinstance(definition, ItemVersion | MeterVersion | ClockVersion | Closed):
                 self._in_force(definition)
@@ -103,6 +104,8 @@ class Deliveries(Placing):
                 releases.append(definition)
             elif isinstance(definition, Settlement):
                 settlements.append(definition)
+            elif isinstance(definition, Restatement):
+                restatements.append(definition)
             elif isinstance(definition, Invoice) and self._invoices.learn(definition):
                 invoiced[definition.customer] = None
             elif isinstance(definition, MeterError) and definition.said.account == self.account:
@@ -116,6 +119,8 @@ class Deliveries(Placing):
                 self._place_again(parked, now_ms)
         for release in releases:
             self._release(release, now_ms)
+        for restatement in restatements:
+            self._restate(restatement, now_ms)
 
     def total(self, total: WindowTotal, offset: int, closed_at_ms: int | None, now_ms: int) -> None:
         """One record of `usage.windows`. A revision that the receipts already hold, or a higher one, changes nothing."""

@@ -67,5 +67,5 @@ def states_of(cell: CellState) -> list[State]:
     if receipt.state in _HELD:
         return ["undelivered" if cell.released else "parked"] * len(cell.wanted)
     held = {part.window: part.revision for part in receipt.windows} if receipt.state in _DONE else {}
-    done: State = "parked" if is_open(receipt) else "delivered"
+    done: State = "undelivered" if cell.restated is not None else "parked" if is_open(receipt) else "delivered"
     return [done if held.get(key) == part.revision else "undelivered" for key, part in cell.wanted.items()]

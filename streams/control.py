@@ -37,6 +37,7 @@ from topics.invoices import INVOICE_TYPE, Invoice, InvoiceRecord, invoice_proble
 from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
 from topics.quantity import BadQuantity, Digits, parse_total
+from topics.restating import RESTATE_TYPE, Restatement, RestateRecord, restate_problem
 from topics.windows import next_common_boundary
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
         METER_ERROR_TYPE: _fold_meter_error,
         INVOICE_TYPE: _fold_invoice,
         SETTLE_TYPE: _fold_settle,
+        RESTATE_TYPE: _fold_restate,
         FLUSH_TYPE: _fold_flush,
         CLOCK_TYPE: _fold_clock,
         CLOSE_TYPE: lambda *_: [],
@@ -262,6 +264,15 @@ def _fold_settle(state: PartitionState, event: Event, key: bytes | None, offset:
     except BadQuantity as error:
         return f"the record's data cannot be used: {error}"
     return [Settlement(customer=event.subject, said=record, offset=offset)]
+
+
+def _fold_restate(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    if refused := _misplaced(state, event, key):
+        return refused
+    record = _read(event.data, RestateRecord)
+    if isinstance(record, str):
+        return record
+    return restate_problem(record) or [Restatement(customer=event.subject, said=record, offset=offset)]
 
 
 def _fold_flush(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:

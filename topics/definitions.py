@@ -22,9 +22,12 @@ from topics.instants import US_PER_MS
 from topics.invoices import Invoice, supersedes
 from topics.meter_errors import MeterError
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
+from topics.restating import Restatement
 from topics.windows import Window, grid_start
 
-Definition = MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Flush | ClockVersion | Closed
+Definition = (
+    MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Restatement | Flush | ClockVersion | Closed
+)
 
 
 class _Kind(msgspec.Struct):
@@ -40,6 +43,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "meter_error": msgspec.json.Decoder(MeterError),
     "invoice": msgspec.json.Decoder(Invoice),
     "settlement": msgspec.json.Decoder(Settlement),
+    "restatement": msgspec.json.Decoder(Restatement),
     "flush": msgspec.json.Decoder(Flush),
     "clock": msgspec.json.Decoder(ClockVersion),
     "closed": msgspec.json.Decoder(Closed),
@@ -58,8 +62,8 @@ def definition_key(definition: Definition) -> bytes:
     if isinstance(definition, Invoice):
         invoice = definition.said
         return encode(["invoice", invoice.provider, invoice.account, invoice.invoice])
-    if isinstance(definition, Settlement):
-        return encode(["settlement", definition.said.target, definition.offset])
+    if isinstance(definition, Settlement | Restatement):
+        return encode([definition.kind, definition.said.target, definition.offset])
     if isinstance(definition, Closed):
         return encode(["closed", definition.partition])
     if isinstance(definition, Flush | ClockVersion):

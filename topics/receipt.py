@@ -91,7 +91,8 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     since then which ended without saying whether they took effect. `unconfirmed` are accepted meter events in order; `lost` counts those in a row
     that were accepted and then were not there. `fractions` is the binding's word on parts of a unit (law 17),
     `late` its word on adjustments, `clock` the test clock that the customer lives by ("": none), `price` what the
-    item costs by ("": the binding does not say).
+    item costs by ("": the binding does not say). `beside` are units of the cell that stand at another second of its period, where nothing of ours can
+    be (an operator found them): they count in `units` and `standing`, and the request says so much less.
     """
 
     kind: str = "cell"
@@ -135,6 +136,7 @@ class CellReceipt(Stored, frozen=True, kw_only=True):
     clock: str = ""
     price: str = ""
     adjustment: Adjustment | None = None
+    beside: str = "0"
 
 
 class WindowReceipt(Stored, frozen=True, kw_only=True):
@@ -224,7 +226,7 @@ def _check(receipt: Receipt) -> None:
     for window in receipt.windows:
         parse_window_key(window.window)
         parse_total(window.quantity)
-    for quantity in (receipt.scale, receipt.quantity, *(() if receipt.standing is None else (receipt.standing.quantity,))):
+    for quantity in (receipt.scale, receipt.quantity, receipt.beside, *(() if receipt.standing is None else (receipt.standing.quantity,))):
         parse_total(quantity)
     if receipt.adjustment is not None:
         for number in (receipt.adjustment.units, receipt.adjustment.standing, receipt.adjustment.settled):

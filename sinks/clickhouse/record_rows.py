@@ -22,6 +22,7 @@ from topics.meters import MeterVersion
 from topics.quantity import parse_total
 from topics.receipt import CellReceipt, Receipt, decode_receipt
 from topics.rejected import read_rejected
+from topics.restating import Restatement
 from topics.verdict import Mark, Verdict, decode_verdict
 from topics.window_total import decode_window_total
 from topics.windows import parse_window_key
@@ -235,7 +236,7 @@ def definition_row(definition: Definition, body: bytes) -> Row:
         name = definition.said.event
     elif isinstance(definition, Flush):
         name, valid_from_s = definition.customer, definition.until_s
-    elif isinstance(definition, Settlement):
+    elif isinstance(definition, Settlement | Restatement):
         name = definition.said.target
     elif isinstance(definition, Invoice):
         name, valid_from_s = definition.said.invoice, definition.said.period_start_s

@@ -66,8 +66,8 @@ def event_summaries_path(meter: str) -> str:
 
 def wanted_of(intent: CellReceipt) -> Wanted | WantedEvent:
     """What the answer to an intent's request must repeat."""
-    if intent.meter_target is None:
-        return Wanted(intent.item, intent.timestamp_s, int(intent.units))
     said = body_parameters(intent.body)
+    if intent.meter_target is None:
+        return Wanted(intent.item, intent.timestamp_s, int(said["quantity"]))
     payload = {name[len("payload[") : -1]: value for name, value in said.items() if name.startswith("payload[")}
     return WantedEvent(said["event_name"], said["identifier"], int(said["timestamp"]), payload)
