@@ -7,16 +7,20 @@ from typing import Final, NamedTuple
 import msgspec
 
 from topics.adjustments import SETTLE_TYPE, SettleRecord
+from topics.amendments import AMEND_TYPE, AmendRecord, amendment_digest
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, BindingRecord, Item, ReleaseRecord, items_digest
 from topics.clocks import CLOCK_TYPE, ClockRecord
 from topics.codec import CONTROL_VERSION, digest, encode
 from topics.flushes import FLUSH_TYPE, FlushRecord
+from topics.instants import format_us
 from topics.invoices import INVOICE_TYPE, InvoiceRecord
 from topics.meter_errors import METER_ERROR_TYPE, MeterErrorRecord
 from topics.meters import METERS_TYPE, Meter, MetersRecord, Timing, meters_digest
 from topics.restating import RESTATE_TYPE, RestateRecord
 
 SOURCE: Final = "tidemark/apply"
+AMEND_SOURCE: Final = "tidemark/amend"
+"""Source of amendments: with it no event of a producer has an amendment's name."""
 ALL: Final = "tidemark"
 """Subject and key of a record that concerns every customer of a partition."""
 
@@ -36,6 +40,7 @@ class _Event(msgspec.Struct, omit_defaults=True):
     type: str
     subject: str
     data: object = None
+    time: str | None = None
 
 
 def _event(event_type: str, subject: str, data: object) -> bytes:
@@ -75,6 +80,13 @@ def restate_event(customer: str, record: RestateRecord) -> ControlEvent:
 def invoice_event(customer: str, record: InvoiceRecord) -> ControlEvent:
     """What the provider says of one invoice of a customer."""
     return ControlEvent(customer.encode(), _event(INVOICE_TYPE, customer, record))
+
+
+def amend_event(customer: str, time_us: int, record: AmendRecord) -> ControlEvent:
+    """A correction of one event or of a window of a customer; `time_us` lies in every window that it posts to."""
+    named = amendment_digest(customer, time_us, record)
+    event = _Event("1.0", named[:32], AMEND_SOURCE, AMEND_TYPE, customer, record, format_us(time_us))
+    return ControlEvent(customer.encode(), encode(event), named)
 
 
 def clock_event(customer: str, record: ClockRecord) -> ControlEvent:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from infra.control import ControlEvent, binding_event, meters_event
+from topics.amendments import Amendment
 from topics.bindings import Item, ItemVersion, items_digest
 from topics.definitions import Definition, Definitions
 from topics.home import home_of
@@ -76,6 +77,8 @@ def answers_to(publication: Publication, definitions: Sequence[Definition]) -> A
     """The partition's answer to a publication among the versions it published since; None while there is none."""
     wanted = publication.event.digest
     named = [version for version in definitions if getattr(version, "digest", None) == wanted]
+    if any(isinstance(version, Amendment) for version in named):
+        return Answer(publication.partition, publication.customer, "in force")
     if publication.customer:
         items = [version for version in named if isinstance(version, ItemVersion) and version.customer == publication.customer]
         if not items:

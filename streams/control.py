@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import msgspec
 
+from streams.amending import fold_amendment
 from streams.state import PartitionState
 from topics.adjustments import SETTLE_TYPE, Settlement, SettleRecord
+from topics.amendments import AMEND_TYPE
 from topics.bindings import (
     BINDING_TYPE,
     CLOSE_TYPE,
@@ -27,7 +28,7 @@ from topics.bindings import (
     items_digest,
 )
 from topics.clocks import CLOCK_TYPE, ClockRecord, ClockVersion
-from topics.codec import CONTROL_VERSION
+from topics.control_data import read_data
 from topics.definitions import Definition, period_edges
 from topics.event import Event
 from topics.flushes import FLUSH_TYPE, Flush, FlushRecord
@@ -36,11 +37,10 @@ from topics.instants import US_PER_MS, US_PER_S
 from topics.invoices import INVOICE_TYPE, Invoice, InvoiceRecord, invoice_problem, supersedes
 from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
-from topics.quantity import BadQuantity, Digits, parse_total
+from topics.quantity import BadQuantity, parse_total
 from topics.restating import RESTATE_TYPE, Restatement, RestateRecord, restate_problem
 from topics.windows import next_common_boundary
 
-T = TypeVar("T")
 Fold = list[Definition] | str
 
 
@@ -56,32 +56,13 @@ def fold_control(state: PartitionState, event: Event, key: bytes | None, offset:
         RESTATE_TYPE: _fold_restate,
         FLUSH_TYPE: _fold_flush,
         CLOCK_TYPE: _fold_clock,
+        AMEND_TYPE: _fold_amend,
         CLOSE_TYPE: lambda *_: [],
     }
     fold = folds.get(event.type)
     if fold is None:
         return f"{event.type[:80]!r} is no control record that this program knows"
     return fold(state, event, key, offset)
-
-
-def _read(data: Any, kind: type[T]) -> T | str:
-    if isinstance(data, dict) and data.get("v") != CONTROL_VERSION:
-        return f"record version {data.get('v')!r} is unknown to this program (it knows {CONTROL_VERSION})"
-    try:
-        return msgspec.convert(_plain(data), kind, strict=True)
-    except msgspec.ValidationError as error:
-        return f"the record's data cannot be used: {error}"
-
-
-def _plain(data: Any) -> Any:
-    """Numbers with a fraction have no place in a control record: as text they fail the conversion with a clear sentence."""
-    if isinstance(data, Digits):
-        return str(data)
-    if isinstance(data, dict):
-        return {name: _plain(value) for name, value in data.items()}
-    if isinstance(data, list):
-        return [_plain(value) for value in data]
-    return data
 
 
 def safe_from_s(state: PartitionState, customer: str | None = None) -> int:
@@ -96,7 +77,7 @@ def safe_from_s(state: PartitionState, customer: str | None = None) -> int:
 
 
 def _fold_meters(state: PartitionState, event: Event, _key: bytes | None, offset: int) -> Fold:
-    record = _read(event.data, MetersRecord)
+    record = read_data(event.data, MetersRecord)
     if isinstance(record, str):
         return record
     if record.digest != meters_digest(record.timing, record.meters):
@@ -139,7 +120,7 @@ def _meter_version(meter: Meter | None, last: MeterVersion | None, from_s: int) 
 def _fold_binding(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, BindingRecord)
+    record = read_data(event.data, BindingRecord)
     if isinstance(record, str):
         return record
     if record.digest != items_digest(record.items):
@@ -223,14 +204,14 @@ def _too_late_edges(state: PartitionState, customer: str, meter: str, item: Item
 
 def _fold_meter_error(_state: PartitionState, event: Event, _key: bytes | None, offset: int) -> Fold:
     """A provider's error about accepted meter events; its keys name cells of whichever partition, so every partition publishes it."""
-    record = _read(event.data, MeterErrorRecord)
+    record = read_data(event.data, MeterErrorRecord)
     return record if isinstance(record, str) else [MeterError(said=record, offset=offset)]
 
 
 def _fold_release(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, ReleaseRecord)
+    record = read_data(event.data, ReleaseRecord)
     if isinstance(record, str):
         return record
     return [Release(customer=event.subject, target=record.target, reason=record.reason, offset=offset)]
@@ -240,7 +221,7 @@ def _fold_invoice(state: PartitionState, event: Event, key: bytes | None, offset
     """An invoice's newer state; one that says nothing new, or comes late, changes nothing: webhooks are repeated and out of order."""
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, InvoiceRecord)
+    record = read_data(event.data, InvoiceRecord)
     if isinstance(record, str):
         return record
     if problem := invoice_problem(record):
@@ -256,7 +237,7 @@ def _fold_invoice(state: PartitionState, event: Event, key: bytes | None, offset
 def _fold_settle(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, SettleRecord)
+    record = read_data(event.data, SettleRecord)
     if isinstance(record, str):
         return record
     try:
@@ -269,16 +250,24 @@ def _fold_settle(state: PartitionState, event: Event, key: bytes | None, offset:
 def _fold_restate(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, RestateRecord)
+    record = read_data(event.data, RestateRecord)
     if isinstance(record, str):
         return record
     return restate_problem(record) or [Restatement(customer=event.subject, said=record, offset=offset)]
 
 
+def _fold_amend(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
+    """Law 0 for a correction: what it adds to rows, `step` adds once it acts."""
+    if refused := _misplaced(state, event, key):
+        return refused
+    amendment = fold_amendment(state, event, offset)
+    return amendment if isinstance(amendment, str) else [amendment]
+
+
 def _fold_flush(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, FlushRecord)
+    record = read_data(event.data, FlushRecord)
     if isinstance(record, str):
         return record
     if not is_instant(record.until_s):
@@ -290,7 +279,7 @@ def _fold_clock(state: PartitionState, event: Event, key: bytes | None, offset: 
     """A test clock's word; it says nothing where the binding names another clock, or where it is not later than the one before."""
     if refused := _misplaced(state, event, key):
         return refused
-    record = _read(event.data, ClockRecord)
+    record = read_data(event.data, ClockRecord)
     if isinstance(record, str):
         return record
     if not is_instant(record.now_s):

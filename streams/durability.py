@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from streams.amending import amended_through
 from streams.changelog import Changelog
 from streams.rows import Ends, Row
 from streams.segments import CounterRecord, encode_segment
@@ -79,6 +80,7 @@ def counters_of(state: PartitionState) -> CounterRecord:
         meters_digest=state.definitions.meters_digest,
         own_retired=state.own_retired,
         clocks_through=sum(clock.offset for clock in state.definitions.clocks.values()),
+        amended_through=amended_through(state),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from streams.amending import amended_through
 from streams.changelog import Changelog
 from streams.rows import Row
 from streams.segments import (
@@ -27,6 +28,7 @@ from streams.segments import (
     unpack_row,
 )
 from streams.state import PartitionState
+from topics.amendments import Amendment
 from topics.catalog import STATE
 from topics.definitions import decode_definition
 from topics.errors import CorruptState
@@ -108,9 +110,11 @@ def _take_definitions(state: PartitionState, found: Found, extent: Extent) -> No
     parts = [(key, record, where) for key, record, where in found if isinstance(record, DefinitionSegment)]
     # A flush that has several says them in order of their keys.
     for _, record, where in sorted(parts, key=lambda part: (part[1].generation, part[1].upto, part[0])):
-        if extent.covers(record.generation, record.upto):
-            for encoded in record.definitions:
-                state.definitions.apply(decode_definition(encoded, where))
+        covered = record.definitions if extent.covers(record.generation, record.upto) else []
+        for definition in (decode_definition(encoded, where) for encoded in covered):
+            state.definitions.apply(definition)
+            if isinstance(definition, Amendment):
+                state.amended.learn(definition)
     state.flushes = list(state.definitions.flushes.values())
 
 
@@ -174,6 +178,7 @@ def _check_complete(state: PartitionState, newest: CounterRecord) -> None:
             ("live ids", state.live_ids(), newest.ids),
             ("versions in force", state.definitions.count, newest.definitions),
             ("clocks", sum(clock.offset for clock in state.definitions.clocks.values()), newest.clocks_through),
+            ("amendments", amended_through(state), newest.amended_through),
             ("meters", state.definitions.meters_digest, newest.meters_digest),
         )
         if held != wanted

@@ -85,7 +85,8 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
 
     `closed`: where each earlier generation ended. `ids`, `definitions`, `meters_digest`: how many live ids and versions the prefix holds and
     which meters are in force, so that a lost segment of either halts as a lost row does. `own_retired`: `retired` by customer, of rows that test
-    clocks made final; `clocks_through`: Σ offsets of the clocks' newest words. Records written before there were clocks have none.
+    clocks made final; `clocks_through`: Σ offsets of the clocks' newest words; `amended_through`: the same of amendments that may still be
+    replaced. Records written before there were clocks, or amendments, have none.
     """
 
     generation: int
@@ -100,6 +101,7 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
     meters_digest: str | None
     own_retired: dict[str, Retired] = {}
     clocks_through: int = 0
+    amended_through: int = 0
 
 
 Segment = RowSegment | IdSegment | DefinitionSegment | CounterRecord

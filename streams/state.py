@@ -8,6 +8,7 @@ import msgspec
 
 from streams.duplicates import U64, Digester, IdTable
 from streams.rows import Row, Rows
+from topics.amendments import Chain
 from topics.batch import Headers
 from topics.definitions import Definition, Definitions
 from topics.flushes import Flush
@@ -85,6 +86,8 @@ class PartitionState:
         self.closed: list[int] = []
         """Law 3: the `next_offset` at which each generation before this one was given up."""
         self.definitions = Definitions()
+        self.amended = Chain()
+        """Of each amended event the amendment in force, as long as its windows may change."""
         self.rows = Rows()
         self.ids = IdTable()
         self.digester = Digester(id_key)

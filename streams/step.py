@@ -9,11 +9,13 @@ import hashlib
 import struct
 from typing import Final
 
+from streams.amending import take_amendment
 from streams.columns import Columns, Reader
 from streams.control import fold_control
 from streams.duplicates import HOUR_MS, dead_before, first_of_each
 from streams.rows import Row, revision
 from streams.state import PartitionState, Rerouting
+from topics.amendments import Amendment
 from topics.batch import Batch
 from topics.bindings import CLOSE_TYPE, ItemVersion
 from topics.clocks import ClockVersion
@@ -52,7 +54,7 @@ def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
         _count(state, batch, columns, changed)
         reader.settle()
         if control is not None:
-            _fold(state, reader, batch, at, control)
+            _fold(state, reader, batch, at, control, changed)
             at += 1
     if len(batch) and batch.offsets[-1] > state.identity.last_offset:
         state.identity.last_offset = batch.offsets[-1]
@@ -129,7 +131,7 @@ def _advance(state: PartitionState, timestamp_ms: int) -> None:
     clocks.dead_before = max(clocks.dead_before, dead_before(timestamp_ms, timing.dedup_ms))
 
 
-def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: Event) -> None:
+def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: Event, changed: list[Row]) -> None:
     """Take a control record: in force, or rejected as `bad_control`; never a halt but for a partition without meters."""
     offset = batch.offsets[at]
     folded = fold_control(state, event, batch.keys[at], offset)
@@ -149,12 +151,24 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
                 state.rebound.append((definition.customer, definition.meter))
             elif isinstance(definition, Flush):
                 state.flushes.append(definition)
+            elif isinstance(definition, Amendment):
+                _amend(state, reader, definition, event, changed)
         if event.type == CLOSE_TYPE:
             state.clocks.close_offset = offset
         state.counters.control += 1
         _advance(state, state.clocks.now_ms)  # new timings hold from here on
         reader.follow(folded)
     state.counters.next_offset = offset + 1
+
+
+def _amend(state: PartitionState, reader: Reader, amendment: Amendment, event: Event, changed: list[Row]) -> None:
+    """An amendment's rows changed with this batch like those of its events."""
+    for row in take_amendment(state, amendment, event):
+        if row.first_offset == amendment.offset:
+            reader.forget()  # it began a row: whatever the reader holds for that window is another one
+        if row.mark != state.step_number:
+            row.mark = state.step_number
+            changed.append(row)
 
 
 def take_clock(state: PartitionState, clock: ClockVersion) -> None:

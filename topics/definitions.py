@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from topics.adjustments import Settlement
+from topics.amendments import Amendment
 from topics.bindings import Item, ItemVersion, Release
 from topics.clocks import ClockVersion, Time
 from topics.closed import Closed
@@ -26,7 +27,7 @@ from topics.restating import Restatement
 from topics.windows import Window, grid_start
 
 Definition = (
-    MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Restatement | Flush | ClockVersion | Closed
+    MeterVersion | TimingVersion | ItemVersion | Release | MeterError | Invoice | Settlement | Restatement | Flush | ClockVersion | Closed | Amendment
 )
 
 
@@ -47,6 +48,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "flush": msgspec.json.Decoder(Flush),
     "clock": msgspec.json.Decoder(ClockVersion),
     "closed": msgspec.json.Decoder(Closed),
+    "amendment": msgspec.json.Decoder(Amendment),
 }
 
 
@@ -66,6 +68,8 @@ def definition_key(definition: Definition) -> bytes:
         return encode([definition.kind, definition.said.target, definition.offset])
     if isinstance(definition, Closed):
         return encode(["closed", definition.partition])
+    if isinstance(definition, Amendment):
+        return encode(["amendment", definition.customer, definition.generation, definition.offset])
     if isinstance(definition, Flush | ClockVersion):
         return encode([definition.kind, definition.customer, definition.offset])
     return encode([definition.kind, "" if isinstance(definition, TimingVersion) else definition.target, definition.offset])

@@ -23,9 +23,10 @@ from infra.auditing.claims import Revision, Total
 from infra.auditing.findings import Finding, Findings, Kind
 from streams.control import fold_control
 from streams.duplicates import HOUR_MS, KEY_BYTES
-from streams.rows import Row
+from streams.rows import Row, revision
 from streams.state import PartitionState
 from streams.step import take_clock
+from topics.amendments import AMEND_TYPE, Amendment, Reading, read_amendment
 from topics.batch import Headers
 from topics.clocks import ClockVersion
 from topics.content_hash import MODULUS, event_hash, field
@@ -192,6 +193,9 @@ class Recount:
 
     # ── control records ──────────────────────────────────────────────────────────────────────────────────────────────
     def _control(self, event: Event, record: LogRecord) -> Fate:
+        reading = read_amendment(event) if event.type == AMEND_TYPE else ""
+        if not isinstance(reading, str):
+            self._lay_out(reading)
         folded = fold_control(self._desk, event, record.key, record.offset)
         if isinstance(folded, str) or (self._desk.definitions.meters_digest is None and not folded):
             if self._desk.definitions.meters_digest is None:
@@ -201,9 +205,21 @@ class Recount:
             if isinstance(definition, ClockVersion):
                 take_clock(self._desk, definition)
             self._desk.definitions.apply(definition)
+            if isinstance(definition, Amendment) and not isinstance(reading, str):
+                self._desk.amended.learn(definition)
+                for window, scaled in reading.postings:
+                    self._post(window, scaled, event, reading.time_us, record.offset)
         self.put_in_force += folded
         self._turn(self._desk.clocks.now_ms)
         return Fate("control")
+
+    def _lay_out(self, reading: Reading) -> None:
+        """What the fold of an amendment asks of its windows, from what was added up here."""
+        self._desk.generation = self.generation
+        for window, _ in reading.postings:
+            tally, row = self.windows.get(window), self._desk.rows.get(window)
+            if tally is not None and row is not None:
+                row.scaled, row.first_offset, row.rev = tally.scaled, tally.first, revision(*tally.through)
 
     def row_of(self, window: Window) -> Row:
         """A window's row of this desk, which knows by whose time it becomes final."""
@@ -244,20 +260,22 @@ class Recount:
 
     # ── adding up ────────────────────────────────────────────────────────────────────────────────────────────────────
     def _count(self, usage: Usage, offset: int) -> None:
-        event = usage.event
         for window, scaled in usage.postings:
-            tally = self.windows.get(window)
-            if tally is None:
-                tally = self.windows[window] = Tally(offset)
-                row = Row(window)
-                row.own = window.customer in self._desk.definitions.clocks
-                self._desk.rows.add(row)
-            tally.scaled += scaled
-            tally.events += 1
-            tally.hash += event_hash(window.customer, window.meter, event.source, event.id, usage.occurred_at_us, scaled)
-            tally.through = (self.generation, offset)
-            self.counters.postings += 1
-            self._settle(Revision(window, self.generation, offset), tally)
+            self._post(window, scaled, usage.event, usage.occurred_at_us, offset)
+
+    def _post(self, window: Window, scaled: int, event: Event, at_us: int, offset: int) -> None:
+        tally = self.windows.get(window)
+        if tally is None:
+            tally = self.windows[window] = Tally(offset)
+            row = Row(window)
+            row.own = window.customer in self._desk.definitions.clocks
+            self._desk.rows.add(row)
+        tally.scaled += scaled
+        tally.events += 1
+        tally.hash += event_hash(window.customer, window.meter, event.source, event.id, at_us, scaled)
+        tally.through = (self.generation, offset)
+        self.counters.postings += 1
+        self._settle(Revision(window, self.generation, offset), tally)
 
 
 def _body_of(event: Event, value: bytes | None) -> int:

@@ -9,6 +9,7 @@ from sinks.clickhouse.bounds import ZERO, clamp_ms, clamp_s, decimal76, text, ui
 from sinks.clickhouse.tables import DEFINITION, MARK, MARK_COUNTERS, RECEIPT, REJECTED, VERDICT, WINDOW, Table
 from topics import catalog
 from topics.adjustments import Settlement
+from topics.amendments import Amendment
 from topics.batch import Batch, Headers
 from topics.bindings import ItemVersion, Release
 from topics.clocks import ClockVersion
@@ -238,6 +239,9 @@ def definition_row(definition: Definition, body: bytes) -> Row:
         name, valid_from_s = definition.customer, definition.until_s
     elif isinstance(definition, Settlement | Restatement):
         name = definition.said.target
+    elif isinstance(definition, Amendment):
+        # Offsets begin anew with an adopted log: the digest tells two of one offset apart.
+        name, meter = definition.customer, definition.digest
     elif isinstance(definition, Invoice):
         name, valid_from_s = definition.said.invoice, definition.said.period_start_s
     return (definition.kind.encode(), text(name), text(meter), clamp_s(valid_from_s), uint64(definition.offset), body)

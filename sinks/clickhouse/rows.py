@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from sinks.clickhouse.bounds import clamp_ms, clamp_s, clamp_us, decimal38, text, uint32, uint64
 from sinks.clickhouse.in_force import InForce
 from sinks.clickhouse.tables import RAW, Columns, columns_of
+from topics.amendments import AMEND_TYPE, Difference, read_amendment
 from topics.batch import Headers
 from topics.definitions import Definitions
 from topics.event import CONTROL_PREFIX, MAX_EVENT_BYTES, Event, Rejection, parse_event, size_bytes
@@ -44,7 +45,13 @@ class _Reading(NamedTuple):
     event: Event | None
     received_at_ms: int
     occurred_at_us: int
-    postings: tuple[Posting, ...]
+    postings: tuple[Posting | Difference, ...]
+
+
+def _corrected(event: Event) -> tuple[Difference, ...]:
+    """What an amendment posts, whether it acts or not: one that was refused has its verdict, and views count nothing of it."""
+    reading = read_amendment(event) if event.type == AMEND_TYPE else ""
+    return () if isinstance(reading, str) else reading.postings
 
 
 class RawRows:
@@ -101,7 +108,7 @@ class RawRows:
             return _Reading(UNREADABLE, event, received_at_ms, 0, ())
         occurred_at_us = received_at_ms * 1000 if event.time is None else self._instant(event.time)
         if event.type.startswith(CONTROL_PREFIX):
-            return _Reading(CONTROL, event, received_at_ms, occurred_at_us or 0, ())
+            return _Reading(CONTROL, event, received_at_ms, occurred_at_us or 0, _corrected(event))
         if event.time is None:
             # A customer who lives by a test clock receives its events by it (topics/judging.py).
             occurred_at_us = self._in_force.before(record.offset).time_of(event.subject, received_at_ms, 0, 0).received_at_ms * 1000

@@ -1,8 +1,9 @@
--- Every event that selects the meter in the window, counted or not, in the order of the log.
+-- Every event that selects the meter in the window, counted or not, in the order of the log; amendments that act among them, as counted.
 SELECT generation, kafka_offset, kafka_partition, event_id, source, toUnixTimestamp64Micro(occurred_at) AS occurred_at_us,
-       toUnixTimestamp64Milli(received_at) AS received_at_ms, verdict, reason, quantities[indexOf(meters, {meter:String})] AS quantity
+       toUnixTimestamp64Milli(received_at) AS received_at_ms,
+       if(verdict = 'control', 'counted', verdict) AS fate, reason, quantities[indexOf(meters, {meter:String})] AS quantity
 FROM judged_events
-WHERE customer = {customer:String} AND verdict IN ('counted', 'duplicate')
+WHERE customer = {customer:String} AND verdict IN ('counted', 'duplicate', 'control')
   AND occurred_at >= fromUnixTimestamp64Micro({start_s:Int64} * 1000000, 'UTC')
   AND occurred_at < fromUnixTimestamp64Micro({end_s:Int64} * 1000000, 'UTC')
   AND has(meters, {meter:String}) AND window_starts[indexOf(meters, {meter:String})] = toDateTime64({start_s:Int64}, 0, 'UTC')

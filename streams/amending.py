@@ -1,0 +1,140 @@
+"""An amendment in the fold: whether it acts, and how it adds to rows. A pure function of the log, as everything here.
+
+It acts where it can be added to like an event: each of its windows has a row that is not final. What it was computed from must still be so: the
+amendment of the same event that is in force (`replaces`), or the revision of the window that is corrected; else another was faster, and acting
+twice would be wrong. A record that is folded again (a doubled send, a mirrored log) is stale by the same rule.
+"""
+
+from __future__ import annotations
+
+from streams.rows import Row, revision, split_revision
+from streams.state import PartitionState
+from topics.amendments import NO_ROW, Amendment, Difference, Entry, Reading, read_amendment
+from topics.content_hash import event_hash
+from topics.event import Event
+from topics.instants import US_PER_S, format_s
+from topics.quantity import format_scaled
+from topics.windows import Window
+
+
+def fold_amendment(state: PartitionState, event: Event, offset: int) -> Amendment | str:
+    """The amendment, or why it is refused. Changes nothing; that the record lies on its customer's home is asked before."""
+    reading = read_amendment(event)
+    if isinstance(reading, str):
+        return reading
+    if problem := _stale(state, reading):
+        return problem
+    for entry, posting in zip(reading.record.postings, reading.postings, strict=True):
+        problem = _unpostable(state, reading, entry, posting)
+        if problem is not None:
+            return problem
+    return Amendment(
+        customer=event.subject,
+        said=reading.record,
+        event_id=event.id,
+        source=event.source,
+        time=event.time or "",
+        generation=state.generation,
+        offset=offset,
+        digest=reading.digest,
+    )
+
+
+def _stale(state: PartitionState, reading: Reading) -> str | None:
+    """Another amendment of the same event was faster, or it names an event that cannot lie here."""
+    of = reading.record.of
+    if of is None:
+        return None
+    if of.partition != state.partition:
+        return f"the amended event lies on partition {of.partition}, the amendment on {state.partition}"
+    if reading.record.kind == "accept":
+        return None
+    held = state.amended.in_force(of.generation, of.offset)
+    if held == reading.digest:
+        return "it was taken already: the same amendment is in force"
+    if held != reading.record.replaces:
+        return f"it replaces amendment {reading.record.replaces or 'none'}, but {held or 'none'} is in force: look at the event again"
+    return None
+
+
+def _unpostable(state: PartitionState, reading: Reading, entry: Entry, posting: Difference) -> str | None:
+    """Why one posting cannot be added to its window."""
+    window, record = posting.window, reading.record
+    where = f"window {format_s(window.start_s)} … {format_s(window.end_s)} of meter {window.meter!r}"
+    if is_final(state, window):
+        return f"{where} is final: nothing of it changes any more; correct it in a later period, or by hand at the provider"
+    meter = state.definitions.meter_at(window.meter, reading.time_us // US_PER_S)
+    if meter is None:
+        return f"{where} is of no meter that was in force then"
+    row = state.rows.get(window)
+    if row is None and not (record.kind == "correct" and entry.through_offset == NO_ROW):
+        return f"{where} holds nothing that was counted"
+    if row is None and state.definitions.window_of(window.customer, meter, reading.time_us // US_PER_S) != window:
+        return f"{where} is no window of this customer"
+    if record.kind == "correct":
+        held = (NO_ROW, NO_ROW) if row is None else split_revision(row.rev)
+        if held != (entry.generation, entry.through_offset):
+            return f"{where} is at revision {held[0]}.{held[1]}, computed from {entry.generation}.{entry.through_offset}: compute it again"
+    elif row is not None and record.of is not None and not _holds(row, record.of.generation, record.of.offset):
+        return f"{where} holds no event of offset {record.of.offset}"
+    total = posting.scaled + (0 if row is None else row.scaled)
+    if total < 0 and not meter.allow_negative:
+        return f"{where} would hold {format_scaled(total)}, and its meter takes no negative quantities"
+    return None
+
+
+def _holds(row: Row, generation: int, offset: int) -> bool:
+    """Whether the row's events may include the coordinate. In which generation it began is not kept: its first offset says something where that
+    can only be the first one."""
+    if min(generation, offset) < 0 or (generation, offset) > split_revision(row.rev):
+        return False
+    return generation > 0 or offset >= row.first_offset
+
+
+def is_final(state: PartitionState, window: Window) -> bool:
+    """True where no event can change the window any more, by the log alone: when its row is let go depends on what was emitted."""
+    final_s = state.definitions.final_us(window.customer, state.clocks.final_until_us) // US_PER_S
+    if window.end_s <= final_s:
+        return True
+    row = state.rows.get(window)
+    # What the log's now had made final before the customer had a test clock stays so (`step.take_clock`).
+    return row is not None and window.customer in state.definitions.clocks and not row.own
+
+
+def take_amendment(state: PartitionState, amendment: Amendment, event: Event) -> list[Row]:
+    """Add it to its rows, which are returned; each takes sum, count, fence and hash together (law 2), as it does for an event."""
+    reading = read_amendment(event)
+    if isinstance(reading, str):
+        raise AssertionError(f"an amendment that acts cannot be read: {reading}")
+    rows: list[Row] = []
+    for window, scaled in reading.postings:
+        row = state.rows.get(window)
+        if row is None:
+            row = Row(window)
+            row.first_offset = amendment.offset
+            row.own = window.customer in state.definitions.clocks
+            state.rows.add(row)
+        row.scaled += scaled
+        row.events += 1
+        row.content_hash += event_hash(window.customer, window.meter, event.source, event.id, reading.time_us, scaled)
+        row.rev = revision(state.generation, amendment.offset)
+        rows.append(row)
+    state.counters.postings += len(rows)
+    state.amended.learn(amendment)
+    return rows
+
+
+def amended_through(state: PartitionState) -> int:
+    """Σ of what names the links of the chain: with it in the counters record, a lost one halts instead of letting a stale amendment act.
+
+    First those are let go that can no longer matter, since every window of their event is final. That is a pure rule, and what it let go it never
+    wants back, so a recovery finds the same: of a customer with a test clock it looks only at what was final before the clock's first word.
+    """
+    links, log_final_s = state.amended.links(), state.clocks.final_until_us // US_PER_S
+    if not links:
+        return 0
+    clocks = state.definitions.clocks
+    live = [link for link in links if link.until_s > (clocks[link.customer].log_final_s if link.customer in clocks else log_final_s)]
+    if len(live) < len(links):
+        state.amended.keep(live)
+    return sum(1 + link.coordinate[1] for link in live)

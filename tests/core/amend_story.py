@@ -1,0 +1,143 @@
+"""A random life of a partition with amendments. It knows which of them must act, by rules written here once more."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from typing import Any
+
+from tests.core.amend_world import DAY, FIRST, HOUR, NOW_S, SECOND, SIGNED, Bench, correct_data, entry, void_data
+
+SECONDS = 10_000
+"""Events happen within so many seconds: three windows of an hour, one of a day."""
+
+
+class Cut:
+    """A random generator that always cuts alike."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def choice(self, _sizes: tuple[int, ...]) -> int:
+        """The size of the next batch."""
+        return self.size
+
+
+class Known:
+    """An event, what it counts now, and the digest of its newest amendment."""
+
+    def __init__(self, customer: str, at_s: int, quantity: Fraction, *, signed: bool) -> None:
+        self.customer, self.at_s, self.quantity, self.signed = customer, at_s, quantity, signed
+        self.digest = ""
+        self.spent: list[str] = []
+        """Digests that were in force once."""
+
+
+class Story:
+    """Turns of one partition. `acting` are the offsets of amendments that must act, `made` counts all of them."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng, self.bench = random.Random(seed), Bench()
+        self.known: dict[int, Known] = {}
+        self.acting: set[int] = set()
+        self.made = 0
+
+    def turn(self) -> None:
+        """Some events, an amendment, and a fold, a flush or a crash."""
+        rng = self.rng
+        for _ in range(rng.randrange(4)):
+            self._event()
+        self.settle()
+        if self.known:
+            rng.choice((self._amend, self._amend, self._amend, self._race, self._correct))()
+        self.bench.fold(save=rng.random() < 0.6)
+        self._learn()
+        if rng.random() < 0.2:
+            self.bench.restart()
+
+    def settle(self) -> None:
+        """Everything of the log is folded (again, after a crash)."""
+        self.bench.fold(save=False)
+        self._learn()
+
+    def _event(self) -> None:
+        rng = self.rng
+        customer, signed = rng.choice((FIRST, SECOND)), rng.random() < 0.3
+        if self.known and rng.random() < 0.2:
+            copied = self.bench.log.records[rng.choice(list(self.known))]
+            self.bench.log.add(copied.key, copied.value, copied.timestamp_ms)
+            return
+        quantity = Fraction(rng.randrange(-50, 50) if signed else rng.randrange(50), rng.choice((1, 1, 8)))
+        at_s = NOW_S + rng.randrange(SECONDS)
+        kind = "wallet.change" if signed else "api.request"
+        offset = self.bench.event(_text(quantity), at_s, customer, kind, NOW_S * 1000 + 4 * 3_600_000)
+        self.known[offset] = Known(customer, at_s, quantity, signed=signed)
+
+    def _amend(self) -> None:
+        """A void or a set of one event; sometimes stale."""
+        offset = self.rng.choice(list(self.known))
+        event = self.known[offset]
+        stale = bool(event.spent) and self.rng.random() < 0.3
+        wanted = Fraction(0) if self.rng.random() < 0.5 else Fraction(self.rng.randrange(60))
+        at = self._send(offset, wanted, self.rng.choice(event.spent) if stale else event.digest)
+        if not stale:
+            self._acts(at, event, wanted)
+
+    def _race(self) -> None:
+        """Two at once, each of which saw the same: the first in the log acts."""
+        offset = self.rng.choice(list(self.known))
+        event, digest = self.known[offset], self.known[offset].digest
+        first, second = Fraction(self.rng.randrange(60)), Fraction(self.rng.randrange(60, 90))
+        at = self._send(offset, first, digest)
+        self._send(offset, second, digest, since=event.quantity)
+        self._acts(at, event, first)
+
+    def _acts(self, at: int, event: Known, wanted: Fraction) -> None:
+        self.acting.add(at)
+        event.quantity = wanted
+        event.spent.append(event.digest)
+        event.digest = f"at {at}"
+
+    def _send(self, offset: int, wanted: Fraction, replaces: str, since: Fraction | None = None) -> int:
+        event = self.known[offset]
+        delta = _text(wanted - (event.quantity if since is None else since))
+        meters = (SIGNED,) if event.signed else (HOUR, DAY)
+        data = void_data(offset, [entry(meter, event.at_s, delta) for meter in meters], replaces=replaces, kind="set" if wanted else "void")
+        self.made += 1
+        return self.bench.amend(data, event.at_s, event.customer, at_ms=NOW_S * 1000 + 4 * 3_600_000)
+
+    def _correct(self) -> None:
+        """A window corrected from the revision that it has, or from an older one."""
+        rng = self.rng
+        row = rng.choice([row for row in self.bench.partition.state.rows.all() if row.window.meter != "daily"])
+        stale = rng.random() < 0.3
+        meter = SIGNED if row.window.meter == "credit" else HOUR
+        posting = entry(meter, row.window.start_s, str(rng.randrange(100)), (0, row.through_offset - stale))
+        self.made += 1
+        at = self.bench.amend(correct_data([posting]), row.window.start_s, row.window.customer, at_ms=NOW_S * 1000 + 4 * 3_600_000)
+        if not stale:
+            self.acting.add(at)
+
+    def _learn(self) -> None:
+        """Digests are the product's: put them where a name stands for them."""
+        held: dict[str, Any] = {f"at {one.offset}": one.digest for one in self._amendments()}
+        for event in self.known.values():
+            event.digest = held.get(event.digest, event.digest)
+            event.spent = [held.get(one, one) for one in event.spent]
+
+    def _amendments(self) -> list[Any]:
+        links = self.bench.partition.state.amended.links()
+        return [_Named(link.coordinate[1], link.digest) for link in links]
+
+
+class _Named:
+    def __init__(self, offset: int, digest: str) -> None:
+        self.offset, self.digest = offset, digest
+
+
+def _text(quantity: Fraction) -> str:
+    """A decimal string of an eighth."""
+    thousandths = quantity * 1000
+    whole = int(thousandths)
+    sign, size = ("-" if whole < 0 else ""), abs(whole)
+    return f"{sign}{size // 1000}.{size % 1000:03d}"
