@@ -45,6 +45,7 @@ class WindowBook:
     `counted` is all counted raw events below the archived mark (None: there are none), `newest_event` the last of them. `revisions` are oldest
     first. `parked` is the window's own receipt, where it has no cell. `must_be_emitted`: it was due so long ago that a revision of all counted
     events would have been emitted and archived; `must_have_receipt`: the same of a receipt of its newest revision.
+    `suspects` are events that are not there, or not what the log has, where that could be found out.
     """
 
     window: Window
@@ -54,6 +55,7 @@ class WindowBook:
     parked: WindowReceipt | None = None
     must_be_emitted: bool = False
     must_have_receipt: bool = False
+    suspects: tuple[Coordinate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
-    """One customer's meter, whole or within `[from_s, to_s)` of the windows' starts.
+    """One customer's meter, whole or within `[from_s, to_s)`: the windows that start there, and all cells whose second lies there.
 
     `now_ms` is the customer's time (its test clock's). `summaries` and `buckets` are None where the provider was not asked, or did not answer:
     then nothing is said of it. `lines` are those of final invoices. `versions` are the customer's items in force, `prices` by id.
@@ -154,6 +156,8 @@ class Books:
     customer: str
     meter: str
     now_ms: int
+    from_s: int = -(2**62)
+    to_s: int = 2**62
     windows: tuple[WindowBook, ...] = ()
     cells: tuple[CellBook, ...] = ()
     summaries: tuple[SummarySaid, ...] | None = None

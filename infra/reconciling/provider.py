@@ -6,6 +6,7 @@ First what two totals say together (a cell's units that one lacks and the other 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from infra.reconciling.books import Books, CellBook
@@ -15,7 +16,7 @@ from infra.reconciling.pots import Pot
 from infra.reconciling.search import Candidate, explain, one_of
 from infra.reconciling.standing import stands
 from topics.instants import format_s
-from topics.quantity import format_scaled
+from topics.quantity import ONE, format_scaled
 from topics.windows import Window, parse_window_key
 
 _WHAT = {
@@ -42,7 +43,7 @@ def explained(books: Books, pots: Sequence[Pot]) -> list[Drift]:
             if difference and single is not None:
                 found.append(_drift(books, pot, single, ()))
     for pot in left.values():
-        found += _alone(books, pot)
+        found += _alone(books, pot, pots)
     return found
 
 
@@ -69,8 +70,11 @@ def _is_single(short: Pot, over: Pot, rest: tuple[int, int]) -> bool:
     return one_of(rest[0], short.candidates()) is not None if rest[0] else one_of(rest[1], over.candidates()) is not None
 
 
-def _alone(books: Books, pot: Pot) -> Iterator[Drift]:
-    """The fewest changes that explain one total; else somebody edited it."""
+def _alone(books: Books, pot: Pot, pots: Sequence[Pot]) -> Iterator[Drift]:
+    """The fewest changes that explain one total; else a cell of another total that is held here too; else somebody edited it."""
+    if 0 < abs(pot.difference) < ONE:
+        yield _parts(books, pot)
+        return
     candidates = pot.candidates()
     for difference in pot.differences:
         why = explain(difference, candidates)
@@ -78,7 +82,24 @@ def _alone(books: Books, pot: Pot) -> Iterator[Drift]:
             for change in why.changes:
                 yield _drift(books, pot, change, [each for other in why.others for each in other if each.kind == change.kind])
             return
+    twice = Candidate("double_report", "", pot.difference)
+    for other in pots:
+        for cell in other.cells if other is not pot and other.stage == pot.stage else ():
+            if stands(cell) == pot.difference:
+                yield _drift(books, replace(pot, cells=(*pot.cells, cell)), twice._replace(cell=cell.newest.cell), ())
+                return
     yield edited(books, pot, pot.difference)
+
+
+def _parts(books: Books, pot: Pot) -> Drift:
+    """Less than a unit: no report is as small, but what was cut off or carried wrongly is."""
+    held, ours = format_scaled(pot.observed), format_scaled(pot.expected)
+    return replace(
+        edited(books, pot, pot.difference),
+        kind="rounding",
+        sentence=f"the provider holds {held} of item {pot.item} from {format_s(pot.start_s)}, and our reports come to {ours}: part of a unit is lost",
+        advice="--repair sets the cell again; look at whether something between us rounds",
+    )
 
 
 def edited(books: Books, pot: Pot, difference: int) -> Drift:

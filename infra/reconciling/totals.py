@@ -1,0 +1,133 @@
+"""The provider's totals against our cells: an item's billing periods, a meter's hours or days, the lines of final invoices. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+
+from infra.reconciling.books import Books, BucketSaid, LineSaid
+from infra.reconciling.drift import Drift
+from infra.reconciling.pots import Pot, pot_of
+from infra.reconciling.provider import explained
+from sinks.cells import BUCKET_S
+from sinks.stripe.costs import billed
+from topics.instants import format_s
+from topics.quantity import ONE, format_scaled
+from topics.receipt import MeterTarget
+
+BILLED = frozenset({"open", "paid", "uncollectible"})
+"""Final invoices that ask for money; a void one bills nothing."""
+
+
+def in_totals(books: Books) -> list[Drift]:
+    """What the provider's totals show."""
+    return explained(books, [*_periods(books), *_buckets(books)])
+
+
+def _periods(books: Books) -> list[Pot]:
+    """Summaries of periods in which our items were billed; what was before that another program reported."""
+    since_s = _billed_from(books)
+    ours = [each for each in books.summaries or () if each.item in since_s and each.end_s > since_s[each.item]]
+    read = [each for each in ours if _is_read(books, each.start_s, each.end_s)]
+    return [pot_of(books, "provider", each.item, (each.start_s, each.end_s), each.units * ONE, each.invoice) for each in read]
+
+
+def _is_read(books: Books, start_s: int, end_s: int) -> bool:
+    """True where all cells of the span are in the books."""
+    return books.from_s <= start_s and end_s <= books.to_s
+
+
+def _billed_from(books: Books) -> dict[str, int]:
+    """From when each item of usage records bills the customer by us."""
+    found: dict[str, int] = {}
+    for version in books.versions:
+        item = version.item
+        if item is not None and item.mode == "usage_records":
+            found[item.item] = min(found.get(item.item, item.billable_from_s), item.billable_from_s)
+    for cell in books.cells:
+        if cell.newest.meter_target is None:
+            found[cell.newest.item] = min(found.get(cell.newest.item, cell.newest.period_start_s), cell.newest.period_start_s)
+    return found
+
+
+def _buckets(books: Books) -> list[Pot]:
+    """A meter's UTC hours or days that hold cells of ours, or anything at all."""
+    if books.buckets is None:
+        return []
+    targets: dict[str, tuple[MeterTarget, str]] = {}
+    for cell in books.cells:
+        if cell.newest.meter_target is not None:
+            targets[cell.newest.meter_target.event_name] = (cell.newest.meter_target, cell.newest.item)
+    found: list[Pot] = []
+    for name, (target, item) in targets.items():
+        said = {each.start_s: each for each in books.buckets if each.event_name == name}
+        length_s = BUCKET_S["day" if target.aggregation == "day" else "hour"]
+        mine = {cell.newest.timestamp_s // length_s * length_s for cell in books.cells if cell.newest.meter_target is not None}
+        for start_s in sorted(mine | said.keys()):
+            bucket = said.get(start_s, BucketSaid(name, start_s, start_s + length_s, 0))
+            if _is_read(books, start_s, start_s + length_s):
+                found.append(pot_of(books, "provider", item, (start_s, start_s + length_s), bucket.scaled))
+    return found
+
+
+def in_lines(books: Books) -> list[Drift]:
+    """What final invoices bill, against what stands in their periods; and each line's amount against its units."""
+    pots = [pot for pot in _lines(books) if not _is_clamped(books, pot)]
+    return [*explained(books, pots), *(drift for line in books.lines if (drift := _amount(books, line)) is not None)]
+
+
+def _lines(books: Books) -> list[Pot]:
+    """Lines of one item and period together, whatever their prices; not those that say just what the provider's summary says."""
+    summaries = {(each.item, each.start_s, each.end_s): each.units * ONE for each in books.summaries or ()}
+    together: dict[tuple[str, str, int, int], list[LineSaid]] = {}
+    for line in books.lines:
+        if line.status in BILLED and _is_read(books, line.start_s, line.end_s):
+            together.setdefault((line.invoice, line.item, line.start_s, line.end_s), []).append(line)
+    found = []
+    for (invoice, item, start_s, end_s), lines in together.items():
+        observed = sum(line.scaled for line in lines)
+        if summaries.get((item, start_s, end_s)) != observed:
+            found.append(pot_of(books, "line", item, (start_s, end_s), observed, invoice, lines[0].line))
+    return found
+
+
+def _is_clamped(books: Books, pot: Pot) -> bool:
+    """A meter's line bills no less than 0 and, where it shows whole units only, cuts the rest off (Stripe, `quantity_decimal`)."""
+    is_meter = any(cell.newest.meter_target is not None for cell in pot.cells)
+    return is_meter and any(pot.observed in {max(0, each), max(0, each // ONE * ONE)} for each in pot.possible or ())
+
+
+def _amount(books: Books, line: LineSaid) -> Drift | None:
+    """A line whose amount is not what its units cost by its price."""
+    price = books.prices.get(line.price)
+    cost = None if price is None or price.currency != line.currency or line.status not in BILLED else billed(price, Fraction(line.scaled, ONE))
+    if cost is None or cost == line.amount:
+        return None
+    units = format_scaled(line.scaled)
+    return Drift(
+        kind="rounding",
+        customer=books.customer,
+        meter=books.meter,
+        item=line.item,
+        period=(line.start_s, line.end_s),
+        invoice=line.invoice,
+        line=line.line,
+        numbers={"line": units},
+        amount=line.amount - cost,
+        currency=line.currency,
+        sentence=f"line {line.line} of invoice {line.invoice} bills {line.amount} (smallest units of {line.currency}) for {units} units from "
+        f"{format_s(line.start_s)}, which cost {cost} by price {line.price}",
+        advice="an invoice is final: credit or bill the difference; look at whether the price was changed after it",
+        repair="review",
+    )
+
+
+def whole_lines(lines: Iterable[LineSaid]) -> tuple[LineSaid, ...]:
+    """Lines of one price's tiers as one: each tier is a line of its own on an invoice."""
+    found: dict[tuple[str, str, str, int, int], LineSaid] = {}
+    for line in lines:
+        key = (line.invoice, line.item, line.price, line.start_s, line.end_s)
+        held = found.get(key)
+        found[key] = line if held is None else held._replace(scaled=held.scaled + line.scaled, amount=held.amount + line.amount)
+    return tuple(found.values())
+
