@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from streams.rows import Row, revision, split_revision
 from streams.state import PartitionState
-from topics.amendments import NO_ROW, Amendment, Difference, Entry, Reading, read_amendment
+from topics.amendments import ALREADY, NO_ROW, Amendment, Difference, Entry, Reading, read_amendment
 from topics.content_hash import event_hash
 from topics.event import Event
 from topics.instants import US_PER_S, format_s
@@ -51,7 +51,7 @@ def _stale(state: PartitionState, reading: Reading) -> str | None:
         return None
     held = state.amended.in_force(of.generation, of.offset)
     if held == reading.digest:
-        return "it was taken already: the same amendment is in force"
+        return ALREADY
     if held != reading.record.replaces:
         return f"it replaces amendment {reading.record.replaces or 'none'}, but {held or 'none'} is in force: look at the event again"
     return None

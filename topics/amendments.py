@@ -25,6 +25,8 @@ single event explains (a replay, a reconciliation) · `accept`: somebody looked 
 promise, a second body) and leaves it as it is; it posts nothing, and acts in final windows too."""
 NO_ROW: Final = -1
 """`generation` and `through_offset` of a `correct` posting that expects no row: nothing of its window was counted."""
+ALREADY: Final = "it was taken already: the same amendment is in force"
+"""Why the second copy of an amendment is refused: nothing is wrong then."""
 MAX_WORDS: Final = 1000
 """Characters of `reason` and of `who`: a paragraph. The meter keeps every amendment that acts for as long as its own changelog."""
 
@@ -211,6 +213,6 @@ class Chain:
 
 
 __all__ = [
-    "AMEND_TYPE", "NO_ROW", "AmendRecord", "Amendment", "Chain", "Difference", "Entry", "Kind", "Of", "Reading",
+    "ALREADY", "AMEND_TYPE", "NO_ROW", "AmendRecord", "Amendment", "Chain", "Difference", "Entry", "Kind", "Of", "Reading",
     "amendment_digest", "read_amendment",
 ]  # fmt: skip

@@ -20,6 +20,10 @@ from topics.quantity import LIMIT, ONE, format_scaled
 from topics.windows import Window
 
 
+class NothingToDo(TidemarkError):
+    """What is asked for is so already."""
+
+
 class Share(NamedTuple):
     """What an event counts on one meter: as it came, and now, after the amendments that act. × 10¹²."""
 
@@ -75,20 +79,20 @@ class Draft(NamedTuple):
 
 
 def void(original: Original, reason: str, who: str) -> Draft:
-    """The event counts nothing any more. Raises TidemarkError where it counts nothing already."""
+    """The event counts nothing any more. Raises NothingToDo where it counts nothing already, TidemarkError where it never did."""
     _must_count(original)
     postings = [_entry(share.window, -share.now_scaled) for share in original.shares if share.now_scaled]
     if not postings and original.history:
         last = original.history[-1]
         by = f"{last.who} amended it at {format_us(last.received_at_ms * US_PER_MS)} ({last.reason})"
-        raise TidemarkError(f"{original.name} counts nothing already: {by}; `tidemark amend set` gives it a quantity")
+        raise NothingToDo(f"{original.name} counts nothing already: {by}; `tidemark amend set` gives it a quantity")
     if not postings:
-        raise TidemarkError(f"{original.name} was counted with quantity 0: there is nothing to void")
+        raise NothingToDo(f"{original.name} was counted with quantity 0: there is nothing to void")
     return _of_event(original, "void", postings, reason, who)
 
 
 def set_to(original: Original, scaled: int, meter: str | None, reason: str, who: str) -> Draft:
-    """The event counts `scaled` × 10⁻¹² on a meter (None: on its only one). Raises TidemarkError where it does already, UsageError."""
+    """The event counts `scaled` × 10⁻¹² on a meter (None: on its only one). Raises NothingToDo where it does already, TidemarkError, UsageError."""
     _must_count(original)
     meters = [share.window.meter for share in original.shares]
     if meter is None and len(meters) > 1:
@@ -97,7 +101,7 @@ def set_to(original: Original, scaled: int, meter: str | None, reason: str, who:
     if share is None:
         raise UsageError(f"{original.name} counts on no meter {meter!r}, but on {', '.join(meters)}")
     if scaled == share.now_scaled:
-        raise TidemarkError(f"{original.name} counts {format_scaled(scaled)} on meter {share.window.meter!r} already")
+        raise NothingToDo(f"{original.name} counts {format_scaled(scaled)} on meter {share.window.meter!r} already")
     return _of_event(original, "set", [_entry(share.window, scaled - share.now_scaled)], reason, who)
 
 

@@ -14,16 +14,19 @@ from infra.amending.drafts import Draft
 from infra.apply import DEFAULT_TIMEOUT_S, answers
 from infra.apply import publish as send
 from infra.kafka_io import end_offsets
-from infra.proposal import Publication
+from infra.proposal import Answer, Publication
+from topics.amendments import ALREADY
 from topics.catalog import DEFINITIONS, VERDICTS
 from topics.home import home_of
+
+State = Literal["applied", "refused", "published", "no answer"]
 
 
 class Outcome(NamedTuple):
     """What became of one draft: it acts (`applied`), it was `refused` (the sentence says why), or no meter answered in time."""
 
     draft: Draft
-    state: Literal["applied", "refused", "published", "no answer"]
+    state: State
     partition: int
     offset: int
     sentence: str = ""
@@ -44,8 +47,14 @@ async def publish(
     if not wait:
         return [Outcome(draft, "published", one.partition, offset) for draft, one, offset in zip(drafts, publications, offsets, strict=True)]
     said = await answers(bootstrap, publications, offsets, starts, timeout_s)
-    states: dict[str, Literal["applied", "refused", "no answer"]] = {"in force": "applied", "refused": "refused"}
     return [
-        Outcome(draft, states.get(answer.state, "no answer"), answer.partition, offset, answer.sentence)
+        Outcome(draft, _state(answer), answer.partition, offset, answer.sentence)
         for draft, answer, offset in zip(drafts, said, offsets, strict=True)
     ]
+
+
+def _state(answer: Answer) -> State:
+    """A copy of an amendment that is in force already (a command that was called twice before the archive knew) is as good as the first."""
+    if answer.state == "in force" or (answer.state == "refused" and answer.sentence == ALREADY):
+        return "applied"
+    return "refused" if answer.state == "refused" else "no answer"

@@ -6,7 +6,8 @@ path is here: no columns, no vectors, no digest table, no batches, no segments, 
 that is not plain and replaces by faster code for those that are: with it the audit sees each place in which the fast path would differ. The
 rules of quantities, instants, windows and hashes are definitions, not implementations; a second set of them would be another product.
 Control records are folded by `streams.control` (some a day, never on the hot path), and what that puts in force is held against what was
-published to `usage.definitions`. Everything that adds up is written again here: clocks, duplicates, counters, windows, content hashes.
+published to `usage.definitions`. Everything that adds up is written again here: clocks, duplicates, counters, windows, content hashes, and what an
+amendment adds to its windows.
 That the rules themselves are right is shown by tests whose oracles share no code with the product.
 
 Memory is about 250 bytes a counted id and 500 a window of the partition that is counted: an audit needs what a second meter would.
