@@ -20,7 +20,7 @@ from sinks.stripe.access import Eras
 from sinks.stripe.invoice_line import line_of
 from sinks.stripe.objects import Price, read
 from sinks.stripe.request import summaries_path
-from topics.errors import TidemarkError
+from topics.errors import TidemarkError, Unreachable
 from topics.invoices import FINAL
 from topics.quantity import ONE, parse
 
@@ -94,6 +94,8 @@ class Asking:
         self._pause()
         try:
             return ask()
+        except Unreachable:
+            raise
         except TidemarkError as error:
             problems.append(str(error))
             return None
@@ -120,7 +122,7 @@ class Asking:
             self._pause()
             answered = reading.event_summaries(asked.event_name, asked.customer, grouping, from_s, min(from_s + LONGEST_ASK_S, end_s))
             if isinstance(answered, RetryAfter):
-                raise TidemarkError(f"the usage of meter {asked.event_name} cannot be read: {answered.sentence}")
+                raise (Unreachable if answered.down else TidemarkError)(f"the usage of meter {asked.event_name} cannot be read: {answered.sentence}")
             found += [BucketSaid(asked.event_name, each.start_s, each.end_s, each.total) for each in answered]
         return tuple(found)
 
@@ -143,6 +145,8 @@ class Asking:
             self._pause()
             try:
                 self._prices[name] = read(self._eras.old.get(f"/v1/prices/{name}", expand=["tiers"]), Price)
+            except Unreachable:
+                raise
             except TidemarkError:
                 self._prices[name] = None
         return self._prices[name]

@@ -6,13 +6,13 @@ from infra.reconciling.books import Books
 from infra.reconciling.drift import KINDS, Drift
 from infra.reconciling.ids import in_ids
 from infra.reconciling.receipts import in_receipts
-from infra.reconciling.totals import in_lines, in_totals
+from infra.reconciling.totals import in_totals
 from infra.reconciling.windows import in_windows
 
 
 def find(books: Books) -> list[Drift]:
     """Every difference with its cause, ordered by kind, then time."""
-    found = [*in_windows(books), *in_receipts(books), *in_totals(books), *in_lines(books), *in_ids(books)]
+    found = [*in_windows(books), *in_receipts(books), *in_totals(books), *in_ids(books)]
     return sorted(found, key=_order)
 
 

@@ -5,6 +5,7 @@ Of a pot only its sum is known. What our receipts allow it to be is a set of num
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,7 @@ from infra.reconciling.search import Candidate
 from infra.reconciling.standing import carried, may_be, may_be_carried, stands, stood
 from topics.quantity import ONE, parse_total
 from topics.receipt import CellReceipt
-from topics.windows import parse_window_key
+from topics.windows import Window, parse_window_key
 
 MOST_SUMS: Final = 4096
 """Sums that a pot with cells in doubt may have; beyond it nothing is said until fewer are in doubt."""
@@ -76,27 +77,63 @@ def _deltas(receipt: CellReceipt) -> list[int]:
     return [parse_total(sent.units) for sent in receipt.unconfirmed]
 
 
-def pot_of(books: Books, stage: Stage, item: str, span: tuple[int, int], observed: int, invoice: str = "", line: str = "") -> Pot:
-    """The pot of an item's seconds `[start_s, end_s)`."""
-    start_s, end_s = span
-    of_item = [cell for cell in books.cells if cell.newest.item == item]
-    inside = tuple(cell for cell in of_item if start_s <= cell.newest.timestamp_s < end_s)
-    more = sum(units for cell in of_item for second, units in carried(cell) if start_s <= second < end_s)
-    maybe = [units for cell in of_item for second, units in may_be_carried(cell) if start_s <= second < end_s]
-    doubts = [may_be(cell) for cell in inside] + [frozenset({0, units}) for units in maybe]
-    doubts += [frozenset({0, units}) for units in unreceipted(books, item, span)]
-    return Pot(
-        stage=stage,
-        item=item,
-        start_s=start_s,
-        end_s=end_s,
-        observed=observed,
-        cells=inside,
-        expected=more + sum(map(stands, inside)),
-        possible=sums(more, doubts),
-        invoice=invoice,
-        line=line,
-    )
+class Shelf:
+    """The cells of one customer's meter by item and second, so that a pot finds its own without looking at all."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self._cells: dict[str, list[CellBook]] = {}
+        for cell in sorted(books.cells, key=lambda cell: (cell.newest.timestamp_s, cell.newest.cell)):
+            self._cells.setdefault(cell.newest.item, []).append(cell)
+        self._seconds = {item: [cell.newest.timestamp_s for cell in cells] for item, cells in self._cells.items()}
+        self._carried = [(cell.newest.item, *each) for cell in books.cells for each in carried(cell)]
+        self._may_be_carried = [(cell.newest.item, *each) for cell in books.cells for each in may_be_carried(cell)]
+        self._emitted = {book.window: book.revisions[-1] for book in books.windows if book.revisions}
+        held = held_revisions(books)
+        self._untaken = [book for book in books.windows if book.revisions and book.parked is None and book.window not in held]
+
+    def pot(self, stage: Stage, item: str, span: tuple[int, int], observed: int, invoice: str = "", line: str = "") -> Pot:
+        """The pot of an item's seconds `[start_s, end_s)`."""
+        start_s, end_s = span
+        seconds = self._seconds.get(item, [])
+        inside = tuple(self._cells.get(item, [])[bisect_left(seconds, start_s) : bisect_left(seconds, end_s)])
+        more = sum(units for of, second, units in self._carried if of == item and start_s <= second < end_s)
+        maybe = [units for of, second, units in self._may_be_carried if of == item and start_s <= second < end_s]
+        doubts = [may_be(cell) | self._newer(cell) for cell in inside]
+        doubts += [frozenset({0, units}) for units in (*maybe, *self._unreceipted(item, span))]
+        return Pot(
+            stage=stage,
+            item=item,
+            start_s=start_s,
+            end_s=end_s,
+            observed=observed,
+            cells=inside,
+            expected=more + sum(map(stands, inside)),
+            possible=sums(more, doubts),
+            invoice=invoice,
+            line=line,
+        )
+
+    def _unreceipted(self, item: str, span: tuple[int, int]) -> list[int]:
+        """Units of emitted windows of the span that no receipt knows: the report may have delivered them, and its receipt is lost or under way."""
+        versions = reversed(self.books.versions)
+        scale = next((parse_total(version.item.scale) for version in versions if version.item and version.item.item == item), None)
+        if scale is None:
+            return []
+        inside = [book for book in self._untaken if span[0] <= book.window.start_s < span[1] or span[0] < book.window.end_s <= span[1]]
+        return [book.revisions[-1].total.scaled * scale // ONE for book in inside]
+
+    def _newer(self, cell: CellBook) -> frozenset[int]:
+        """Units of a cell's emitted totals where its receipts know older ones only: the report may have delivered them, and the receipt is lost."""
+        receipt = cell.newest
+        if receipt.fractions == "ledger":
+            return frozenset()
+        scaled, is_newer = 0, False
+        for part in receipt.windows:
+            emitted = self._emitted.get(parse_window_key(part.window))
+            is_newer |= emitted is not None and emitted.revision > part.revision
+            scaled += parse_total(part.quantity) if emitted is None else emitted.total.scaled
+        return frozenset({scaled * parse_total(receipt.scale) // ONE}) if is_newer else frozenset()
 
 
 def sums(certain: int, doubts: Sequence[frozenset[int]]) -> frozenset[int] | None:
@@ -111,23 +148,9 @@ def sums(certain: int, doubts: Sequence[frozenset[int]]) -> frozenset[int] | Non
     return frozenset(found)
 
 
-def unreceipted(books: Books, item: str, span: tuple[int, int]) -> list[int]:
-    """Units of emitted windows of the span that no receipt knows: the report may have delivered them, and its receipt is lost or under way."""
-    held = held_revisions(books)
-    scale = next((parse_total(version.item.scale) for version in reversed(books.versions) if version.item and version.item.item == item), None)
-    if scale is None:
-        return []
-    found = []
-    for book in books.windows:
-        is_inside = span[0] <= book.window.start_s < span[1] or span[0] < book.window.end_s <= span[1]
-        if is_inside and book.revisions and book.parked is None and book.window not in held:
-            found.append(book.revisions[-1].total.scaled * scale // ONE)
-    return found
-
-
-def held_revisions(books: Books) -> dict[object, tuple[int, int]]:
+def held_revisions(books: Books) -> dict[Window, tuple[int, int]]:
     """The revision of each window that the receipts hold, of cells and of windows parked whole."""
-    found: dict[object, tuple[int, int]] = {}
+    found: dict[Window, tuple[int, int]] = {}
     for cell in books.cells:
         for part in cell.newest.windows:
             window = parse_window_key(part.window)

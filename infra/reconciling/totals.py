@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from infra.reconciling.books import Books, BucketSaid, LineSaid
 from infra.reconciling.drift import Drift
-from infra.reconciling.pots import Pot, pot_of
+from infra.reconciling.pots import Pot, Shelf
 from infra.reconciling.provider import explained
 from sinks.cells import BUCKET_S
 from sinks.stripe.costs import billed
@@ -20,16 +20,32 @@ BILLED = frozenset({"open", "paid", "uncollectible"})
 
 
 def in_totals(books: Books) -> list[Drift]:
-    """What the provider's totals show."""
-    return explained(books, [*_periods(books), *_buckets(books)])
+    """What the provider's totals show, and final invoices beyond it; and each line's amount against its units."""
+    shelf = Shelf(books)
+    held = [*_periods(shelf), *_buckets(shelf)]
+    billed = [pot for pot in _lines(shelf) if not _is_clamped(books, pot) and not _is_told(pot, held)]
+    amounts = (_amount(books, line) for line in books.lines)
+    return [*explained(books, held), *explained(books, billed), *(drift for drift in amounts if drift is not None)]
 
 
-def _periods(books: Books) -> list[Pot]:
+def _is_told(line: Pot, held: Sequence[Pot]) -> bool:
+    """True where a line bills just what the provider's own totals hold, whatever is wrong with them."""
+    told = line.expected + sum(pot.difference for pot in held if pot.item == line.item and line.start_s <= pot.start_s < line.end_s)
+    return line.observed in _shown(told)
+
+
+def _shown(units: int) -> set[int]:
+    """What a line may show of units: no less than 0, and of a meter, where it shows whole units only, without the rest (`quantity_decimal`)."""
+    return {units, max(0, units), max(0, units // ONE * ONE)}
+
+
+def _periods(shelf: Shelf) -> list[Pot]:
     """Summaries of periods in which our items were billed; what was before that another program reported."""
+    books = shelf.books
     since_s = _billed_from(books)
     ours = [each for each in books.summaries or () if each.item in since_s and each.end_s > since_s[each.item]]
     read = [each for each in ours if _is_read(books, each.start_s, each.end_s)]
-    return [pot_of(books, "provider", each.item, (each.start_s, each.end_s), each.units * ONE, each.invoice) for each in read]
+    return [shelf.pot("provider", each.item, (each.start_s, each.end_s), each.units * ONE, each.invoice) for each in read]
 
 
 def _is_read(books: Books, start_s: int, end_s: int) -> bool:
@@ -50,8 +66,9 @@ def _billed_from(books: Books) -> dict[str, int]:
     return found
 
 
-def _buckets(books: Books) -> list[Pot]:
+def _buckets(shelf: Shelf) -> list[Pot]:
     """A meter's UTC hours or days that hold cells of ours, or anything at all."""
+    books = shelf.books
     if books.buckets is None:
         return []
     targets: dict[str, tuple[MeterTarget, str]] = {}
@@ -66,18 +83,13 @@ def _buckets(books: Books) -> list[Pot]:
         for start_s in sorted(mine | said.keys()):
             bucket = said.get(start_s, BucketSaid(name, start_s, start_s + length_s, 0))
             if _is_read(books, start_s, start_s + length_s):
-                found.append(pot_of(books, "provider", item, (start_s, start_s + length_s), bucket.scaled))
+                found.append(shelf.pot("provider", item, (start_s, start_s + length_s), bucket.scaled))
     return found
 
 
-def in_lines(books: Books) -> list[Drift]:
-    """What final invoices bill, against what stands in their periods; and each line's amount against its units."""
-    pots = [pot for pot in _lines(books) if not _is_clamped(books, pot)]
-    return [*explained(books, pots), *(drift for line in books.lines if (drift := _amount(books, line)) is not None)]
-
-
-def _lines(books: Books) -> list[Pot]:
+def _lines(shelf: Shelf) -> list[Pot]:
     """Lines of one item and period together, whatever their prices; not those that say just what the provider's summary says."""
+    books = shelf.books
     summaries = {(each.item, each.start_s, each.end_s): each.units * ONE for each in books.summaries or ()}
     together: dict[tuple[str, str, int, int], list[LineSaid]] = {}
     for line in books.lines:
@@ -87,14 +99,14 @@ def _lines(books: Books) -> list[Pot]:
     for (invoice, item, start_s, end_s), lines in together.items():
         observed = sum(line.scaled for line in lines)
         if summaries.get((item, start_s, end_s)) != observed:
-            found.append(pot_of(books, "line", item, (start_s, end_s), observed, invoice, lines[0].line))
+            found.append(shelf.pot("line", item, (start_s, end_s), observed, invoice, lines[0].line))
     return found
 
 
 def _is_clamped(books: Books, pot: Pot) -> bool:
-    """A meter's line bills no less than 0 and, where it shows whole units only, cuts the rest off (Stripe, `quantity_decimal`)."""
+    """True where a meter's line bills what our reports come to, as a line shows it."""
     is_meter = any(cell.newest.meter_target is not None for cell in pot.cells)
-    return is_meter and any(pot.observed in {max(0, each), max(0, each // ONE * ONE)} for each in pot.possible or ())
+    return is_meter and any(pot.observed in _shown(each) for each in pot.possible or ())
 
 
 def _amount(books: Books, line: LineSaid) -> Drift | None:
