@@ -224,7 +224,9 @@ class Placing:
         """What an operator found a cell to hold: its next record begins from that. A cell of no window of ours is made for it, to hold 0."""
         said = restatement.said
         cell = self._cells.get(said.target.encode()) or self._stray(restatement.customer, said)
-        if cell is None or cell.writing or cell.pending is not None or cell.remedied is not None or not applies(said, cell.receipt):
+        if cell is None or cell.restated is not None or cell.writing or cell.pending is not None or cell.remedied is not None:
+            return
+        if not applies(said, cell.receipt):
             return
         cell.restated = said
         self._judge(cell, now_ms)

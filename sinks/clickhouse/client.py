@@ -156,9 +156,9 @@ class ClickHouse:
         )
         return [tuple(row) for row in result.result_rows]
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """A statement without rows."""
-        self._called(lambda client: client.command(sql))
+        self._called(lambda client: client.command(sql, parameters=dict(parameters or {})))
 
     def read(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """A person's query, read-only: `[{column: value}]`, decimals and times as text. Raises UsageError where it would change something."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_a_slow_worker_does_not_bring_back_an_old_view(engine_url: str) -> None:
     two = Migration(2, "0002_b.sql", "2" * 64, (view.format(2),))
 
     class Slow(ClickHouse):
-        def command(self, sql: str) -> None:
+        def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
             super().command(sql)
             if sql.startswith("CREATE TABLE IF NOT EXISTS a"):
                 fast.migrate([one, two])

@@ -49,15 +49,24 @@ class Report(Delivering):
     def __init__(self, counting: Meter, shop: Shop, chance: random.Random) -> None:
         super().__init__(counting, shop, chance)
 
+    def restart(self, now_ms: int) -> None:
+        """The process ends, and its successor reads the receipts."""
+        self._start(now_ms)
+
     def _write(self, write: Write, now_ms: int) -> None:
         for key, receipt in write.records:
             self.counting.logs[RECEIPTS].add(key, encode(receipt), now_ms)
         super()._write(write, now_ms)
 
     def _events(self, asked: EventRange) -> list[Summary] | RetryAfter:
+        target = asked.target
+        return self.events_read(target.event_name, target.customer, asked.grouping, asked.start_s, asked.end_s)
+
+    def events_read(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
+        """What a meter holds of a customer, exactly."""
         meters = self.shop.pages("/v1/billing/meters", {}, MODERN)
-        meter = next(row["id"] for row in meters if row["event_name"] == asked.target.event_name)
-        wanted = {"customer": asked.target.customer, "start_time": asked.start_s, "end_time": asked.end_s, "value_grouping_window": asked.grouping}
+        meter = next(row["id"] for row in meters if row["event_name"] == event_name)
+        wanted = {"customer": customer, "start_time": start_s, "end_time": end_s, "value_grouping_window": grouping}
         rows = self.shop.pages(event_summaries_path(meter), wanted, MODERN)
         # Two decimals at most: their shortest form is exact.
         return [Summary(row["start_time"], row["end_time"], parse_total(str(row["aggregated_value"]).removesuffix(".0"))) for row in rows]

@@ -85,7 +85,8 @@ def plan_of(seed: int) -> Plan:
     slugs = [sort.slug for sort in SORTS]
     names = [f"{chance.choice(('acme', 'a|b', 'ünï 顧客', 'c%7Cd'))}-{number}" for number in range(4)]
     # The first customer has all meters, so that every seed has every kind of cell.
-    people = tuple(Person(name, tuple(slugs) if not at else tuple(sorted(chance.sample(slugs, 2)))) for at, name in enumerate(names))
+    some = [slugs, [*chance.sample(slugs[:-1], 2), slugs[-1]], chance.sample(slugs, 2), chance.sample(slugs, 2)]
+    people = tuple(Person(name, tuple(sorted(meters))) for name, meters in zip(names, some, strict=True))
     plan = Plan(seed, people)
     for person in people:
         for meter in person.meters:
@@ -110,7 +111,7 @@ def _event(chance: random.Random, customer: str, sort: Sort, start_s: int, end_s
     # Late ones make revisions; they come while the period still runs.
     delay_s = chance.choice((1, 20, 60, 90, 4 * HOUR_S, 9 * HOUR_S))
     sent_at_s = min(occurred_at_s + delay_s, max(occurred_at_s + 1, end_s - 2 * HOUR_S))
-    whole = chance.randrange(1, 100_000)
+    whole = chance.randrange(1, 10_000_000)
     quantity = str(whole) if not sort.places else f"{whole}.{chance.randrange(10**sort.places):0{sort.places}d}"
     used = Used(sent_at_s, customer, sort.slug, f"{sort.slug}-{number}", occurred_at_s, quantity)
     found = [used]

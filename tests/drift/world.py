@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,8 @@ class World:
         self.items: dict[tuple[str, str], Item] = {}
         self.withheld: set[str] = set()
         """Stripe customers whose invoices' webhooks are lost."""
+        self.deeds: list[tuple[int, Callable[[], object]]] = []
+        """What else is done, and when."""
         self._prices: dict[str, str] = {}
         self._billing_meters: dict[str, str] = {}
         self._bound: dict[str, str] = {}
@@ -71,8 +74,11 @@ class World:
             self._join(person)
         stops = {*range(START_S + STEP_S, UNTIL_S, STEP_S), *(EDGE_S + seconds for seconds in AROUND_EDGE_S), EDGE_S + 2 * HOUR_S}
         at = 0
-        for stop_s in sorted(stops):
+        self.deeds.sort(key=lambda deed: deed[0])
+        for stop_s in sorted(stops | {at_s for at_s, _ in self.deeds}):
             self.shop.move_to(max(stop_s, self.shop.clock.at_s))
+            while self.deeds and self.deeds[0][0] <= stop_s:
+                self.deeds.pop(0)[1]()
             while at < len(self.plan.used) and self.plan.used[at].sent_at_s <= stop_s:
                 self.send(self.plan.used[at])
                 at += 1

@@ -1,0 +1,59 @@
+"""One run of `tidemark reconcile --repair`: what would put each drift right, and with `--apply` it is done, through the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from infra.reconciling.applying import Done, apply, steps_of
+from infra.reconciling.find import find
+from infra.reconciling.repairs import propose, summary
+from infra.reconciling.sources import Order, Sources
+from infra.reconciling.steps import Proposal
+from topics.errors import UsageError
+
+if TYPE_CHECKING:
+    from infra.reconciling.applying import Log
+    from sinks.clickhouse.client import ClickHouse
+
+
+@dataclass
+class Repaired:
+    """What was proposed, and what became of the steps (none: a dry run)."""
+
+    proposals: list[Proposal] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    is_applied: bool = False
+
+    @property
+    def is_clean(self) -> bool:
+        """True where there is nothing to repair."""
+        return not self.proposals
+
+    def document(self) -> dict[str, Any]:
+        """For a program."""
+        return {
+            "applied": self.is_applied,
+            "proposals": [proposal.document() for proposal in self.proposals],
+            "money": summary(self.proposals),
+            "steps": [{"step": type(done.step).__name__, "done": done.is_done, "sentence": done.sentence} for done in self.done],
+            "unchecked": list(self.problems),
+        }
+
+
+def repair(
+    sources: Sources, order: Order, reason: str, onto: tuple[Log, ClickHouse] | None, tell: Callable[[str], None] = lambda _: None
+) -> Repaired:
+    """Proposals for everything that the order asks for; `onto`: where they are carried out (None: a dry run). Raises Unreachable, UsageError."""
+    if onto is not None and not reason.strip():
+        raise UsageError('say why it is repaired: --reason "the item was edited by hand, ticket 12"; it is kept in the log')
+    repaired = Repaired(is_applied=onto is not None)
+    for books in sources.books(order):
+        tell(books.customer)
+        repaired.proposals += propose(books, find(books), reason)
+    repaired.problems = sources.said.problems
+    if onto is not None:
+        repaired.done = apply(steps_of(repaired.proposals), *onto)
+    return repaired
