@@ -105,8 +105,10 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 @asynccontextmanager
-async def producer(bootstrap: str, *, transactional_id: str | None = None) -> AsyncIterator[AIOKafkaProducer]:
-    """An idempotent producer, acks all, murmur2 as Java's; transactional when named.
+async def producer(
+    bootstrap: str, *, transactional_id: str | None = None, transaction_timeout_ms: int = 60_000
+) -> AsyncIterator[AIOKafkaProducer]:
+    """An idempotent producer, acks all, murmur2 as Java's; transactional when named, and then ended by the broker after that time without a word.
 
     Starting a transactional one fences every older producer of that name: its next write fails.
     """
@@ -118,6 +120,7 @@ async def producer(bootstrap: str, *, transactional_id: str | None = None) -> As
         max_request_size=MAX_REQUEST_BYTES,
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         transactional_id=transactional_id,
+        transaction_timeout_ms=transaction_timeout_ms,
     )
     async with _started(client, bootstrap) as started:
         yield started

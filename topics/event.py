@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from topics.batch import Headers
-from topics.origin import ORIGIN_HEADERS
+from topics.origin import MAX_REPLAY_BYTES, ORIGIN_HEADERS, REPLAY
 from topics.quantity import Digits
 
 MAX_EVENT_BYTES: Final = 256 * 1024
@@ -51,9 +51,13 @@ _fast = msgspec.json.Decoder(Event, float_hook=Digits).decode
 
 
 def size_bytes(key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """Key + value + headers, as `too_large` counts them; without the origin, which our own re-sending adds to an event that was small enough."""
-    own = (header for header in headers if header[0] not in ORIGIN_HEADERS or len(header[1] or b"") > 20)
-    return len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(data or b"") for name, data in own)
+    """Key + value + headers, as `too_large` counts them; without what our own re-sending adds to an event that was small enough."""
+    counted = (header for header in headers if len(header[1] or b"") > _OURS.get(header[0], -1))
+    return len(key or b"") + len(value or b"") + sum(len(name.encode()) + len(data or b"") for name, data in counted)
+
+
+_OURS: Final = dict.fromkeys(ORIGIN_HEADERS, 20) | {REPLAY: MAX_REPLAY_BYTES}
+"""Headers of ours, and up to how many bytes of each are not counted."""
 
 
 def parse_event(value: bytes | None) -> Event | Rejection:
