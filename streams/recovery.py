@@ -110,12 +110,17 @@ def _take_definitions(state: PartitionState, found: Found, extent: Extent) -> No
     parts = [(key, record, where) for key, record, where in found if isinstance(record, DefinitionSegment)]
     # A flush that has several says them in order of their keys.
     for _, record, where in sorted(parts, key=lambda part: (part[1].generation, part[1].upto, part[0])):
-        covered = record.definitions if extent.covers(record.generation, record.upto) else []
-        for definition in (decode_definition(encoded, where) for encoded in covered):
-            state.definitions.apply(definition)
-            if isinstance(definition, Amendment):
-                state.amended.learn(definition)
+        if extent.covers(record.generation, record.upto):
+            _apply(state, record, where)
     state.flushes = list(state.definitions.flushes.values())
+
+
+def _apply(state: PartitionState, record: DefinitionSegment, where: str) -> None:
+    for encoded in record.definitions:
+        definition = decode_definition(encoded, where)
+        state.definitions.apply(definition)
+        if isinstance(definition, Amendment):
+            state.amended.learn(definition)
 
 
 def _take_ids(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:

@@ -116,7 +116,7 @@ def correct(window: Window, scaled: int, revision: tuple[int, int] | None, reaso
     """
     generation, through_offset = (NO_ROW, NO_ROW) if revision is None else revision
     posting = _entry(window, scaled, generation, through_offset)
-    record = AmendRecord(kind="correct", postings=(posting,), reason=_words("reason", reason), who=_words("who", who))
+    record = AmendRecord(kind="correct", postings=(posting,), reason=kept("reason", reason), who=kept("who", who))
     return Draft(window.customer, window.start_s * US_PER_S, record)
 
 
@@ -140,8 +140,8 @@ def _of_event(original: Original, kind: Kind, postings: list[Entry], reason: str
         of=original.of,
         postings=tuple(postings),
         replaces="" if kind == "accept" else original.replaces,
-        reason=_words("reason", reason),
-        who=_words("who", who),
+        reason=kept("reason", reason),
+        who=kept("who", who),
     )
     return Draft(original.customer, original.occurred_at_us, record)
 
@@ -159,7 +159,7 @@ def _entry(window: Window, scaled: int, generation: int | None = None, through_o
     )
 
 
-def _words(name: str, words: str) -> str:
+def kept(name: str, words: str) -> str:
     """As they are kept. Raises UsageError where there are none, or too many."""
     words = words.strip()
     if not words:

@@ -131,10 +131,11 @@ def list_(
 
 
 def _words(reason: str, who: str | None) -> tuple[str, str]:
-    """What is kept: why, and who."""
+    """What is kept: why, and who. Raises UsageError before anything is asked of a server."""
     from infra.amending.amend import user
+    from infra.amending.drafts import kept
 
-    return reason, user() if who is None else who
+    return kept("reason", reason), kept("who", user() if who is None else who)
 
 
 def _run(

@@ -15,8 +15,9 @@ from sinks.clickhouse.rows import RawRecord, RawRows
 from sinks.clickhouse.tables import PROGRESS, RAW, columns_of
 from tests.contract.archive_engine import archive_at, write_raw, write_topic
 from tests.core.audit_world import AuditWorld, busy_log
-from tests.core.meterlog import NOW_MS
+from tests.core.meterlog import NOW_MS, Log
 from tests.core.test_audit import numbers, with_quantity
+from tests.core.test_audit_amendments import told
 from tests.core.test_fold import build_log
 from topics.catalog import DEFINITIONS, EVENTS, REJECTED, VERDICTS, WINDOWS
 from topics.definitions import decode_definition
@@ -56,6 +57,20 @@ def archive(clickhouse: ClickHouse, world: AuditWorld) -> None:
     write_raw(clickhouse, world.events.records, world.logs[DEFINITIONS].records)
     ends = [(topic, 0, 0, world.logs[topic].end) for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS)]
     clickhouse.insert(PROGRESS, columns_of([*ends, (EVENTS, 0, 0, world.meter.durable_offset)], PROGRESS))
+
+
+def adopt(clickhouse: ClickHouse, world: AuditWorld, log: Log) -> None:
+    """The log becomes another one, which is counted and archived to its end."""
+    world.adopt(log)
+    for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS):
+        write_topic(clickhouse, topic, world.logs[topic].records)
+    in_force = InForce(at_once=True)
+    for record in world.logs[DEFINITIONS].records:
+        in_force.add(decode_definition(record.value or b"", "test"))
+    raw = [RawRecord(r.offset, r.timestamp_ms, r.key, r.value, r.headers) for r in world.events.records]
+    clickhouse.insert(RAW, RawRows(0, 1, in_force).columns(raw))
+    ends = [(topic, 0, 0, world.logs[topic].end) for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS)]
+    clickhouse.insert(PROGRESS, columns_of([*ends, (EVENTS, 0, 1, world.meter.durable_offset)], PROGRESS))
 
 
 async def audited(clickhouse: ClickHouse, world: AuditWorld) -> tuple[list[Finding], PartitionAudit]:
@@ -217,16 +232,7 @@ async def test_an_adopted_log_is_counted_through_all_its_generations(engine_url:
     """After an adoption the first generation is counted from ClickHouse's copy and the second from Kafka, through the same windows."""
     clickhouse, world = archived(engine_url, "adopted", 20)
     first, before = world.events, world.meter.counters.postings
-    world.adopt(build_log(21))
-    for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS):
-        write_topic(clickhouse, topic, world.logs[topic].records)
-    in_force = InForce(at_once=True)
-    for record in world.logs[DEFINITIONS].records:
-        in_force.add(decode_definition(record.value or b"", "test"))
-    raw = [RawRecord(r.offset, r.timestamp_ms, r.key, r.value, r.headers) for r in world.events.records]
-    clickhouse.insert(RAW, RawRows(0, 1, in_force).columns(raw))
-    ends = [(topic, 0, 0, world.logs[topic].end) for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS)]
-    clickhouse.insert(PROGRESS, columns_of([*ends, (EVENTS, 0, 1, world.meter.durable_offset)], PROGRESS))
+    adopt(clickhouse, world, build_log(21))
     found, audit = await audited(clickhouse, world)
     assert found == []
     assert (audit.generation, audit.recounted) == (1, audit.table)
@@ -241,6 +247,26 @@ async def test_an_adopted_log_is_counted_through_all_its_generations(engine_url:
     found, audit = await audited(clickhouse, world)
     assert (found, audit.recounted) == ([], {})
     assert any("generation 0" in sentence for sentence in audit.unchecked)
+
+
+@pytest.mark.parametrize("seed", [301, 302])
+async def test_amendments_are_counted_through_all_generations(engine_url: str, seed: int) -> None:
+    """Amendments that act and refused ones agree everywhere, and a recreated log that says all of it again adds nothing anywhere."""
+    story = told(seed)
+    world = AuditWorld(seed, story.bench.log)
+    world.emit()
+    clickhouse = archive_at(engine_url, f"audit_amended_{seed}")
+    archive(clickhouse, world)
+    found, audit = await audited(clickhouse, world)
+    assert (found, audit.recounted, audit.table["control"]) == ([], audit.table, 1 + len(story.acting))
+    assert audit.checked.view_windows == audit.checked.windows > 0
+    again = Log()
+    for record in world.events.records:
+        again.add(record.key, record.value, record.timestamp_ms)
+    before = audit.table["postings"]
+    adopt(clickhouse, world, again)
+    found, audit = await audited(clickhouse, world)
+    assert (found, audit.generation, audit.recounted, audit.table["postings"]) == ([], 1, audit.table, before)
 
 
 async def test_a_topic_that_retention_emptied_is_stood_for_by_the_archive(engine_url: str) -> None:

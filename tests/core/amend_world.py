@@ -94,6 +94,12 @@ class Bench:
                     self.disk.append(send.key, send.value)
             self.partition.end_flush(flush)
 
+    def emit(self, now_ms: int) -> None:
+        """Everything is closed and emitted, so that final rows are let go with the next flush."""
+        self.partition.tick(now_ms, None)
+        self.partition.tick(now_ms, self.partition.durable_offset)
+        self.partition.end_emission(self.partition.due(now_ms))
+
     def restart(self) -> None:
         """Another worker takes the partition from what is durable."""
         self.partition = fresh(self.disk, self.rng)

@@ -95,5 +95,6 @@ CHECKS: Final[dict[str, Check]] = {
     "H36": Check("H36", "test_h36_loopback_only", "seeded", "test_h36_workers_listen_on_loopback_only"),
     "H37": Check("H37", "test_h37_suspended_worker", "seeded", "test_h37_a_worker_that_gets_nothing_done_is_killed_and_started_again"),
     "H37 waiting": Check("H37", "test_h37_suspended_worker", "seeded_waiting", "test_h37_a_consumer_that_waits_for_room_is_alive"),
+    "H38": Check("H38", "test_h38_amended_once", "seeded", "test_h38_an_amendment_acts_once_and_only_where_it_can"),
 }
 """In the order of the list of hazards."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.hazards.mutation import Mutation
+from tests.hazards.mutations_amended import AMENDED
 from tests.hazards.mutations_archive import ARCHIVE
 from tests.hazards.mutations_counting import COUNTING
 from tests.hazards.mutations_delivering import DELIVERING
@@ -22,7 +23,7 @@ from tests.hazards.mutations_meters import METERS
 from tests.hazards.mutations_preflight import PREFLIGHT
 from tests.hazards.mutations_shells import SHELLS
 
-ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *METERS, *SHELLS, *ARCHIVE, *PREFLIGHT, *FINAL)
+ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *METERS, *SHELLS, *ARCHIVE, *PREFLIGHT, *FINAL, *AMENDED)
 MUTATIONS: Final[dict[str, Mutation]] = {mutation.name: mutation for mutation in ALL}
 
 __all__ = ["ALL", "MUTATIONS", "Mutation"]

@@ -69,6 +69,14 @@ class Verdict(NamedTuple):
     event_id: str = ""
 
 
+@dataclass
+class Amended:
+    """An event that was amended: the name of the amendment in force, and what the event counts with it."""
+
+    name: str = ""
+    differences: dict[str, Fraction] = field(default_factory=dict)
+
+
 class Ledger:
     """Takes records in the order of each partition's log; copies of an id are one event however far apart they are."""
 
@@ -78,6 +86,8 @@ class Ledger:
         self.totals: dict[Span, Total] = defaultdict(Total)
         self.sums: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
         self.seen: set[tuple[str, str, str]] = set()
+        self.amended: dict[tuple[int, int, int], Amended] = {}
+        """By generation, partition and offset."""
         self._now_ms: dict[int, int] = {}
 
     def take_all(self, log: Iterable[Stored]) -> Ledger:
@@ -119,12 +129,43 @@ class Ledger:
         """Control records that this suite writes on purpose wrongly say so in their id."""
         if event["id"].startswith("refused-"):
             return Verdict("rejected", "bad_control", event["subject"], event["id"])
+        if event["type"] == "tidemark.amend" and not self._amend(record, event):
+            return Verdict("rejected", "bad_control", event["subject"], event["id"])
         return Verdict("control", "", event["subject"], event["id"])
 
+    def _amend(self, record: Stored, event: dict[str, Any]) -> bool:
+        """Adds an amendment's differences, where it acts. The name of one is the beginning of what the next one must say that it replaces."""
+        data, at_us = event["data"], instant_us(event["time"])
+        of = data["of"]
+        held = self.amended.setdefault((of["generation"], of["partition"], of["offset"]), Amended())
+        spans = [Span(event["subject"], one["meter"], _seconds(one["start"]), _seconds(one["end"])) for one in data["postings"]]
+        final_s = (self._now_ms[record.partition] - self.rules.horizon_s * 1000) // 1000
+        if data["replaces"][: len(event["id"])] != held.name or any(span not in self.totals or span.end_s <= final_s for span in spans):
+            return False
+        held.name = event["id"]
+        for span, one in zip(spans, data["postings"], strict=True):
+            quantity = Fraction(one["quantity"])
+            held.differences[span.meter] = held.differences.get(span.meter, Fraction(0)) + quantity
+            self._count(span, quantity, posting_digest(span.customer, span.meter, event["source"], event["id"], at_us or 0, quantity))
+        return True
+
+    def shares(self, record: Stored) -> list[tuple[Span, Fraction, Fraction, int]]:
+        """What a counted event counts: its windows, the quantity as it came and as it is after amendments, and its time in microseconds."""
+        event = event_of(record)
+        assert isinstance(event, dict)
+        at_us = self._at_us(record, event)
+        assert at_us is not None
+        held = self.amended.get((0, record.partition, record.offset), Amended())
+        found = []
+        for meter in self.rules.meters:
+            quantity = quantity_of(event, meter) if meter.takes(event) else None
+            if isinstance(quantity, Fraction):
+                now = quantity + held.differences.get(meter.slug, Fraction(0))
+                found.append((self.rules.span(event["subject"], meter, at_us // 1_000_000), quantity, now, at_us))
+        return found
+
     def _postings(self, record: Stored, event: dict[str, Any]) -> list[tuple[Span, Fraction, int]] | str:
-        # A claim to have been received after it was appended is not believed: a leader's clock may have been set back, or a producer lies.
-        received_ms = min(record.header_number("tidemark-received-at") or record.timestamp_ms, record.timestamp_ms)
-        at_us = received_ms * 1000 if event.get("time") is None else instant_us(event["time"])
+        at_us = self._at_us(record, event)
         if at_us is None:
             return "bad_time"
         now_us = self._now_ms[record.partition] * 1000
@@ -142,6 +183,13 @@ class Ledger:
         spans = (self.rules.span(event["subject"], meter, at_us // 1_000_000) for meter in meters)
         return [(span, amount, at_us) for span, amount in zip(spans, amounts, strict=True) if isinstance(amount, Fraction)]
 
+    @staticmethod
+    def _at_us(record: Stored, event: dict[str, Any]) -> int | None:
+        """The event's time; without one, when it was received."""
+        # A claim to have been received after it was appended is not believed: a leader's clock may have been set back, or a producer lies.
+        received_ms = min(record.header_number("tidemark-received-at") or record.timestamp_ms, record.timestamp_ms)
+        return received_ms * 1000 if event.get("time") is None else instant_us(event["time"])
+
     def _count(self, span: Span, quantity: Fraction, digest: int) -> None:
         total = self.totals[span]
         total.quantity += quantity
@@ -156,6 +204,12 @@ class Ledger:
     def refused(self) -> dict[tuple[int, int], str]:
         """Coordinate → reason of everything that must lie in `usage.rejected`."""
         return {where: each.reason for where, each in self.verdicts.items() if each.verdict in {"rejected", "too_late"}}
+
+
+def _seconds(text: str) -> int:
+    instant = instant_us(text)
+    assert instant is not None
+    return instant // 1_000_000
 
 
 class Bound(NamedTuple):

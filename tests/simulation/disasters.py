@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from tests.simulation.amending import amend
 from tests.simulation.plan import VICTIMS
 
 if TYPE_CHECKING:
@@ -284,6 +285,6 @@ DISASTERS: Final[dict[str, Callable[[World, Numbers], object]]] = {
     each.__name__: each
     for each in (
         kill, freeze, zombie, term, kill_all, sleep, kafka_down, kafka_lossy, kafka_slow, kafka_clock, engine_down, engine_partly,
-        stripe_faults, stripe_down, stripe_hangs, stripe_sticky, compact, clock, scale, rebind, remeter, refuse, close,
+        stripe_faults, stripe_down, stripe_hangs, stripe_sticky, compact, clock, scale, rebind, remeter, refuse, close, amend,
     )
 }  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -32,11 +32,13 @@ KAFKA: Final = {"kafka_down": 1, "kafka_lossy": 3, "kafka_slow": 3, "kafka_clock
 STRIPE: Final = {"stripe_faults": 4, "stripe_down": 2, "stripe_hangs": 4, "stripe_sticky": 2, "refuse": 1}
 ENGINE: Final = {"engine_down": 2, "engine_partly": 4}
 CHANGES: Final = {"rebind": 1, "remeter": 1, "close": 1}
+AMENDS: Final = {"amend": 0}
+"""Drawn apart (`_amends`), so that the other disasters of a seed stay as they are."""
 FOCUS: Final[dict[str, tuple[tuple[str, ...], dict[str, int]]]] = {
-    "whole": (("meter", "report", "archive"), KILLS | KAFKA | STRIPE | ENGINE | CHANGES),
-    "meter": (("meter",), KILLS | KAFKA | CHANGES),
-    "report": (("meter", "report"), KILLS | KAFKA | STRIPE),
-    "archive": (("meter", "archive"), KILLS | KAFKA | ENGINE),
+    "whole": (("meter", "report", "archive"), KILLS | KAFKA | STRIPE | ENGINE | CHANGES | AMENDS),
+    "meter": (("meter",), KILLS | KAFKA | CHANGES | AMENDS),
+    "report": (("meter", "report"), KILLS | KAFKA | STRIPE | AMENDS),
+    "archive": (("meter", "archive"), KILLS | KAFKA | ENGINE | AMENDS),
 }
 """What a history is about: the workers that run from the beginning (the others begin when everything heals), and the weights of its disasters."""
 VICTIMS: Final = {"whole": ("meter", "report", "archive"), "meter": ("meter",), "report": ("report",), "archive": ("archive",)}
@@ -126,7 +128,7 @@ def plan_of(seed: int) -> Plan:
     span_s = chance.choice((30.0, 60.0, 120.0))
     customers = tuple(_customer(chance, name, span_s) for name in chance.sample(NAMES, chance.choice((1, 2, 3, 5))))
     deeds = _deeds(chance, FOCUS[focus][1], span_s, chance.choice((2, 4, 8, 12)))
-    return Plan(
+    plan = Plan(
         seed=seed,
         span_s=span_s,
         customers=customers,
@@ -137,6 +139,14 @@ def plan_of(seed: int) -> Plan:
         turn_ms=chance.choice((300, 700, 1500)),
         slowness_s=chance.choice((0.005, 0.05, 0.4)),
     )
+    return replace(plan, deeds=sorted([*plan.deeds, *_amends(seed, span_s)])) if plan.is_static else plan
+
+
+def _amends(seed: int, span_s: float) -> list[Deed]:
+    """Corrections of events: in some of the histories whose windows can be foretold one by one."""
+    chance = random.Random(f"amends {seed}")
+    count = chance.choice((0, 0, 0, 2, 6))
+    return [Deed(5.0 + chance.random() * span_s * 1.1, "amend", tuple(chance.random() for _ in range(4))) for _ in range(count)]
 
 
 def _moments(chance: random.Random, deeds: list[Deed], span_s: float) -> list[float]:

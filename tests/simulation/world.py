@@ -65,6 +65,8 @@ class World:
     faults: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     """The version in force, as `replaces` names it: of the meters under "", of a customer's items under its name."""
+    amendments: dict[str, str] = field(default_factory=dict)
+    """Id of an amendment that was written → its digest, which the next one of its event names."""
     wanted: set[str] = field(default_factory=lambda: set(BASE))
     meters: tuple[Meter, ...] = METERS
     kills: int = 0

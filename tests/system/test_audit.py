@@ -19,7 +19,7 @@ import pytest
 
 from tests.system import wire
 from tests.system.conftest import NAMED, guarded, take_down
-from tests.system.traffic import usage
+from tests.system.traffic import Message, event, rfc3339, usage
 from tests.system.wire import EVENTS
 from tests.system.world import World
 from topics.catalog import WINDOWS
@@ -102,6 +102,40 @@ def test_a_settled_stack_is_clean_and_all_of_it_is_compared(watched: Watched) ->
     shown = watched.command.run("audit", "--customer", NAMED)
     assert "every number is the same" in shown.stdout
     assert "counting offsets 0 to" in shown.stderr
+
+
+def test_an_amended_event_is_set_again_at_the_provider(watched: Watched) -> None:
+    """A set and then a void of one event reach Stripe, both with who and why; said twice it is done once; every account still agrees."""
+    item, sent = watched.bound[NAMED, "tokens"].item, event(NAMED, "typo", "llm.request", '{"tokens": 5000}', rfc3339(time.time() - 90))
+    before = watched.provider.usage(item)
+    watched.send([Message(NAMED.encode(), sent)])
+    watched.command.run("settle", "--close")
+    assert watched.provider.usage(item) == before + 5000
+    set_to = ("amend", "set", "typo", "7", "--reason", "grams, not tokens", "--who", "ann")
+    would = watched.command.json(*set_to, "--dry-run")
+    assert (would["state"], [window["difference"] for window in would["windows"]]) == ("dry run", ["-4993"])
+    assert watched.command.json("amend", "list") == []
+    assert watched.command.json(*set_to)["state"] == "applied"
+    watched.command.run("settle", "--close")
+    assert watched.provider.usage(item) == before + 7
+    void = ("amend", "void", "typo", "--customer", NAMED, "--reason", "sent by a test")
+    assert "amended before: set by ann" in watched.command.run(*void).stdout
+    watched.command.run("settle", "--close")
+    assert watched.provider.usage(item) == before
+    again = watched.command.json(*void)
+    assert (again["state"], again["amendment"], len(again["event"]["history"])) == ("unchanged", None, 2)
+    listed = watched.command.json("amend", "list", "--customer", NAMED)
+    assert [(row["kind"], row["event"], row["difference"], row["state"], row["reason"]) for row in listed] == [
+        ("void", "typo", "-7", "applied", "sent by a test"),
+        ("set", "typo", "-4993", "applied", "grams, not tokens"),
+    ]
+    rows = watched.rows("SELECT toString(quantity) AS q, amends FROM usage_events WHERE event_id = 'typo' OR amends = 'typo' ORDER BY kafka_offset")
+    assert [(row["q"], row["amends"]) for row in rows] == [("5000", ""), ("-4993", "typo"), ("-7", "typo")]
+    assert "the archive has no event 'nobody'" in watched.command.run("amend", "void", "nobody", "--reason", "a test", expect=1).stderr
+    watched.command.run("amend", "void", "typo", "--reason", " ", expect=2)
+    watched.command.run("settle")
+    found = watched.command.json("audit")
+    assert (found["clean"], found["differences"]) == (True, [])
 
 
 def ready(world: World, name: str) -> tuple[int, str]:
