@@ -26,9 +26,14 @@ def apply_settings(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     more: Mapping[str, tuple[Item, ...]] | None = None,
 ) -> list[Answer]:
-    """Publishes what changed in the configuration (and `more` items, read from the provider), and waits for the answers."""
+    """Publishes what changed in the configuration (and `more` items, read from the provider), and waits for the answers.
+
+    Raises KafkaIsLost where the archive has counted partitions of which Kafka holds nothing.
+    """
+    from infra.restoring.guard import refuse_where_lost
     from infra.stripe_catalog import lookup_with
 
+    refuse_where_lost(settings)
     return apply_proposal(settings, proposal_of(settings, lookup_with(settings), more), wait=wait, timeout_s=timeout_s)
 
 

@@ -13,7 +13,7 @@ from topics.amendments import ALREADY, NO_ROW, Amendment, Difference, Entry, Rea
 from topics.content_hash import event_hash
 from topics.event import Event
 from topics.instants import US_PER_S, format_s
-from topics.quantity import format_scaled
+from topics.quantity import format_scaled, parse_total
 from topics.windows import Window
 
 
@@ -77,7 +77,8 @@ def _unpostable(state: PartitionState, reading: Reading, entry: Entry, posting: 
             return f"{where} is at revision {held[0]}.{held[1]}, computed from {entry.generation}.{entry.through_offset}: compute it again"
     elif row is not None and record.of is not None and not _holds(row, record.of.generation, record.of.offset):
         return f"{where} holds no event of offset {record.of.offset}"
-    total = posting.scaled + (0 if row is None else row.scaled)
+    before = 0 if row is None else row.scaled
+    total = posting.scaled + (before if entry.rebuilt is None else parse_total(entry.rebuilt.quantity))
     if total < 0 and not meter.allow_negative:
         return f"{where} would hold {format_scaled(total)}, and its meter takes no negative quantities"
     return None
@@ -107,13 +108,15 @@ def take_amendment(state: PartitionState, amendment: Amendment, event: Event) ->
     if isinstance(reading, str):
         raise AssertionError(f"an amendment that acts cannot be read: {reading}")
     rows: list[Row] = []
-    for window, scaled in reading.postings:
+    for entry, (window, scaled) in zip(reading.record.postings, reading.postings, strict=True):
         row = state.rows.get(window)
         if row is None:
             row = Row(window)
             row.first_offset = amendment.offset
             row.own = window.customer in state.definitions.clocks
             state.rows.add(row)
+        if entry.rebuilt is not None:
+            row.scaled, row.content_hash = parse_total(entry.rebuilt.quantity), int(entry.rebuilt.hash, 16)
         row.scaled += scaled
         row.events += 1
         row.content_hash += event_hash(window.customer, window.meter, event.source, event.id, reading.time_us, scaled)

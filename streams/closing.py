@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 from streams.early import PASSES, early_ms
 from streams.marking import Marking
-from streams.rows import Row, revision
+from streams.rows import Row, began_before, revision
 from streams.state import PartitionState
 from topics.clocks import ClockVersion
 from topics.definitions import Definitions, deadline_of
+from topics.positions import log_of, offset_of
 
 MERGE_AT_MOST: Final = 10
 """A window that gets late events all the time still shows a new revision after ten delays (SURFACES)."""
@@ -215,7 +216,7 @@ class Closing:
         self._release(_ripe(self.late, now_ms, delay_ms) + _ripe(self._since, now_ms, MERGE_AT_MOST * delay_ms), now_ms)
         if state.clocks.close_offset > self.close_offset:
             self.close_offset = state.clocks.close_offset
-            self._close_now(self.close_offset, now_ms)
+            self._close_now(revision(state.generation, self.close_offset), now_ms)
         self._carry_out(state, now_ms)
 
     def _carry_out(self, state: PartitionState, now_ms: int) -> None:
@@ -224,9 +225,9 @@ class Closing:
         After a recovery flushes are looked at again: what was emitted since is left alone, what changed since goes out once more, harmlessly.
         """
         for flush in state.flushes:
-            upto = revision(state.generation, flush.offset)
+            asked = revision(log_of(flush.offset), offset_of(flush.offset))
             for row in state.rows.of_customer(flush.customer, state.definitions.meters):
-                if row.window.start_s < flush.until_s and row.first_offset < flush.offset and row.emitted < upto:
+                if row.window.start_s < flush.until_s and began_before(row, asked) and row.emitted < asked:
                     self._emit_now(id(row), row, now_ms)
         state.flushes.clear()
 
@@ -256,15 +257,15 @@ class Closing:
                 self._due_ms[key] = now_ms
                 del self._since[key]
 
-    def _close_now(self, offset: int, now_ms: int) -> None:
+    def _close_now(self, asked: int, now_ms: int) -> None:
         """`tidemark.close`: everything that began before it is emitted as it stands."""
         for rows in (*self.waiting.values(), *self.by_clock.values()):
-            chosen = {key: row for key, row in rows.items() if row.first_offset < offset}
+            chosen = {key: row for key, row in rows.items() if began_before(row, asked)}
             self.ready |= chosen
             self._due_ms |= dict.fromkeys(chosen, now_ms)
             for key in chosen:
                 del rows[key]
-        self._release([key for key, (row, _) in self.late.items() if row.first_offset < offset], now_ms)
+        self._release([key for key, (row, _) in self.late.items() if began_before(row, asked)], now_ms)
 
     def due(self, durable_rev: int, limit: int) -> list[tuple[Row, Row]]:
         """Rows to emit now, each with the value to emit: durable (`rev` < `durable_rev`), of a row that never rests its copy at a flush."""

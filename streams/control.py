@@ -37,6 +37,7 @@ from topics.instants import US_PER_MS, US_PER_S
 from topics.invoices import INVOICE_TYPE, Invoice, InvoiceRecord, invoice_problem, supersedes
 from topics.meter_errors import METER_ERROR_TYPE, MeterError, MeterErrorRecord
 from topics.meters import BEGINNING_S, METERS_TYPE, Meter, MetersRecord, MeterVersion, TimingVersion, is_instant, meter_problems, meters_digest
+from topics.positions import offset_of
 from topics.quantity import BadQuantity, parse_total
 from topics.restating import RESTATE_TYPE, Restatement, RestateRecord, restate_problem
 from topics.windows import next_common_boundary
@@ -45,7 +46,10 @@ Fold = list[Definition] | str
 
 
 def fold_control(state: PartitionState, event: Event, key: bytes | None, offset: int) -> Fold:
-    """The versions that a control record puts in force (none where it repeats what holds), or why it is refused. Changes nothing."""
+    """The versions that a control record puts in force (none where it repeats what holds), or why it is refused. Changes nothing.
+
+    `offset` is a place (`topics/positions.py`): what is ordered by it must not fall where the log begins anew.
+    """
     folds: dict[str, Callable[[PartitionState, Event, bytes | None, int], Fold]] = {
         METERS_TYPE: _fold_meters,
         BINDING_TYPE: _fold_binding,
@@ -260,7 +264,7 @@ def _fold_amend(state: PartitionState, event: Event, key: bytes | None, offset: 
     """Law 0 for a correction: what it adds to rows, `step` adds once it acts."""
     if refused := _misplaced(state, event, key):
         return refused
-    amendment = fold_amendment(state, event, offset)
+    amendment = fold_amendment(state, event, offset_of(offset))
     return amendment if isinstance(amendment, str) else [amendment]
 
 

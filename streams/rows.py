@@ -62,6 +62,13 @@ class Row:
         return self.rev > self.emitted
 
 
+def began_before(row: Row, rev: int) -> bool:
+    """True where the row's first event lies before the place that `rev` names. `first_offset` does not say in which log that event lay: a row
+    without an event of this log, or whose first offset is above its last, began in an earlier one."""
+    generation, offset = split_revision(rev)
+    return row.first_offset < offset or row.rev < revision(generation, 0) or row.first_offset > row.through_offset
+
+
 class Ends:
     """Rows by their end, the earliest first."""
 

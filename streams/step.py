@@ -25,6 +25,7 @@ from topics.flushes import Flush
 from topics.instants import US_PER_MS
 from topics.judging import Control, Rerouted, Usage
 from topics.origin import origin_of, reroute_headers
+from topics.positions import position
 from topics.rejected import Rejected
 from topics.verdict import Verdict
 
@@ -120,6 +121,12 @@ def _no_meters(state: PartitionState) -> Halt:
     )
 
 
+def pass_time(state: PartitionState, now_ms: int) -> None:
+    """The log's now rose to this by a record that is not in any batch: where only a customer's own records are folded (`tidemark replay`)."""
+    if now_ms > state.clocks.now_ms:
+        _advance(state, now_ms)
+
+
 def _advance(state: PartitionState, timestamp_ms: int) -> None:
     """The log's now moves on, and with it all that depends on it; none of it ever goes back."""
     clocks, timing = state.clocks, state.definitions.timing
@@ -134,7 +141,7 @@ def _advance(state: PartitionState, timestamp_ms: int) -> None:
 def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: Event, changed: list[Row]) -> None:
     """Take a control record: in force, or rejected as `bad_control`; never a halt but for a partition without meters."""
     offset = batch.offsets[at]
-    folded = fold_control(state, event, batch.keys[at], offset)
+    folded = fold_control(state, event, batch.keys[at], position(state.generation, offset))
     if isinstance(folded, str):
         if state.definitions.meters_digest is None:
             raise _no_meters(state)

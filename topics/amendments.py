@@ -7,6 +7,7 @@ archive's recount and a replay need no second rule for it. Whether it acts is de
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ from topics.codec import CONTROL_VERSION, Stored, digest
 from topics.control_data import read_data
 from topics.event import Event
 from topics.instants import US_PER_S, format_us, parse_s, parse_us
-from topics.quantity import BadQuantity, OutOfRange, parse
+from topics.quantity import BadQuantity, OutOfRange, parse, parse_total
 from topics.windows import Window
 
 AMEND_TYPE: Final = "tidemark.amend"
@@ -27,6 +28,7 @@ NO_ROW: Final = -1
 """`generation` and `through_offset` of a `correct` posting that expects no row: nothing of its window was counted."""
 ALREADY: Final = "it was taken already: the same amendment is in force"
 """Why the second copy of an amendment is refused: nothing is wrong then."""
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 MAX_WORDS: Final = 1000
 """Characters of `reason` and of `who`: a paragraph. The meter keeps every amendment that acts for as long as its own changelog."""
 
@@ -41,10 +43,19 @@ class Of(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
 
 
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log itself adds a window up to at a revision: its total as a decimal string, and the content hash."""
+
+    quantity: str
+    hash: str
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A signed difference for one window: `start`, `end` RFC 3339, `quantity` a decimal string.
 
     A `correct` names the revision of the window that it was computed from (`NO_ROW` twice: there was none), so that a stale one never acts.
+    With `rebuilt` the window first takes what the log says of that revision (`tidemark replay --apply`): a table that was damaged is healed by it,
+    and for one that is right, as for any recount, it changes nothing.
     """
 
     meter: str
@@ -53,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     quantity: str
     generation: int | None = None
     through_offset: int | None = None
+    rebuilt: Rebuilt | None = None
 
 
 class AmendRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +164,19 @@ def _problem(record: AmendRecord) -> str | None:
         named = [number is not None for number in (entry.generation, entry.through_offset)]
         if named != [is_correct, is_correct]:
             return f"a posting of kind {record.kind!r} names {'the revision that it was computed from' if is_correct else 'no revision'}"
+        if entry.rebuilt is not None and (problem := _rebuilt_problem(entry, entry.rebuilt, is_correct=is_correct)):
+            return problem
     return None
+
+
+def _rebuilt_problem(entry: Entry, rebuilt: Rebuilt, *, is_correct: bool) -> str | None:
+    if not is_correct or entry.through_offset == NO_ROW:
+        return "only a correction of a revision says what the log adds up to there"
+    try:
+        parse_total(rebuilt.quantity)
+    except BadQuantity as error:
+        return f"the rebuilt total {rebuilt.quantity[:40]!r} cannot be used: {error}"
+    return None if _HASH.fullmatch(rebuilt.hash) else f"{rebuilt.hash[:70]!r} is no content hash"
 
 
 def _difference(customer: str, entry: Entry, time_us: int) -> Difference | str:
@@ -213,6 +237,6 @@ class Chain:
 
 
 __all__ = [
-    "ALREADY", "AMEND_TYPE", "NO_ROW", "AmendRecord", "Amendment", "Chain", "Difference", "Entry", "Kind", "Of", "Reading",
+    "ALREADY", "AMEND_TYPE", "NO_ROW", "AmendRecord", "Amendment", "Chain", "Difference", "Entry", "Kind", "Of", "Reading", "Rebuilt",
     "amendment_digest", "read_amendment",
 ]  # fmt: skip

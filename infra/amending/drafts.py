@@ -4,6 +4,7 @@
     set_to(original, scaled, meter, reason, who)   it counts another quantity on one meter
     accept(original, reason, who)                  it was looked at and stays as it is: posts nothing
     correct(window, scaled, revision, reason, who) a window's total is corrected by a difference
+    rebuild(window, scaled, hash, revision, …)     a window is to hold what its log adds up to
 
 Each gives a `Draft`; `publishing.publish` writes drafts to the log and says what the meter made of each.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from infra.control import ControlEvent, amend_event
-from topics.amendments import MAX_WORDS, NO_ROW, AmendRecord, Entry, Kind, Of
+from topics.amendments import MAX_WORDS, NO_ROW, AmendRecord, Entry, Kind, Of, Rebuilt
 from topics.errors import TidemarkError, UsageError
 from topics.instants import US_PER_MS, US_PER_S, format_s, format_us
 from topics.quantity import LIMIT, ONE, format_scaled
@@ -117,6 +120,15 @@ def correct(window: Window, scaled: int, revision: tuple[int, int] | None, reaso
     generation, through_offset = (NO_ROW, NO_ROW) if revision is None else revision
     posting = _entry(window, scaled, generation, through_offset)
     record = AmendRecord(kind="correct", postings=(posting,), reason=kept("reason", reason), who=kept("who", who))
+    return Draft(window.customer, window.start_s * US_PER_S, record)
+
+
+def rebuild(window: Window, scaled: int, content_hash: str, revision: tuple[int, int], reason: str, who: str) -> Draft:
+    """A window is to hold what its log adds up to at a revision: `scaled` × 10⁻¹² and a content hash. Where it holds that, nothing changes but its
+    revision; where it has moved on, the meter refuses.
+    """
+    posting = msgspec.structs.replace(_entry(window, 0, *revision), rebuilt=Rebuilt(quantity=format_scaled(scaled), hash=content_hash))
+    record = AmendRecord(kind="correct", postings=(posting,), reason=_words("reason", reason), who=_words("who", who))
     return Draft(window.customer, window.start_s * US_PER_S, record)
 
 

@@ -14,6 +14,8 @@ from infra.auditing.recount import LogRecord
 from sinks.clickhouse.bounds import clamp_ms, scaled_of, text
 from sinks.clickhouse.explain import query
 from topics.batch import Headers
+from topics.catalog import WINDOWS
+from topics.positions import log_of, offset_of
 from topics.windows import Window
 
 CHUNK: Final = 20_000
@@ -66,6 +68,13 @@ class PartitionArchive:
 
     def archived_to(self, topic: str) -> int:
         """Up to where the partition of a topic of ours is archived; 0 where nothing is."""
+        return offset_of(self._place(topic))
+
+    def was_lost(self, topic: str) -> bool:
+        """Whether a log of the topic was lost and another one began (`tidemark restore`)."""
+        return log_of(self._place(topic)) > 0
+
+    def _place(self, topic: str) -> int:
         rows = self._rows("audit_progress", topic=topic)
         return int(rows[0][0]) if rows else 0
 
@@ -102,8 +111,9 @@ class PartitionArchive:
         return {_window(row): Total(scaled_of(row[4]), row[5], row[6], row[7].decode()) for row in rows}
 
     def revisions(self) -> list[Claim]:
-        """All revisions that were archived, with their place on usage.windows."""
-        return [_claim(ARCHIVE, row, log_offset=row[10]) for row in self._rows("audit_revisions")]
+        """All revisions that were archived, with their place on usage.windows; those of a topic that was lost have none any more."""
+        present = log_of(self._place(WINDOWS))
+        return [_claim(ARCHIVE, row, log_offset=offset_of(row[10]) if log_of(row[10]) == present else -1) for row in self._rows("audit_revisions")]
 
     def latest(self) -> list[Claim]:
         """The newest revision of each window."""

@@ -72,9 +72,9 @@ class PartitionRun:
             return
         compare.check_residual(state, self._findings)
         reach = await self._archive_reach(state)
-        topic = await self._read_claims(state)
+        has_all = await self._read_claims(state)
         await self._recount(state, bounds, reach)
-        await self._compare(state, topic)
+        await self._compare(state, has_all)
         self._claims = Claims()
         if self.recount is not None:
             self.recount.let_go()
@@ -108,8 +108,8 @@ class PartitionRun:
             self.result.cannot(f"offsets {mine.whole_to} to {point - 1} in ClickHouse: they are not archived yet")
         return reach
 
-    async def _read_claims(self, state: PartitionState) -> int:
-        """Collects what every source says of every revision; returns where usage.windows begins."""
+    async def _read_claims(self, state: PartitionState) -> bool:
+        """Collects what every source says of every revision; returns whether usage.windows has all that was ever emitted."""
         self._order.tell(f"partition {self.partition}: reading usage.windows")
         # Asked before the topic is read: what was archived by now is on it.
         archived_to = 0 if self._archive is None else await asyncio.to_thread(self._archive.archived_to, WINDOWS)
@@ -125,7 +125,9 @@ class PartitionRun:
             )
         if topic.begin:
             self.result.cannot(f"{WINDOWS} below offset {topic.begin}: retention has removed it; ClickHouse's copy stands for it")
-        return topic.begin
+        if is_another := state.generation > 0 if self._archive is None else await asyncio.to_thread(self._archive.was_lost, WINDOWS):
+            self.result.cannot(f"{WINDOWS} of before the log was lost or adopted: ClickHouse's copy stands for it")
+        return not topic.begin and not is_another
 
     # ── the log ──────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _recount(self, state: PartitionState, bounds: Bounds, reach: dict[int, Reach]) -> None:
@@ -238,10 +240,10 @@ class PartitionRun:
         self._claims.settle(revision, tally.total, self._findings, self.partition)
 
     # ── comparisons ──────────────────────────────────────────────────────────────────────────────────────────────────
-    async def _compare(self, state: PartitionState, windows_begin: int) -> None:
+    async def _compare(self, state: PartitionState, has_all: bool) -> None:
         """The recount against the table and everything that was emitted; without a recount, the sources among themselves."""
         findings, checked, recount = self._findings, self.result.checked, self.recount if self.is_recounted else None
-        unfound = compare.check_emitted(recount, state, self._claims, findings, everywhere=windows_begin == 0)
+        unfound = compare.check_emitted(recount, state, self._claims, findings, everywhere=has_all)
         if unfound:
             self.result.cannot(f"{unfound} revisions that were emitted: they are older than what retention has left of {WINDOWS}")
         if recount is None:

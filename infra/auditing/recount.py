@@ -38,6 +38,7 @@ from topics.event import Event, Rejection
 from topics.instants import US_PER_MS
 from topics.judging import Control, Judgement, Rerouted, Setting, Usage, judge
 from topics.origin import origin_of
+from topics.positions import position
 from topics.verdict import Counters
 from topics.windows import Window
 
@@ -197,7 +198,7 @@ class Recount:
         reading = read_amendment(event) if event.type == AMEND_TYPE else ""
         if not isinstance(reading, str):
             self._lay_out(reading)
-        folded = fold_control(self._desk, event, record.key, record.offset)
+        folded = fold_control(self._desk, event, record.key, position(self.generation, record.offset))
         if isinstance(folded, str) or (self._desk.definitions.meters_digest is None and not folded):
             if self._desk.definitions.meters_digest is None:
                 raise NoMeters(f"usage.events {self.partition} does not begin with a meters record")

@@ -7,12 +7,30 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from infra.cli import adjustments, amend, audit, dead_letters, plans, reconcile, repair, see, send, serve, servers, sql, start, stripe, topics_verbs
+from infra.cli import (
+    adjustments,
+    amend,
+    audit,
+    dead_letters,
+    plans,
+    reconcile,
+    repair,
+    replay,
+    restore,
+    see,
+    send,
+    serve,
+    servers,
+    sql,
+    start,
+    stripe,
+    topics_verbs,
+)
 
 ORDER = (
     "init", "up", "down", "status", "settle", "demo", "check", "apply", "topics", "migrate", "worker", "serve", "sandbox", "stripe",
     "send", "flush", "clock", "usage", "windows", "bindings", "explain", "sql", "audit", "reconcile", "amend", "adjustments", "release",
-    "dead-letters", "adopt",
+    "dead-letters", "replay", "adopt", "restore",
 )  # fmt: skip
 """Verbs in the order in which a newcomer meets them; a panel of the help stands where its first verb does."""
 
@@ -43,5 +61,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (start, servers, serve, topics_verbs, send, plans, stripe, see, sql, audit, reconcile, amend, repair, adjustments, dead_letters):
+MODULES = (
+    start, servers, serve, topics_verbs, send, plans, stripe, see, sql, audit, reconcile, amend, repair, replay, restore, adjustments, dead_letters,
+)  # fmt: skip
+for module in MODULES:
     module.register(app)

@@ -23,6 +23,7 @@ from topics.batch import Batch, Flow, TopicPartition
 from topics.catalog import DEFINITIONS, EVENTS, VERDICTS
 from topics.definitions import Definition, decode_definition
 from topics.errors import MalformedRecord
+from topics.positions import log_of, offset_of, position
 
 log = logging.getLogger(__name__)
 
@@ -133,10 +134,11 @@ class ArchiveWorker:
         topic, partition = tp
         table = TABLE_OF[topic]
         progress = await self._patience.insist(lambda: self._store.progress(topic, partition))
-        begin = progress.next_offset if progress else await self._flow.beginning_offset(tp)
-        present = await self._patience.insist(lambda: self._store.present(table, partition, begin))
-        start, skip = resume(begin, present, begin)
-        return Lane(tp, epoch, start, start, skip, is_trimmed=topic == VERDICTS and await self._is_trimmed(tp))
+        place = progress.next_offset if progress else await self._flow.beginning_offset(tp)
+        log, begin = log_of(place), offset_of(place)
+        present = await self._patience.insist(lambda: self._store.present(table, partition, place))
+        start, skip = resume(begin, {offset_of(found) for found in present}, begin)
+        return Lane(tp, epoch, start, start, skip, log, is_trimmed=topic == VERDICTS and await self._is_trimmed(tp))
 
     async def _is_trimmed(self, tp: TopicPartition) -> bool:
         """Whether the archive has no mark of the partition yet and the first verdicts are gone: earlier events can never be judged here."""
@@ -176,7 +178,7 @@ class ArchiveWorker:
             self._halt(lane, f"{batch.topic} {batch.partition}: delivery went from {lane.next_offset} to {batch.start_offset}; restart the worker")
             return
         try:
-            found = batch_rows(batch, lane.skip)
+            found = batch_rows(batch, lane.skip, lane.log)
         except MalformedRecord as error:
             self._halt(lane, str(error))
             return
@@ -240,7 +242,7 @@ class ArchiveWorker:
         floors = [found.floor for found in taken if found.floor is not None]
         await self._insert(PROGRESS, [(EVENTS, floor.partition, floor.generation, floor.next_offset) for floor in floors])
         await self._insert(MARK, [mark_row(mark) for mark in marks])
-        await self._insert(PROGRESS, [(*found.lane.tp, 0, found.next_offset) for found in taken])
+        await self._insert(PROGRESS, [(*found.lane.tp, 0, position(found.lane.log, found.next_offset)) for found in taken])
         for found in taken:
             found.lane.archived_offset = found.next_offset
             self._flow.commit(found.lane.tp, found.next_offset)

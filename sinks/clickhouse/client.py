@@ -27,7 +27,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 from sinks.clickhouse.migrate import MIGRATIONS_TABLE, Migration, migrations, pending
 from sinks.clickhouse.ports import ArchivedMark, Progress, Refused
 from sinks.clickhouse.rows import RawRecord
-from sinks.clickhouse.tables import Columns, Table
+from sinks.clickhouse.tables import RECEIPT, Columns, Table
 from topics.errors import TidemarkError, Unreachable, UsageError
 
 CONNECT_TIMEOUT_S: Final = 5
@@ -245,8 +245,10 @@ class ClickHouseStore:
 
     async def present(self, table: Table, partition: int, from_offset: int) -> set[int]:
         """See `ports.Store.present`."""
+        # A receipt without its record was archived by an older program, and is to be archived again.
+        whole = " AND record != ''" if table is RECEIPT else ""
         rows = await self._rows(
-            f"SELECT DISTINCT log_offset FROM {table.name} WHERE log_partition = {{p:UInt32}} AND log_offset >= {{o:UInt64}}",
+            f"SELECT DISTINCT log_offset FROM {table.name} WHERE log_partition = {{p:UInt32}} AND log_offset >= {{o:UInt64}}{whole}",
             p=partition,
             o=from_offset,
         )

@@ -21,7 +21,8 @@ class Lane:
     """One partition of one of our topics in one assignment.
 
     `next_offset`: everything below is read; `archived_offset`: everything below is in ClickHouse, with its progress row. Between the two
-    lies `rows`. `skip`: offsets that were archived before a crash. `is_trimmed`: retention has taken the beginning of usage.verdicts, so
+    lies `rows`. `skip`: offsets that were archived before a crash. `log`: how many logs of this topic were lost before this one; ClickHouse keeps
+    offsets as `topics/positions.py` says, so that what comes later is greater. `is_trimmed`: retention has taken the beginning of usage.verdicts, so
     verdicts are complete only from the first mark that is left on, which becomes `floor`.
     """
 
@@ -30,6 +31,7 @@ class Lane:
     next_offset: int
     archived_offset: int
     skip: frozenset[int] = frozenset()
+    log: int = 0
     rows: list[Row] = field(default_factory=list)
     bytes: int = 0
     mark: Mark | None = None

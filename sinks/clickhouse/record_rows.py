@@ -20,6 +20,7 @@ from topics.flushes import Flush
 from topics.invoices import Invoice
 from topics.meter_errors import MeterError
 from topics.meters import MeterVersion
+from topics.positions import position
 from topics.quantity import parse_total
 from topics.receipt import CellReceipt, Receipt, decode_receipt
 from topics.rejected import read_rejected
@@ -50,8 +51,9 @@ class BatchRows:
         self.bytes = 0
 
 
-def batch_rows(batch: Batch, skip: frozenset[int]) -> BatchRows:
+def batch_rows(batch: Batch, skip: frozenset[int], log: int = 0) -> BatchRows:
     """Rows of a batch, without those at the offsets of `skip` (archived before a crash). Definitions and marks are read all the same.
+    `log`: the how-many-th log of its topic this is (from 0; `tidemark restore` begins another).
 
     Raises MalformedRecord or UnknownVersion, naming topic, partition and offset: guessing would make a proof that proves nothing.
     """
@@ -61,7 +63,7 @@ def batch_rows(batch: Batch, skip: frozenset[int]) -> BatchRows:
         found.bytes += len(value or b"") + len(batch.keys[at] or b"")
         row = _row(batch, at, found)
         if row is not None and offset not in skip:
-            found.rows.append((*row, uint32(batch.partition), uint64(offset)))
+            found.rows.append((*row, uint32(batch.partition), uint64(position(log, offset))))
     return found
 
 

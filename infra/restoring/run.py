@@ -1,0 +1,45 @@
+"""`tidemark restore`: every partition looked at, rebuilt and, with `yes`, written; then made valid all together.
+
+Numbered effects over all partitions, those of one partition being in `partition.py`: A archiving positions, receipts and segments are written,
+partition by partition; B the report and the archive start anew, so that nobody delivers by what it knew before; C each partition's counters, which
+make it valid; D the meters start anew and emit. Killed anywhere, `restore --yes` once more goes on: before C a partition is done again from the
+beginning, after it it is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from infra.restoring.partition import PartitionRestore, PartitionResult
+from infra.restoring.ports import Workers
+from topics.errors import UsageError
+
+BEFORE: Final = frozenset({"report", "archive"})
+AFTER: Final = frozenset({"meter"})
+
+
+async def restore(
+    partitions: Sequence[PartitionRestore], workers: Workers, *, yes: bool, tell: Callable[[str], None] = lambda _: None
+) -> list[PartitionResult]:
+    """Looks at the partitions and rebuilds those that are lost; with `yes` writes them. Raises UsageError where the cluster counts anew already, and
+    NotWhole where the archive is no sufficient base."""
+    for each in partitions:
+        await each.look()
+    results = [each.result for each in partitions]
+    if begun := [result for result in results if result.condition == "begun"]:
+        raise UsageError(f"partition {begun[0].partition}: {begun[0].sentence}")
+    lost = [each for each in partitions if each.result.condition == "lost"]
+    for each in lost:
+        tell(f"partition {each.result.partition}: folding {each.records} archived records")
+        await each.rebuild()
+        if yes:
+            tell(f"partition {each.result.partition}: writing {each.result.windows} windows and {each.result.receipts} receipts")
+            await each.write()
+        each.let_go()
+    if yes and lost:
+        await workers.end(BEFORE)
+        for each in lost:
+            await each.commit()
+        await workers.end(AFTER)
+    return results
