@@ -128,7 +128,7 @@ def rebuild(window: Window, scaled: int, content_hash: str, revision: tuple[int,
     revision; where it has moved on, the meter refuses.
     """
     posting = msgspec.structs.replace(_entry(window, 0, *revision), rebuilt=Rebuilt(quantity=format_scaled(scaled), hash=content_hash))
-    record = AmendRecord(kind="correct", postings=(posting,), reason=_words("reason", reason), who=_words("who", who))
+    record = AmendRecord(kind="correct", postings=(posting,), reason=kept("reason", reason), who=kept("who", who))
     return Draft(window.customer, window.start_s * US_PER_S, record)
 
 
