@@ -51,6 +51,12 @@ undelivered = "15m"           # the oldest due window that no provider has answe
 standstill = "5m"             # records wait, and nothing of them is done
 """
 
+RECONCILE: Final = """
+[reconcile]                   # `tidemark serve reconcile`: every number from the raw event to the invoice line, compared
+every = "1h"
+back = "62d"                  # billing periods that touch this time: with months, the running one and the one before
+"""
+
 EXAMPLE_METERS: Final = """
 [[meters]]
 slug = "api_calls"
@@ -119,7 +125,7 @@ CUSTOMERS: Final = """
 
 def example_configuration() -> str:
     """What `init` writes."""
-    return HEAD + SERVERS + TIMING + ALARMS + EXAMPLE_METERS + CUSTOMERS
+    return HEAD + SERVERS + TIMING + ALARMS + RECONCILE + EXAMPLE_METERS + CUSTOMERS
 
 
 def built_in_configuration() -> str:

@@ -68,6 +68,7 @@ def _addresses(value: object) -> object:
 DurationMs = Annotated[int, _duration(0)]
 AtLeastSecondMs = Annotated[int, _duration(1000)]
 AtLeastMinuteMs = Annotated[int, _duration(60_000)]
+AtLeastHourMs = Annotated[int, _duration(3_600_000)]
 InstantS = Annotated[int, BeforeValidator(_instant)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Amount = Annotated[str, BeforeValidator(_plain_number), Field(pattern=r"^\d{1,12}(\.\d{1,12})?$")]
@@ -151,6 +152,13 @@ class AlarmSettings(Section):
     def limits(self) -> Limits:
         """As the decision takes them."""
         return Limits(undelivered_s=self.undelivered_ms / 1000, standstill_s=self.standstill_ms / 1000)
+
+
+class ReconcileSettings(Section):
+    """The scheduled reconciliation (`tidemark serve reconcile`): how often it runs, and how far back it looks, in milliseconds."""
+
+    every_ms: AtLeastMinuteMs = Field(default=3_600_000, alias="every", examples=['"1h"'])
+    back_ms: AtLeastHourMs = Field(default=62 * 86_400_000, alias="back", examples=['"62d"'])
 
 
 class MeterSettings(Section):
@@ -245,6 +253,7 @@ class Settings:
     worker: WorkerSettings
     status: StatusSettings
     alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    reconcile: ReconcileSettings = field(default_factory=ReconcileSettings)
     embedded: bool = False
     source: Path | None = None
 
@@ -259,6 +268,7 @@ _SECTIONS: Final[dict[str, type[Section]]] = {
     "stripe": StripeSettings,
     "timing": TimingSettings,
     "alarms": AlarmSettings,
+    "reconcile": ReconcileSettings,
     "worker": WorkerSettings,
     "status": StatusSettings,
 }

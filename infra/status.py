@@ -101,7 +101,7 @@ async def _ask(session: Any, address: str) -> Mapping[str, Any] | None:
             found: Any = await response.json()
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("kind") in {"meter", "report", "archive", "webhooks"} else None
+    return found if isinstance(found, dict) and found.get("kind") in {"meter", "report", "archive", "webhooks", "reconcile"} else None
 
 
 def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: bool) -> Status:

@@ -1,4 +1,4 @@
-"""`tidemark serve webhooks`."""
+"""`tidemark serve webhooks`, `tidemark serve reconcile`."""
 
 from __future__ import annotations
 
@@ -51,3 +51,30 @@ def webhooks(
     logs.configure("webhooks")
     ready = (lambda url: print_json({"url": url})) if as_json else (lambda url: say(f"webhooks are received at {url}; Ctrl-C ends it"))
     asyncio.run(serve(lambda: resolve(directory, config).settings, host, port, ready))
+
+
+@verbs.command("reconcile")
+def reconcile(
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="where; port 0 takes a free one")] = "127.0.0.1:8181",
+    directory: Dir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Runs `tidemark reconcile` every `[reconcile] every` (1h), until SIGTERM, and shows what came of it.
+
+    Each drift that the run before had not is an alarm in the log. /metrics has tidemark_drift{kind} and what it is worth, how long ago the last
+    run was, and all windows by state; /status has the first sentences; /ready says no where no run came to its end for three times as long.
+    It looks back `[reconcile] back` (62 days): the billing periods that can still be corrected. `tidemark up` and compose run it.
+
+    \b
+      tidemark serve reconcile --listen 127.0.0.1:8181
+    """
+    from infra import logs
+    from infra.reconciling.serve import serve
+    from infra.target import resolve
+    from infra.webhooks.app import address_of
+
+    address_of(listen)
+    logs.configure("reconcile")
+    ready = (lambda url: print_json({"url": url})) if as_json else (lambda url: say(f"what was reconciled is shown at {url}/status; Ctrl-C ends it"))
+    asyncio.run(serve(resolve(directory, config).settings, listen, ready))

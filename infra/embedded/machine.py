@@ -17,8 +17,8 @@ DISK_BYTES = 1024 * MIB
 """Kafka preallocates 10 MiB of index for every new segment of a partition and writes until the disk is full; a stack that starts with
 less than 1 GiB would stop in the middle of somebody's events."""
 
-SERVERS_MEMORY_BYTES = 1100 * MIB
-"""Measured resident sizes at rest: broker 380, engine 300, sandbox 80, report 110, archive 130, receiver of webhooks 100 MiB."""
+SERVERS_MEMORY_BYTES = 1200 * MIB
+"""Measured resident sizes at rest: broker 380, engine 300, sandbox 80, report 110, archive 130, receiver of webhooks 100, reconciliation 100 MiB."""
 
 WORKER_MEMORY_BYTES = 120 * MIB
 """A meter process with an empty table."""

@@ -95,7 +95,7 @@ def _remembered_ports(layout: Layout) -> dict[str, int]:
 
 def port_names(workers: Iterable[str]) -> tuple[str, ...]:
     """The names that ports are chosen for: the servers', and one a worker."""
-    return ("kafka", "kafka-controller", "clickhouse", "sandbox", "webhooks", *workers)
+    return ("kafka", "kafka-controller", "clickhouse", "sandbox", "webhooks", "reconcile", *workers)
 
 
 def absolute(config: Path | None) -> str | None:

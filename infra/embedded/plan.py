@@ -116,9 +116,10 @@ def standard(layout: Layout, options: Options) -> Plan:
         ),
     )
     common = worker_environment(options, cluster.bootstrap, clickhouse_url, api_base, key)
+    beside = (receiver_spec(ports["webhooks"], common, secret), reconcile_spec(ports["reconcile"], common))
     return Plan(
         servers=servers,
-        workers=(*(worker_spec(layout, name, ports[name], common) for name in names), receiver_spec(ports["webhooks"], common, secret)),
+        workers=(*(worker_spec(layout, name, ports[name], common) for name in names), *beside),
         prepare=(sys.executable, "-m", "infra.embedded.prepare", str(layout.root)),
         prepare_environment=common,
         bootstrap=cluster.bootstrap,
@@ -190,6 +191,19 @@ def receiver_spec(port: int, common: Mapping[str, str], secret: str) -> Spec:
         "webhooks",
         (sys.executable, "-m", "infra.webhooks"),
         {**common, "STRIPE_WEBHOOK_SECRET": secret, "TIDEMARK_WORKER__NAME": "webhooks", "TIDEMARK_WORKER__HTTP": f"{HOST}:{port}"},
+        Probe("http", port, status="/status"),
+        is_worker=True,
+        http=f"http://{HOST}:{port}",
+        patience_s=WORKER_PATIENCE_S,
+    )
+
+
+def reconcile_spec(port: int, common: Mapping[str, str]) -> Spec:
+    """The scheduled reconciliation: it only reads, and begins minutes after the stack."""
+    return Spec(
+        "reconcile",
+        (sys.executable, "-m", "infra.reconciling"),
+        {**common, "TIDEMARK_WORKER__NAME": "reconcile", "TIDEMARK_WORKER__HTTP": f"{HOST}:{port}"},
         Probe("http", port, status="/status"),
         is_worker=True,
         http=f"http://{HOST}:{port}",

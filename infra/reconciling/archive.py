@@ -14,6 +14,7 @@ from infra.reconciling.drift import Coordinate
 from infra.reconciling.old_receipts import receipt_of_columns
 from sinks.clickhouse.bounds import MAX_S, MIN_S, scaled_of
 from sinks.clickhouse.explain import query
+from topics.bindings import Item
 from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event
 from topics.receipt import CellReceipt, WindowReceipt, decode_receipt
@@ -129,8 +130,8 @@ class Archive:
             found.setdefault(window, []).append(EmittedRow(Emitted((generation, through), total, closed_ms, recount), partition, log_offset))
         return found
 
-    def receipts(self, customer: str, span: Span) -> Receipts:
-        """The customer's receipts whose period touches the span."""
+    def receipts(self, customer: str, span: Span, items: Mapping[str, Item]) -> Receipts:
+        """The customer's receipts whose period touches the span; `items`, by name, for rows that were archived without their record."""
         found = Receipts({}, {}, {})
         for row in self._ask("receipts", customer=customer, from_s=span[0], to_s=span[1]):
             kind, meter, cell, log_offset, record, place, answer, parts, revision, attempt = row
@@ -139,7 +140,8 @@ class Archive:
                 receipt = decode_receipt(record, f"receipt_log, cell {name}")
             else:
                 held = found.cells.get(name, [])
-                receipt = receipt_of_columns(kind, customer, meter, name, (place, answer, parts, revision, attempt), held[-1] if held else None)
+                columns, bound = (place, answer, parts, revision, attempt), items.get(place[3].decode())
+                receipt = receipt_of_columns(kind, customer, meter, name, columns, held[-1] if held else None, bound)
             if isinstance(receipt, CellReceipt):
                 found.cells.setdefault(name, []).append(receipt)
                 found.at[name] = log_offset
@@ -149,13 +151,13 @@ class Archive:
                 found.parked.pop(Window(receipt.customer, receipt.meter, receipt.start_s, receipt.end_s), None)
         return found
 
-    def copies(self, customer: str) -> Iterator[Copies]:
-        """Events that share an id with another one, slice by slice."""
+    def copies(self, customer: str, since_s: int) -> Iterator[Copies]:
+        """Events received since an instant that share an id with another one, slice by slice."""
         size = self._ask("size", customer=customer)[0][0]
         slices = size // IDS_A_SLICE + 1
         amended = {Coordinate(*row) for row in self._ask("amended", customer=customer)}
         for each in range(slices):
-            rows = self._ask("copies", customer=customer, slices=slices, slice=each, limit=MOST_COPIES)
+            rows = self._ask("copies", customer=customer, slices=slices, slice=each, limit=MOST_COPIES, since_ms=max(0, since_s) * 1000)
             for (source, event_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
                 copies = tuple(_copy(row[2:], amended) for row in group)
                 shown = [part.decode("utf-8", "replace") for part in (source, event_id)]

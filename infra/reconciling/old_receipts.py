@@ -1,7 +1,7 @@
 """Receipts that were archived before their record was kept beside the columns: what the columns still say. Pure.
 
-What stands is concluded from the history: the newest attempt that was delivered. Scale, price and adjustments are not known of them; a cell that
-was written again since then has its record.
+What stands is concluded from the history: the newest attempt that was delivered. Scale, price, meter and policy are those of the item that is in
+force; of an adjustment only its state is known. A cell that was written again since then has its record.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from typing import Any
 
 import msgspec
 
-from topics.receipt import CellReceipt, Standing, WindowPart, WindowReceipt
+from topics.bindings import Item
+from topics.receipt import CellReceipt, MeterTarget, Standing, WindowPart, WindowReceipt
 from topics.windows import Window, window_key
 
 _ACCEPTED = ("delivered", "confirmed")
 
 
 def receipt_of_columns(
-    kind: bytes, customer: str, meter: bytes, cell: str, columns: tuple[Any, ...], before: CellReceipt | None
+    kind: bytes, customer: str, meter: bytes, cell: str, columns: tuple[Any, ...], before: CellReceipt | None, bound: Item | None
 ) -> CellReceipt | WindowReceipt:
-    """A receipt of the columns of `queries/reconcile_receipts.sql`; `before` is the cell's record before this one."""
+    """A receipt of the columns of `queries/reconcile_receipts.sql`; `before` is the cell's record before this one, `bound` its item in force."""
     place, answer, parts, revision, attempt = columns
     provider, account, state, item, subscription, second, period_start_s, period_end_s = map(_plain, place)
     quantity, units, outcome, reason, intent_at_ms, reported_at_ms, closed_at_ms = map(_plain, answer)
@@ -42,10 +43,22 @@ def receipt_of_columns(
         units=units, state=state, intent_at_ms=intent_at_ms, reported_at_ms=reported_at_ms or None, outcome=outcome, reason=reason,
         closed_at_ms=closed_at_ms or None, standing=None if before is None else before.standing,
     )  # fmt: skip
+    if bound is not None:
+        receipt = _in_force(receipt, bound)
     if state not in _ACCEPTED or not units:
         return receipt
     standing = Standing(revision=revision, attempt=attempt, units=units, quantity=_number(quantity), at_ms=reported_at_ms)
     return msgspec.structs.replace(receipt, standing=standing)
+
+
+def _in_force(receipt: CellReceipt, item: Item) -> CellReceipt:
+    """What the item says today, as it said then unless it was changed since."""
+    target = None
+    if item.mode == "meters" and item.aggregation:
+        target = MeterTarget(aggregation=item.aggregation, event_name=item.event_name, customer=item.stripe_customer)
+    return msgspec.structs.replace(
+        receipt, scale=item.scale, fractions=item.fractions, late=item.late, clock=item.clock, price=item.price, meter_target=target
+    )
 
 
 def _plain(value: Any) -> Any:

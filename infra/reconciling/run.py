@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from infra.clock import now_ms
 from infra.reconciling.archive import Archive
 from infra.reconciling.asking import Asking, Pace
-from infra.reconciling.coverage import Coverage, PeriodRow, periods
-from infra.reconciling.drift import KINDS, Drift
+from infra.reconciling.coverage import periods
+from infra.reconciling.drift import KINDS
 from infra.reconciling.find import find
 from infra.reconciling.following import Following
+from infra.reconciling.found import MOST_KEPT, Found
 from infra.reconciling.sources import Order, Sources
 
 if TYPE_CHECKING:
@@ -22,48 +21,6 @@ if TYPE_CHECKING:
 
 SHARE: Final = 4
 """A run takes a quarter of the rate that the settings give an account: three quarters are the report's at any time."""
-MOST_KEPT: Final = 10_000
-"""Drifts and periods that a run keeps whole; all are counted."""
-
-
-@dataclass
-class Found:
-    """What came of a run. `money` adds up the known amounts by currency; `periods` are kept for one customer's run only."""
-
-    drifts: list[Drift] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    money: Counter[str] = field(default_factory=Counter)
-    coverage: Coverage = field(default_factory=Coverage)
-    periods: list[PeriodRow] = field(default_factory=list)
-    checked: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        """True where nothing was found."""
-        return not self.counts
-
-    def take(self, drift: Drift) -> None:
-        """One more."""
-        self.counts[drift.kind] += 1
-        if drift.amount is not None:
-            self.money[drift.currency] += drift.amount
-        if len(self.drifts) < MOST_KEPT:
-            self.drifts.append(drift)
-
-    def document(self) -> dict[str, Any]:
-        """For a program."""
-        return {
-            "clean": self.is_clean,
-            "counts": {kind: self.counts[kind] for kind in KINDS},
-            "money": dict(self.money),
-            "drifts": [drift.document() for drift in self.drifts],
-            "coverage": self.coverage.document(),
-            "periods": [row.document() for row in self.periods],
-            "checked": dict(self.checked),
-            "unchecked": list(self.problems),
-        }
-
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Sources]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from infra.cli.output import console, say, table
 from infra.reconciling.coverage import STATES, Place
 from infra.reconciling.drift import KINDS, STAGES, Drift
-from infra.reconciling.run import Found
+from infra.reconciling.found import Found
 from sinks.stripe.costs import money
 from topics.instants import format_s
 from topics.quantity import format_scaled

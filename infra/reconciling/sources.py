@@ -108,10 +108,10 @@ class _Page:
 
     def _of(self, customer: _Customer, meters: Sequence[str], seen: Mapping[str, int], answers: Answers | None) -> Iterator[Books]:
         span = customer.span
-        receipts = self._archive.receipts(customer.name, span)
+        receipts = self._archive.receipts(customer.name, span, {item.item: item for meter in meters for item in customer.items(meter)})
         counted = self._archive.counted(customer.name, span)
         revisions = self._archive.revisions(customer.name, span, self._archived)
-        copies = list(self._archive.copies(customer.name)) if self._order.copies else []
+        copies = list(self._archive.copies(customer.name, self._order.from_s)) if self._order.copies else []
         for problem in answers.problems if answers else ():
             self._sources.said.problems.append(f"customer {customer.name!r}: {problem}")
         partitions = {row.partition for rows in revisions.values() for row in rows} | {row.partition for row in counted.values()}

@@ -31,10 +31,11 @@ def may_be(cell: CellBook) -> frozenset[int]:
     """
     newest = cell.newest
     found = {stands(cell), *map(parse_total, newest.maybe)}
-    if (newest.state in {"intent", "unknown", "failed"} or cell.is_moving) and newest.units:
+    if newest.state in {"intent", "unknown", "failed"} and newest.units:
         found.add(parse_total(newest.units))
     if cell.is_moving:
-        found |= {of_record(record) for record in cell.history[-2:]}
+        # Whatever it held on its way, from nothing on: the next run will see it at rest.
+        found |= {0, *map(of_record, cell.history), *(parse_total(record.units) for record in cell.history if record.units)}
     for sent in newest.unconfirmed:
         found.add(stands(cell) - parse_total(sent.units))
     if newest.unconfirmed:

@@ -1,0 +1,92 @@
+"""The scheduled reconciliation's memory: what it shows of its last run, which drifts are alarms, and when it is not ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.reconciling.drift import KINDS
+from infra.reconciling.find import find
+from infra.reconciling.found import Found
+from infra.reconciling.keeper import Keeper
+from tests.core.reconcile_books import books, cell, summary
+
+HOUR_MS = 3_600_000
+
+
+class Clock:
+    """A steady clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now_s
+
+
+def _found(*held: int) -> Found:
+    """A run over one period for each number that the provider holds instead of 71."""
+    found = Found()
+    for units in held:
+        said = books(cells=(cell(1, 30), cell(2, 41)), summaries=(summary(units),))
+        found.coverage.add(said)
+        for drift in find(said):
+            found.take(drift)
+    return found
+
+
+def _metrics(keeper: Keeper) -> dict[tuple[str, str], float]:
+    families = text_string_to_metric_families(keeper.exposition().decode())
+    return {(sample.name, next(iter(sample.labels.values()), "")): sample.value for family in families for sample in family.samples}
+
+
+def test_metrics_of_a_run() -> None:
+    """After a run every kind has its number, money its sum without signs, each state its windows, and the last run its age."""
+    clock = Clock()
+    keeper = Keeper(HOUR_MS, clock)
+    keeper.took(_found(30, 112), 2.5)
+    clock.now_s += 60
+    said = _metrics(keeper)
+    assert {kind for name, kind in said if name == "tidemark_drift"} == set(KINDS)
+    assert (said["tidemark_drift", "lost_report"], said["tidemark_drift", "double_report"], said["tidemark_drift", "rounding"]) == (1, 1, 0)
+    assert said["tidemark_drift_money", "usd"] == 164
+    assert (said["tidemark_coverage_windows", "delivered"], said["tidemark_coverage_gaps", ""]) == (4, 0)
+    assert (said["tidemark_reconcile_last_seconds", ""], said["tidemark_reconcile_duration_seconds", ""]) == (60, 2.5)
+    assert said["tidemark_reconcile_runs_total", "drift"] == 1
+
+
+def test_what_no_run_has_said_is_absent() -> None:
+    """Before its first run it exports no drift at all, so that nobody takes silence for a clean account."""
+    said = _metrics(Keeper(HOUR_MS, Clock()))
+    assert not [name for name, _ in said if name.startswith("tidemark_drift")]
+    assert said["tidemark_ready", ""] == 1
+
+
+def test_a_new_drift_is_an_alarm_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A drift is written to the log when it is first found, not again every hour, and again once it came back."""
+    keeper = Keeper(HOUR_MS, Clock())
+    with caplog.at_level(logging.ERROR):
+        for held in ((30,), (30,), (71,), (30,), (30, 112)):
+            keeper.took(_found(*held), 1.0)
+    told = [record.getMessage() for record in caplog.records]
+    assert [message.split(":")[0] for message in told] == ["drift lost_report", "drift lost_report", "drift double_report"]
+
+
+def test_it_is_not_ready_when_no_run_ends() -> None:
+    """Three times `every` without a whole run it says so, with what stood in the way; a drift alone does not make it unready."""
+    clock = Clock()
+    keeper = Keeper(HOUR_MS, clock)
+    keeper.took(_found(30), 1.0)
+    assert keeper.unready() is None
+    clock.now_s += 3 * 3600 - 1
+    keeper.failed("ClickHouse does not answer")
+    assert keeper.unready() is None
+    clock.now_s += 2
+    assert "ClickHouse does not answer" in (keeper.unready() or "")
+    status = asyncio.run(keeper.status())
+    assert (status["ready"], status["failure"]) == (False, "ClickHouse does not answer")
+    assert "1 lost_report" in status["alarms"]
