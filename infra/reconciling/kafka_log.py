@@ -7,7 +7,7 @@ which act by themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from infra import topics_admin
@@ -21,9 +21,10 @@ from topics.home import home_of
 
 
 class KafkaLog:
-    """Every call opens a connection and closes it: repairs are few. `generation` is the present one of each partition, by the archive's marks."""
+    """Every call opens a connection and closes it: repairs are few. `generations` tells the present one of each partition (by the
+    archive's marks): the log of an earlier one is gone."""
 
-    def __init__(self, bootstrap: str, generations: dict[int, int]) -> None:
+    def __init__(self, bootstrap: str, generations: Callable[[], dict[int, int]]) -> None:
         self._bootstrap = bootstrap
         self._generations = generations
         self._partitions = 0
@@ -36,7 +37,7 @@ class KafkaLog:
 
     def events(self, partition: int, generation: int, first: int, last: int) -> list[RawRecord]:
         """See Log."""
-        if generation != self._generations.get(partition, 0):
+        if generation != self._generations().get(partition, 0):
             raise LostLog(f"generation {generation} of {EVENTS} {partition} is a log that is gone")
         return asyncio.run(self._events(partition, first, last))
 

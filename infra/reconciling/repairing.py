@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from topics.errors import UsageError
 
 if TYPE_CHECKING:
     from infra.reconciling.applying import Log
+    from infra.settings import Settings
     from sinks.clickhouse.client import ClickHouse
 
 
@@ -32,6 +34,11 @@ class Repaired:
         """True where there is nothing to repair."""
         return not self.proposals
 
+    @property
+    def is_done(self) -> bool:
+        """True where all was carried out, and nothing is left to a person."""
+        return self.is_applied and all(done.is_done for done in self.done) and not any(each.by_hand for each in self.proposals)
+
     def document(self) -> dict[str, Any]:
         """For a program."""
         return {
@@ -41,6 +48,20 @@ class Repaired:
             "steps": [{"step": type(done.step).__name__, "done": done.is_done, "sentence": done.sentence} for done in self.done],
             "unchecked": list(self.problems),
         }
+
+
+@contextmanager
+def onto_stack(settings: Settings) -> Iterator[tuple[Log, ClickHouse]]:
+    """Where repairs are carried out: the log on Kafka, and the archive."""
+    from infra.reading import clickhouse
+    from infra.reconciling.kafka_log import KafkaLog
+    from sinks.clickhouse.restoring import generations
+
+    archive = clickhouse(settings)
+    try:
+        yield KafkaLog(settings.kafka.bootstrap, lambda: generations(archive)), archive
+    finally:
+        archive.close()
 
 
 def repair(

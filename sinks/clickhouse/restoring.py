@@ -35,6 +35,12 @@ class Span(NamedTuple):
     last: int
 
 
+def generations(clickhouse: ClickHouse) -> dict[int, int]:
+    """The present generation of each partition of usage.events, as far as it is archived."""
+    rows = clickhouse.rows("SELECT kafka_partition, max(generation) FROM mark_log GROUP BY kafka_partition")
+    return dict(rows)
+
+
 def span_of(clickhouse: ClickHouse, window: Window) -> list[Span]:
     """The offsets between which a window's events lie, as its archived revisions say; empty where there are none."""
     named = {"customer": window.customer, "meter": window.meter, "start": window.start_s, "end": window.end_s}

@@ -19,6 +19,7 @@ from pathlib import Path
 from infra.embedded.testing import engine_server
 from infra.reconciling.drift import KINDS
 from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.tables import TABLES
 from tests.contract.archive_engine import archive_at
 from tests.drift.trial import Trial, honest, planted
 
@@ -47,21 +48,17 @@ def main() -> int:
 
 
 class Engine:
-    """One ClickHouse engine; each trial has a database of its own."""
+    """One ClickHouse engine and database, empty for each trial."""
 
     def __init__(self, url: str, directory: Path) -> None:
-        self._url = url
+        self._clickhouse = archive_at(url, "drift")
         self._directory = directory
 
     def run(self, kind: Callable[[int, Path, ClickHouse], Trial], seed: int) -> Trial:
-        """One trial, in a database that is gone afterwards."""
-        name = f"drift_{kind.__name__}_{seed}"
-        clickhouse = archive_at(self._url, name)
-        try:
-            return kind(seed, self._directory / name, clickhouse)
-        finally:
-            clickhouse.command(f"DROP DATABASE `{name}`")
-            clickhouse.close()
+        """One trial."""
+        for table in TABLES:
+            self._clickhouse.command(f"TRUNCATE TABLE {table.name}")
+        return kind(seed, self._directory / f"{kind.__name__}-{seed}", self._clickhouse)
 
 
 @contextmanager

@@ -96,9 +96,9 @@ def proposals_of(found: Found) -> list[Proposal]:
     return [proposal for books, drifts in found for proposal in propose(books, drifts, "a test")]
 
 
-def repair(world: World, *, dies_after: int | None = None) -> list[Done]:
-    """`reconcile --repair --apply` once; `dies_after`: so many steps, and the process is gone."""
-    steps: list[Step] = steps_of(proposals_of(reconcile(world)))
+def repair(world: World, found: Found, *, dies_after: int | None = None) -> list[Done]:
+    """`reconcile --repair --apply` of what was just found; `dies_after`: so many steps, and the process is gone."""
+    steps: list[Step] = steps_of(proposals_of(found))
     return apply(steps[:dies_after], WorldLog(world), world.clickhouse)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from infra.reconciling.drift import Drift
 from sinks.clickhouse.client import ClickHouse
-from tests.drift.finding import drifts_of, reconcile, repair, rest, settle_adjustments
+from tests.drift.finding import Found, drifts_of, reconcile, repair, rest, settle_adjustments
 from tests.drift.plan import plan_of
 from tests.drift.planting import Expected, Planter, kinds_of, subject_of
 from tests.drift.truth import wrong_in
@@ -58,43 +58,43 @@ def planted(seed: int, directory: Path, clickhouse: ClickHouse) -> Trial:
         planter.after()
         rest(world)
         trial.planted = planter.expected
-        left = _compare(trial, world)
+        found = reconcile(world)
+        _compare(trial, drifts_of(found))
         if not trial.faults:
-            _repaired(trial, world, left)
+            _repaired(trial, world, found)
     finally:
         world.close()
     return trial
 
 
-def _compare(trial: Trial, world: World) -> list[Drift]:
-    found = drifts_of(reconcile(world))
+def _compare(trial: Trial, found: list[Drift]) -> None:
     sentences = {Expected(drift.kind, drift.customer, drift.meter, subject_of(drift)): drift.sentence for drift in found}
     got = Counter(Expected(drift.kind, drift.customer, drift.meter, subject_of(drift)) for drift in found)
     wanted = Counter(trial.planted)
     trial.faults += [f"not found: {tuple(each)}" for each in (wanted - got).elements()]
     trial.faults += [f"found besides: {tuple(each)}: {sentences[each]}" for each in (got - wanted).elements()]
-    return found
 
 
-def _repaired(trial: Trial, world: World, left: list[Drift]) -> None:
+def _repaired(trial: Trial, world: World, found: Found) -> None:
     """`--repair --apply`, which is killed after some of its steps and run again, and what a person settles after it."""
     chance = random.Random(trial.seed * 5 + 4)
-    while left and trial.rounds < MOST_ROUNDS:
+    while drifts_of(found) and trial.rounds < MOST_ROUNDS:
         trial.rounds += 1
         if chance.random() < 0.7:
             trial.deaths += 1
-            done = repair(world, dies_after=chance.randrange(1, 8))
+            done = repair(world, found, dies_after=chance.randrange(1, 8))
             trial.steps += len(done)
             if chance.random() < 0.5:
                 rest(world)
             else:
                 world.archiving.follow()
-        done = repair(world)
+            found = reconcile(world)
+        done = repair(world, found)
         trial.steps += len(done)
         trial.faults += [f"not done: {each.sentence}" for each in done if not each.is_done]
         rest(world)
         trial.settled += settle_adjustments(world)
         rest(world)
-        left = drifts_of(reconcile(world))
-    trial.faults += [f"left after {trial.rounds} repairs: {drift.kind} {subject_of(drift)}: {drift.sentence}" for drift in left]
+        found = reconcile(world)
+    trial.faults += [f"left after {trial.rounds} repairs: {drift.kind} {subject_of(drift)}: {drift.sentence}" for drift in drifts_of(found)]
     trial.faults += wrong_in(world)
