@@ -46,7 +46,7 @@ def test_drift_at_stripe_and_in_the_archive_is_repaired_through_the_log(world: W
 
     said = world.command.json("reconcile", "--repair", *ONLY, expect=1)
     assert said["applied"] is False and sorted(each["kind"] for each in said["proposals"]) == ["lost_report", "raw_event"]
-    assert next(each for each in said["proposals"] if each["kind"] == "lost_report")["amount"] == before[second]
+    assert next(each for each in said["proposals"] if each["kind"] == "lost_report")["units"] == str(before[second])
     assert world.provider.cells(item)[second] == 0 and kinds(world) == ["lost_report", "raw_event"]
     assert "--reason" in world.command.run("reconcile", "--repair", "--apply", *ONLY, expect=2).stderr
 
