@@ -96,5 +96,7 @@ CHECKS: Final[dict[str, Check]] = {
     "H37": Check("H37", "test_h37_suspended_worker", "seeded", "test_h37_a_worker_that_gets_nothing_done_is_killed_and_started_again"),
     "H37 waiting": Check("H37", "test_h37_suspended_worker", "seeded_waiting", "test_h37_a_consumer_that_waits_for_room_is_alive"),
     "H38": Check("H38", "test_h38_amended_once", "seeded", "test_h38_an_amendment_acts_once_and_only_where_it_can"),
+    "H39": Check("H39", "test_h39_restored_from_the_archive", "seeded", "test_h39_a_lost_kafka_is_built_again_as_it_was"),
+    "H39 damage": Check("H39", "test_h39_restored_from_the_archive", "seeded_damage", "test_h39_an_archive_that_lacks_something_is_no_base"),
 }
 """In the order of the list of hazards."""
