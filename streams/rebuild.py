@@ -97,10 +97,9 @@ class Rebuild:
         """The changelog's segments but for the counters, in portions of a few megabytes: without counters they mean nothing."""
         state = self.state
         rows = state.rows.all()
+        _note(rows, emitted)
         for at in range(0, len(rows), ROWS_A_SEGMENT):
-            part = rows[at : at + ROWS_A_SEGMENT]
-            _note(part, emitted)
-            yield self._sends(self.changelog.write_rows(state, part))
+            yield self._sends(self.changelog.write_rows(state, rows[at : at + ROWS_A_SEGMENT]))
         state.live_ids()  # forgets hours that are dead
         for bucket in sorted(state.id_counts):
             yield self._sends(self.changelog.write_ids(state, [(bucket, state.ids.in_bucket(bucket))]))

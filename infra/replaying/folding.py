@@ -10,7 +10,7 @@ from streams.rebuild import Emitted, Rebuild
 from streams.rows import Row, revision
 from streams.state import Facts
 from topics.batch import Batch
-from topics.errors import TidemarkError
+from topics.errors import Halt, TidemarkError
 from topics.verdict import Counters
 
 LET_GO_EVERY: Final = 200_000
@@ -58,7 +58,7 @@ def fold_archived(
 ) -> list[str]:
     """Fold everything below `end`; returns what the copy lacks of what the meter counted, in sentences (none: it is whole).
 
-    `final` is shown rows that no event can change any more, perhaps more than once. Raises Halt as the fold does.
+    `final` is shown rows that no event can change any more, perhaps more than once. Raises NotWhole where the copy does not begin where the log did.
     """
     since, wrong = 0, list[str]()
     for generation in generations[: end.generation + 1]:
@@ -66,7 +66,7 @@ def fold_archived(
             rebuild.begin_generation(generation.base)
         stop = end.offset if generation.number == end.generation else generation.whole_to
         for batch in batches(generation.number, generation.base, stop):
-            facts(rebuild.fold(batch))
+            facts(_folded(rebuild, batch, generation.number))
             step(len(batch))
             since += len(batch)
             if since >= LET_GO_EVERY:
@@ -78,6 +78,17 @@ def fold_archived(
             place = f"partition {rebuild.state.partition}, generation {generation.number}"
             wrong.append(f"{place}: ClickHouse's copy of the log up to offset {stop} is not what was counted: {'; '.join(differing)}")
     return wrong
+
+
+def _folded(rebuild: Rebuild, batch: Batch, generation: int) -> Facts:
+    try:
+        return rebuild.fold(batch)
+    except Halt as halt:
+        place = f"partition {batch.partition}, generation {generation}"
+        raise NotWhole(
+            f"{place}: what ClickHouse has of the log does not begin with its meters, so nothing can be counted again from it ({type(halt).__name__} "
+            f"below offset {batch.next_offset}): the archive is younger than the log, or its oldest rows were dropped"
+        ) from halt
 
 
 def disagreements(generation: Generation, found: Counters, *, has_gap: bool = False) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from infra import topics_admin
 from infra.kafka_io import end_offsets
 from infra.reading import clickhouse
+from infra.replaying.archived import Reader
 from sinks.clickhouse.ports import Refused
 from topics.catalog import DEFINITIONS, EVENTS
 from topics.errors import TidemarkError
@@ -36,12 +37,17 @@ def lost_partitions(settings: Settings) -> list[int]:
         return []
     connection = clickhouse(settings)
     try:
-        known = {int(row[0]) for row in connection.rows(ARCHIVED)}
-    except Refused:
-        return []  # no such database or table: nothing was ever archived
+        return sorted(counted_partitions(connection) & empty)
     finally:
         connection.close()
-    return sorted(known & empty)
+
+
+def counted_partitions(reader: Reader) -> set[int]:
+    """Partitions of which the archive knows that something was counted; none where there is no such database or table. Raises Unreachable."""
+    try:
+        return {int(row[0]) for row in reader.rows(ARCHIVED)}
+    except Refused:
+        return set()
 
 
 async def _without_definitions(bootstrap: str) -> set[int]:

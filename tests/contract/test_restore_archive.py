@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from infra.embedded.testing import engine_server
@@ -12,20 +13,21 @@ from infra.replaying.archived import clamped
 from infra.replaying.compare import Wanted
 from infra.replaying.folding import fold_archived, reach_of
 from infra.restoring.archive import RestoreArchive, check_count
-from sinks.clickhouse.client import ClickHouse
+from infra.restoring.guard import counted_partitions
+from sinks.clickhouse.client import Address, ClickHouse, ClickHouseStore
 from sinks.clickhouse.in_force import InForce
-from sinks.clickhouse.record_rows import mark_row
+from sinks.clickhouse.record_rows import batch_rows, mark_row
 from sinks.clickhouse.rows import RawRecord, RawRows
-from sinks.clickhouse.tables import MARK, PROGRESS, RAW, columns_of
+from sinks.clickhouse.tables import MARK, PROGRESS, RAW, RECEIPT, columns_of
 from streams.rebuild import Rebuild
-from tests.contract.archive_engine import archive_at, write_raw, write_topic
+from tests.contract.archive_engine import archive_at, batch, write_raw, write_topic
 from tests.core.meterlog import PARTITIONS, Stored
 from tests.core.restore_world import LostWorld, NewCluster, plain, restored, rows_of
 from tests.core.test_fold import HOME
 from topics.catalog import DEFINITIONS, EVENTS, RECEIPTS, REJECTED, VERDICTS, WINDOWS
 from topics.definitions import decode_definition
 from topics.errors import UsageError
-from topics.verdict import Mark, decode_verdict
+from topics.verdict import Counters, Mark, decode_verdict
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +111,9 @@ def test_one_customers_records_alone_give_its_totals(engine_url: str, seed: int)
         for generation in generations:
             if generation.number:
                 alone.begin_generation(generation.base)
-            for now_ms, batch in archive.batches_of(customer, generation.number, generation.base, generation.whole_to):
+            for now_ms, part in archive.batches_of(customer, generation.number, generation.base, generation.whole_to):
                 alone.pass_time(now_ms)
-                alone.fold(batch)
+                alone.fold(part)
         mine = {window: row for window, row in rows_of(alone.state).items() if window.customer == customer}
         assert mine == {window: row for window, row in rows_of(whole.state).items() if window.customer == customer}
         wanted = Wanted(from_s=0, to_s=1 << 33, customer=customer)
@@ -126,4 +128,30 @@ def test_another_number_of_partitions_is_refused(engine_url: str) -> None:
         check_count(clickhouse, 4)
     check_count(archive_at(engine_url, "count_empty"), 4)
 
+
+def test_only_an_archive_that_has_counted_something_holds_apply_back(engine_url: str) -> None:
+    """A database that is not there, one without tables and one of an idle stack know of nothing lost; one with a counted partition does."""
+    assert counted_partitions(ClickHouse(Address(url=engine_url, database="never_made"))) == set()
+    empty = archive_at(engine_url, "guard_empty")
+    assert counted_partitions(empty) == set()
+    idle = Mark(generation=0, partition=0, next_offset=0, counters=Counters())
+    empty.insert(MARK, columns_of([mark_row(idle)], MARK))
+    assert counted_partitions(empty) == set()
+    empty.insert(MARK, columns_of([mark_row(msgspec.structs.replace(idle, partition=2, next_offset=1))], MARK))
+    assert counted_partitions(empty) == {2}
+
+
+async def test_a_receipt_that_was_archived_without_its_record_is_archived_again(engine_url: str) -> None:
+    """Rows of an older program do not count as archived, so the archive writes them once more, and then the record is there once, with its bytes."""
+    clickhouse, lost = archive_at(engine_url, "receipts_again"), LostWorld(50, length=60)
+    receipts = [Stored(at, key, one.value, (), 0) for at, (key, one) in enumerate(lost.archive.kept.items())]
+    old = [(*row[:-3], b"", *row[-2:]) for row in batch_rows(batch(RECEIPTS, receipts), frozenset()).rows]
+    assert RECEIPT.names[-3] == "record"
+    clickhouse.insert(RECEIPT, columns_of(old, RECEIPT))
+    store, archive = ClickHouseStore(clickhouse), RestoreArchive(clickhouse, 0)
+    assert await store.present(RECEIPT, 0, 0) == set()
+    assert {one.value for portion in archive.receipts() for one in portion} == {b""}
+    write_topic(clickhouse, RECEIPTS, receipts)
+    assert await store.present(RECEIPT, 0, 0) == set(range(len(receipts)))
+    assert {one.key: one.value for portion in archive.receipts() for one in portion} == {key: one.value for key, one in lost.archive.kept.items()}
 

@@ -231,6 +231,16 @@ async def test_an_archive_that_lost_something_is_no_base(damage: str) -> None:
     assert cluster.topics.get(STATE, Log()).end == 0
 
 
+async def test_an_archive_that_is_younger_than_its_log_is_no_base() -> None:
+    """Where the copy lacks the log's beginning, the restore says that it is the archive that is too young, and writes nothing."""
+    lost, cluster = LostWorld(9), NewCluster()
+    rows, _ = lost.archive.logs[-1]
+    del rows[:40]
+    with pytest.raises(NotWhole, match="does not begin with its meters"):
+        await restored(lost, cluster)
+    assert cluster.topics.get(STATE, Log()).end == 0
+
+
 async def test_archiving_goes_on_in_the_new_logs() -> None:
     """A topic that ends before what is archived of it is archived from its beginning as the next log; one that is there already is not."""
     lost, cluster = LostWorld(10), NewCluster()
