@@ -13,6 +13,7 @@ from topics.amendments import ALREADY, NO_ROW, Amendment, Difference, Entry, Rea
 from topics.content_hash import event_hash
 from topics.event import Event
 from topics.instants import US_PER_S, format_s
+from topics.meters import Meter
 from topics.quantity import format_scaled, parse_total
 from topics.windows import Window
 
@@ -69,8 +70,8 @@ def _unpostable(state: PartitionState, reading: Reading, entry: Entry, posting: 
     row = state.rows.get(window)
     if row is None and not (record.kind == "correct" and entry.through_offset == NO_ROW):
         return f"{where} holds nothing that was counted"
-    if row is None and state.definitions.window_of(window.customer, meter, reading.time_us // US_PER_S) != window:
-        return f"{where} is no window of this customer"
+    if row is None and (problem := _unbeginnable(state, reading, window, meter)):
+        return f"{where} {problem}"
     if record.kind == "correct":
         held = (NO_ROW, NO_ROW) if row is None else split_revision(row.rev)
         if held != (entry.generation, entry.through_offset):
@@ -81,6 +82,15 @@ def _unpostable(state: PartitionState, reading: Reading, entry: Entry, posting: 
     total = posting.scaled + (before if entry.rebuilt is None else parse_total(entry.rebuilt.quantity))
     if total < 0 and not meter.allow_negative:
         return f"{where} would hold {format_scaled(total)}, and its meter takes no negative quantities"
+    return None
+
+
+def _unbeginnable(state: PartitionState, reading: Reading, window: Window, meter: Meter) -> str | None:
+    """Why no row may begin here: where no event could begin one, a later change of meters or bindings would cut it."""
+    if reading.time_us >= state.definitions.ahead_us(window.customer, state.clocks.ahead_until_us):
+        return "lies in the future: nothing can be counted there yet"
+    if state.definitions.window_of(window.customer, meter, reading.time_us // US_PER_S) != window:
+        return "is no window of this customer"
     return None
 
 
@@ -97,9 +107,11 @@ def is_final(state: PartitionState, window: Window) -> bool:
     final_s = state.definitions.final_us(window.customer, state.clocks.final_until_us) // US_PER_S
     if window.end_s <= final_s:
         return True
-    row = state.rows.get(window)
-    # What the log's now had made final before the customer had a test clock stays so (`step.take_clock`).
-    return row is not None and window.customer in state.definitions.clocks and not row.own
+    clock, row = state.definitions.clocks.get(window.customer), state.rows.get(window)
+    if clock is None:
+        return False
+    # What the log's now had made final before the customer had a test clock stays so (`step.take_clock`), also where its row was let go by then.
+    return window.end_s <= clock.log_final_s if row is None else not row.own
 
 
 def take_amendment(state: PartitionState, amendment: Amendment, event: Event) -> list[Row]:
@@ -133,11 +145,8 @@ def amended_through(state: PartitionState) -> int:
     First those are let go that can no longer matter, since every window of their event is final. That is a pure rule, and what it let go it never
     wants back, so a recovery finds the same: of a customer with a test clock it looks only at what was final before the clock's first word.
     """
-    links, log_final_s = state.amended.links(), state.clocks.final_until_us // US_PER_S
-    if not links:
-        return 0
-    clocks = state.definitions.clocks
-    live = [link for link in links if link.until_s > (clocks[link.customer].log_final_s if link.customer in clocks else log_final_s)]
-    if len(live) < len(links):
-        state.amended.keep(live)
-    return sum(1 + link.coordinate[1] for link in live)
+    chain, log_final_s = state.amended, state.clocks.final_until_us // US_PER_S
+    if log_final_s >= chain.first_until_s:
+        clocks = state.definitions.clocks
+        chain.forget(lambda link: link.until_s <= (clocks[link.customer].log_final_s if link.customer in clocks else log_final_s), set(clocks))
+    return chain.through

@@ -8,6 +8,7 @@ archive's recount and a replay need no second rule for it. Whether it acts is de
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Container
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -204,11 +205,20 @@ KEPT_AFTER_END_S: Final = 86_400
 """An event's windows are at most a day long and hold one instant, so a day after the end of one of them all have ended."""
 
 
+NEVER_S: Final = 1 << 62
+
+
 class Chain:
-    """Of each amended event the amendment in force, as long as any window of the event may still change."""
+    """Of each amended event the amendment in force, as long as any window of the event may still change.
+
+    `through`: Σ (1 + offset) of all links; `first_until_s`: no link can be forgotten before. Both are kept as links come and go: a flush asks for
+    them, and there may be many thousand links.
+    """
 
     def __init__(self) -> None:
         self._links: dict[tuple[int, int], Link] = {}
+        self.through = 0
+        self.first_until_s = NEVER_S
 
     def learn(self, amendment: Amendment) -> None:
         """One more that acts, in any order; learning it again changes nothing."""
@@ -219,7 +229,10 @@ class Chain:
         held = self._links.get(event)
         if held is None or held.coordinate < amendment.coordinate:
             ends = [parse_s(entry.end) or 0 for entry in amendment.said.postings]
-            self._links[event] = Link(amendment.coordinate, amendment.digest, amendment.customer, max(ends) + KEPT_AFTER_END_S)
+            link = Link(amendment.coordinate, amendment.digest, amendment.customer, max(ends) + KEPT_AFTER_END_S)
+            self._links[event] = link
+            self.through += 1 + link.coordinate[1] - (0 if held is None else 1 + held.coordinate[1])
+            self.first_until_s = min(self.first_until_s, link.until_s)
 
     def in_force(self, generation: int, offset: int) -> str:
         """The digest of the event's newest amendment; "" where it has none."""
@@ -230,10 +243,11 @@ class Chain:
         """All of them."""
         return list(self._links.values())
 
-    def keep(self, links: list[Link]) -> None:
-        """Forget all others."""
-        wanted = set(links)
-        self._links = {event: link for event, link in self._links.items() if link in wanted}
+    def forget(self, is_over: Callable[[Link], bool], lasting: Container[str]) -> None:
+        """Let go of what is over. Links of `lasting` customers that are not over now will never be."""
+        self._links = {event: link for event, link in self._links.items() if not is_over(link)}
+        self.through = sum(1 + link.coordinate[1] for link in self._links.values())
+        self.first_until_s = min((link.until_s for link in self._links.values() if link.customer not in lasting), default=NEVER_S)
 
 
 __all__ = [

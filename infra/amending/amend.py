@@ -13,9 +13,11 @@ from infra.amending.publishing import Outcome, publish
 from infra.apply import definitions_in_force
 from infra.clock import now_ms
 from infra.reading import clickhouse
+from topics.definitions import Definitions
+from topics.errors import UsageError
 from topics.home import home_of
-from topics.instants import US_PER_MS, format_us
-from topics.quantity import format_scaled
+from topics.instants import US_PER_MS, US_PER_S, format_us
+from topics.quantity import format_scaled, parse
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -80,6 +82,16 @@ def user() -> str:
         return "unknown"
 
 
+def _check_sign(original: Original, draft: Draft, in_force: Definitions) -> None:
+    """The meter refuses a negative total; that one event counts less than nothing it cannot see. Raises UsageError."""
+    now = {share.window.meter: share.now_scaled for share in original.shares}
+    for entry in draft.record.postings:
+        meter = in_force.meter_at(entry.meter, original.occurred_at_us // US_PER_S)
+        then = now.get(entry.meter, 0) + parse(entry.quantity)
+        if then < 0 and (meter is None or not meter.allow_negative):
+            raise UsageError(f"meter {entry.meter!r} takes no negative quantities: {format_scaled(then)} cannot be set")
+
+
 async def amend(
     settings: Settings,
     draft: Callable[[Original], Draft],
@@ -104,6 +116,7 @@ async def amend(
             return Amended(original, [], "unchanged", str(reason))
         in_force = await definitions_in_force(settings.kafka.bootstrap, settings.kafka.partitions)
         home = home_of(original.customer.encode(), settings.kafka.partitions)
+        _check_sign(original, drafted, in_force[home])
         found = effects(reader, drafted, in_force[home], now_ms())
     finally:
         reader.close()

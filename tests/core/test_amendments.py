@@ -199,9 +199,9 @@ def test_a_correction_may_begin_a_window_that_was_lost() -> None:
     bench.event(1, NOW_S - 4000)
     bench.event(2, NOW_S + 60, customer=FIRST)
     data = correct_data([entry(HOUR, NOW_S + 3700, "30", (NO_ROW, NO_ROW))])
-    begun = bench.amend(data, NOW_S + 3700)
+    begun = bench.amend(data, NOW_S + 3700, at_ms=NOW_MS + 3_900_000)
     bench.event(4, NOW_S + 3800, at_ms=NOW_MS + 4_000_000)
-    again = bench.amend({**data, "who": "bob"}, NOW_S + 3700)
+    again = bench.amend({**data, "who": "bob"}, NOW_S + 3700, at_ms=NOW_MS + 4_000_000)
     bench.fold(save=False)
     assert bench.total(at_s=NOW_S + 3700) == (34, 2)
     assert [f"at revision 0.{again - 1}" in said for said in bench.refusals()] == [True]
@@ -219,7 +219,7 @@ def test_a_correction_begins_no_window_that_the_meter_has_not() -> None:
     bench = Bench()
     bench.event(1)
     posting = {**entry(HOUR, NOW_S + 3700, "30", (NO_ROW, NO_ROW)), "end": "2026-11-21T01:30:00Z"}
-    bench.amend(correct_data([posting]), NOW_S + 3700)
+    bench.amend(correct_data([posting]), NOW_S + 3700, at_ms=NOW_MS + 4_000_000)
     bench.fold(save=False)
     assert ["is no window of this customer" in said for said in bench.refusals()] == [True]
 

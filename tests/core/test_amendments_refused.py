@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.core.amend_world import FIRST, HOUR, LATER_MS, NOW_S, Bench, entry, void_data, voided
+from infra.control import binding_event, clock_event
+from tests.core.amend_world import FIRST, HOUR, LATER_MS, NOW_S, Bench, correct_data, entry, void_data, voided
 from tests.core.meterlog import NOW_MS, customers
+from topics.amendments import NO_ROW
+from topics.bindings import Item
+from topics.clocks import ClockRecord
 from topics.meters import Timing
 
 
@@ -98,3 +102,35 @@ def test_a_final_window_is_never_amended() -> None:
     assert len(answers) == 2
     assert answers[0] == answers[1]
     assert "is final: nothing of it changes any more" in answers[0]
+
+
+def test_no_window_is_begun_where_no_event_could_be() -> None:
+    """A correction of a window in the future is refused: a meter or binding that comes meanwhile would cut it."""
+    bench, seconds = Bench(), 7200
+    bench.event(1)
+    bench.amend(correct_data([entry(HOUR, NOW_S + seconds, "30", (NO_ROW, NO_ROW))]), NOW_S + seconds)
+    bench.fold(save=False)
+    assert ["lies in the future" in said for said in bench.refusals()] == [True]
+    bench.event(1, at_ms=NOW_MS + seconds * 1000)
+    bench.amend(correct_data([entry(HOUR, NOW_S + seconds, "30", (NO_ROW, NO_ROW))]), NOW_S + seconds, at_ms=NOW_MS + seconds * 1000)
+    bench.fold(save=False)
+    assert bench.total(at_s=NOW_S + seconds) == (30, 1)
+
+
+def test_a_window_that_was_let_go_before_its_customer_had_a_clock_is_not_begun_again() -> None:
+    """A test clock may be long before the log's now; what was final when it first spoke stays final, also for corrections."""
+    bench = Bench(Timing(horizon_ms=7_200_000))
+    items = (Item(meter="calls", item="si_1", period_anchor_s=NOW_S - 86_400, clock="clock_1"),)
+    bound = binding_event(FIRST, items, None)
+    bench.log.add(bound.key, bound.value, LATER_MS)
+    bench.event(7)
+    bench.fold()
+    bench.emit(NOW_MS + 86_400_000)
+    bench.event(1, NOW_S + 3 * 86_400, at_ms=NOW_MS + 3 * 86_400_000)
+    bench.fold()
+    assert bench.partition.state.retired.rows > 0
+    said = clock_event(FIRST, ClockRecord(clock="clock_1", now_s=NOW_S + 1800))
+    bench.log.add(said.key, said.value, NOW_MS + 3 * 86_400_000)
+    bench.amend(correct_data([entry(HOUR, NOW_S + 60, "30", (NO_ROW, NO_ROW))]), at_ms=NOW_MS + 3 * 86_400_000)
+    bench.fold(save=False)
+    assert ["is final" in one for one in bench.refusals()] == [True]

@@ -11,6 +11,7 @@ from typing import Any, Final, get_args
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, customers, fresh, meters_record
 from tests.fuzz.mutate import altered, damaged, token, written
 from topics.adjustments import SETTLE_TYPE
+from topics.amendments import AMEND_TYPE
 from topics.bindings import BINDING_TYPE, CLOSE_TYPE, RELEASE_TYPE, Item, items_digest
 from topics.codec import encode
 from topics.errors import Halt
@@ -187,6 +188,7 @@ def control_bytes(rng: Random) -> bytes:
             "status": rng.choice(("draft", "open", "paid")), "period_start_s": 1, "period_end_s": rng.choice((2, 0)), "seen_at_s": rng.randrange(3)}),
         (SETTLE_TYPE, customer, {"v": 1, "target": "t", "units": rng.choice(("7", "-7", "x")), "settled": "0"}),
         (CLOSE_TYPE, "tidemark", {"v": 1, "id": "x"}),
+        (AMEND_TYPE, customer, _amendment(rng)),
     )  # fmt: skip
     kind, subject, data = rng.choice(kinds)
     data = json.loads(encode(data))
@@ -195,7 +197,21 @@ def control_bytes(rng: Random) -> bytes:
     else:
         body = json.dumps(data).encode() if rng.random() < 0.9 else token(rng)
     fields = {"specversion": "1.0", "id": "c", "source": "tidemark", "type": kind, "subject": subject}
+    if kind == AMEND_TYPE:
+        fields["time"] = rng.choice(("2026-11-21T00:00:00Z", "2026-11-21T00:00:59.5+00:00", "2026-11-20T23:59:59Z", "yesterday"))
     return written(rng, [*((name, json.dumps(text).encode()) for name, text in fields.items()), ("data", body)])
+
+
+def _amendment(rng: Random) -> dict[str, Any]:
+    """A correction that begins a window, one of a revision, or a void of some offset."""
+    generation, through_offset = rng.choice(((-1, -1), (0, rng.randrange(24)), (2**70, -5)))
+    posting: dict[str, Any] = {"meter": "calls", "start": "2026-11-21T00:00:00Z", "end": "2026-11-21T00:01:00Z"}
+    posting["quantity"] = rng.choice(("1", "-1", "1e3", "x", "9" * 30))
+    said = {"v": 1, "replaces": "", "reason": "r", "who": rng.choice(("ann", "ünï", " "))}
+    if rng.random() < 0.6:
+        return {**said, "kind": "correct", "postings": [{**posting, "generation": generation, "through_offset": through_offset}]}
+    of = {"source": "s", "id": "i", "partition": 0, "generation": rng.choice((0, -1, 2**65)), "offset": rng.choice((1, 2, 5, 2**64, -1))}
+    return {**said, "kind": rng.choice(("void", "set", "accept")), "of": of, "postings": rng.choice(([posting], []))}
 
 
 @contextmanager
@@ -226,6 +242,7 @@ def _control(rng: Random) -> str:
     assert again.state.definitions.items == partition.state.definitions.items
     assert again.state.definitions.meters == partition.state.definitions.meters
     assert again.state.definitions.invoices == partition.state.definitions.invoices
+    assert again.state.amended.links() == partition.state.amended.links()
     return f"{min(partition.counters.control, 4)} in force"
 
 
@@ -248,7 +265,7 @@ def _begin(rng: Random) -> str:
         return "halt"
     judged = parse_event(value)
     assert isinstance(judged, Event)
-    assert judged.type in {METERS_TYPE, BINDING_TYPE, RELEASE_TYPE, INVOICE_TYPE, SETTLE_TYPE}
+    assert judged.type in {METERS_TYPE, BINDING_TYPE, RELEASE_TYPE, INVOICE_TYPE, SETTLE_TYPE, AMEND_TYPE}
     assert (partition.counters.control, partition.counters.next_offset) == (1, 1)
     return "begun"
 

@@ -133,6 +133,7 @@ def test_an_amended_event_is_set_again_at_the_provider(watched: Watched) -> None
     assert [(row["q"], row["amends"]) for row in rows] == [("5000", ""), ("-4993", "typo"), ("-7", "typo")]
     assert "the archive has no event 'nobody'" in watched.command.run("amend", "void", "nobody", "--reason", "a test", expect=1).stderr
     watched.command.run("amend", "void", "typo", "--reason", " ", expect=2)
+    assert "takes no negative quantities" in watched.command.run("amend", "set", "typo", "-7", "--reason", "a test", expect=2).stderr
     watched.command.run("settle")
     found = watched.command.json("audit")
     assert (found["clean"], found["differences"]) == (True, [])
