@@ -16,7 +16,7 @@ from sinks.finality import Finality
 from sinks.keys import idempotency_key, meter_identifier
 from sinks.meter_events import accepted, delta_of, is_new_event, is_too_old, repeats, stands_after, too_old
 from sinks.outcomes import AlreadyDelivered, Confirmed, Delivered, Outcome, RetryAfter, Unknown
-from sinks.restated import found_standing, sent_units
+from sinks.restated import found_standing, plain, sent_units
 from sinks.stripe.request import METER_EVENTS_PATH, meter_event_body, usage_record_body, usage_record_path
 from sinks.units import Unsendable, ledger_units, meter_units, sendable, total_of, units_of
 from topics.adjustments import Settlement
@@ -251,7 +251,7 @@ class CellState:
             clock=place.clock,
             price=place.price,
             adjustment=None if last is None else last.adjustment,
-            beside=found.beside if found is not None else "0" if last is None else last.beside,
+            beside=plain(found.beside) if found is not None else "0" if last is None else last.beside,
         )
         if isinstance(units, Unsendable):
             return msgspec.structs.replace(receipt, reason=units.reason, sentence=units.sentence)

@@ -226,7 +226,7 @@ class Placing:
         cell = self._cells.get(said.target.encode()) or self._stray(restatement.customer, said)
         if cell is None or cell.restated is not None or cell.writing or cell.pending is not None or cell.remedied is not None:
             return
-        if not applies(said, cell.receipt):
+        if cell.place.customer != restatement.customer or not applies(said, cell.receipt, cell.place.target):
             return
         cell.restated = said
         self._judge(cell, now_ms)

@@ -14,6 +14,8 @@ from topics.codec import CONTROL_VERSION, Stored
 
 RESTATE_TYPE: Final = "tidemark.restate"
 _UNITS: Final = re.compile(r"-?\d{1,40}(\.\d{1,12})?", re.ASCII)
+WHOLE: Final = re.compile(r"\d{1,19}", re.ASCII)
+"""What a usage record can hold, as a receipt keeps it."""
 
 
 class RestateRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +24,9 @@ class RestateRecord(msgspec.Struct, frozen=True, kw_only=True):
     `target` is the key of the cell's receipt, `revision` and `attempt` those of the receipt that was seen (0 and 0: there is none): where it is
     another one by now the record changes nothing, since what was read may be older than it. `stands` is how much of the cell the provider holds,
     in its units; of these `beside` stand at another second of the cell's period, where nothing of ours can be (usage records only: a report says
-    so much less). `meter` and `start_s` say which cell it is where there is no receipt.
-    `reason` and `who` are for people.
+    so much less). `meter` and `start_s` say which cell it is where there is no receipt. `read_at_ms` is when the provider was asked: a receipt
+    keeps its revision and attempt when its answer, or the proof that it counts, is written, and what was read before that says nothing of it
+    (None: not said; then only the revision and the attempt are compared). `reason` and `who` are for people.
     """
 
     v: int = CONTROL_VERSION
@@ -34,6 +37,7 @@ class RestateRecord(msgspec.Struct, frozen=True, kw_only=True):
     beside: str = "0"
     meter: str = ""
     start_s: int | None = None
+    read_at_ms: int | None = None
     reason: str = ""
     who: str = ""
 
@@ -54,8 +58,10 @@ def restate_problem(record: RestateRecord) -> str | None:
             return f"{name} {units[:40]!r} is no decimal number"
     if record.revision < 0 or record.attempt < 0:
         return "revision and attempt count from 1; 0 says that there was no receipt"
-    if record.beside.startswith("-"):
-        return "beside is negative: what stands at another second is something"
+    if not WHOLE.fullmatch(record.beside):
+        return f"beside {record.beside[:40]!r} is no whole number of units: what stands at another second is something, and usage records are whole"
+    if record.read_at_ms is not None and record.read_at_ms < 0:
+        return f"read_at_ms {record.read_at_ms} is no instant after 1970"
     if (record.revision == 0) != (record.start_s is not None):
         return "start_s is said where there is no receipt, and only there"
     return None
