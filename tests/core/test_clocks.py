@@ -240,6 +240,31 @@ def test_a_customer_that_was_billed_before_keeps_what_is_final() -> None:
     assert clock.ahead_until_us > NOW_MS * 1000
 
 
+def test_a_clock_that_is_named_again_brings_nothing_final_back() -> None:
+    """Rows that were let go while the customer lived by the log's now never begin again when its old clock, which shows less, is named once more."""
+    bench = Bench()
+    bench.clock(THEN_S)
+    bench.event(THEN_S + 10)
+    bench.fold()
+    bench.bind(OLD, item(clock=""))
+    bench.fold()
+    bench.emitted(NOW_MS + 5_000_000)
+    bench.fold()
+    bench.emitted(NOW_MS + 5_100_000)
+    bench.fold()
+    assert bench.windows() == []
+    bench.bind(OLD, item())
+    bench.event(THEN_S + 20)
+    assert bench.fold() == ["too_late"]
+    before = bench.partition.status()
+    bench.partition = fresh(bench.disk, bench.rng)
+    assert bench.partition.status() == before
+    bench.clock(NOW_MS // 1000)
+    bench.event(NOW_MS // 1000)
+    assert bench.fold() == []
+    assert [events for _, _, events in bench.windows()] == [1]
+
+
 def test_new_grids_begin_after_what_a_clock_let_in() -> None:
     """Where a test clock is ahead of the log, meters change only after it: no counted event's window changes (H2)."""
     bench = Bench()
