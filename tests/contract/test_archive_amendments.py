@@ -102,7 +102,8 @@ def events_of(bench: Bench) -> dict[str, int]:
     found["copy"] = bench.log.add(copied.key, copied.value, LATER_MS)
     found["bad"] = bench.event("many")
     found["late"] = bench.event(1, NOW_S - 40 * 86_400)
-    found["set"] = bench.amend(void_data(found["other"], [entry(HOUR, NOW_S + 60, "-2")], kind="set"))
+    # At the start of its windows, not at the event's own instant: a repair may know no other.
+    found["set"] = bench.amend(void_data(found["other"], [entry(HOUR, NOW_S + 60, "-2")], kind="set"), NOW_S)
     return found
 
 
