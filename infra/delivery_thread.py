@@ -69,7 +69,7 @@ def kafka_tp(tp: TopicPartition) -> KafkaPartition:
 
 
 def batch_of(tp: TopicPartition, session: Session, records: Sequence[Any], next_offset: int) -> Batch:
-    """Columns of one fetch of one partition; `records` are aiokafka's own undressed ones (`_undress`)."""
+    """Columns of one fetch of one partition; `records` are aiokafka's own undressed ones (`undress`)."""
     return Batch(
         topic=tp[0],
         partition=tp[1],
@@ -88,7 +88,7 @@ def _as_it_is(_tp: KafkaPartition, record: Any) -> Any:
     return record
 
 
-def _undress(fetcher: Any, tp: KafkaPartition) -> None:
+def undress(fetcher: Any, tp: KafkaPartition) -> None:
     """Spare the `ConsumerRecord` of each record of a fetch: a third of the whole cost of reading one.
 
     Everything before it stays aiokafka's own: checksums, aborted transactions, holes, seeks into the middle of a batch.
@@ -242,7 +242,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
             # With time-out 0 this returns without ever suspending, so nothing moves between here and the tags below.
             readable = {kafka_tp(tp) for tp in sessions}
             for tp in sessions.keys() - plain.keys():
-                _undress(consumer._fetcher, kafka_tp(tp))
+                undress(consumer._fetcher, kafka_tp(tp))
             drained = await consumer._fetcher.fetched_records(readable, timeout=0, max_records=MAX_RECORDS_PER_POLL)
         except OffsetOutOfRangeError as error:
             self._end_lost_sessions(error, sessions, wanted, polled)

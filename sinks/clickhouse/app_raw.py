@@ -44,7 +44,7 @@ class Gathered:
 
     def add(self, lane: RawLane, chunk: RawChunk) -> None:
         """Rows of a chunk but for those that are archived already."""
-        fresh = [record for record in chunk.records if record.offset not in lane.skip]
+        fresh = [record for record in chunk.records if record.offset not in lane.skip] if lane.skip else chunk.records
         for column, more in zip(self.columns, lane.rows.columns(fresh), strict=True):
             column += more
         self.bytes += sum(len(record.value or b"") for record in fresh)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -35,8 +35,10 @@ REQUEST_TIMEOUT_MS: Final = 20_000
 class KafkaRawLog:
     """`ports.RawLog` on aiokafka; connects when it is first asked, and again after an error."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, undress: Callable[[Any, Any], None] = lambda _fetcher, _partition: None) -> None:
+        """`undress(fetcher, partition)` may spare aiokafka the object it makes of each record of a fetch that has arrived."""
         self._bootstrap = bootstrap
+        self._undress = undress
         self._consumer: Any = None
         self._next: dict[int, int] = {}
         self._fetched: dict[int, deque[Any]] = {}
@@ -100,11 +102,16 @@ class KafkaRawLog:
         tp = TopicPartition(EVENTS, partition)
         fetched = self._fetched.setdefault(partition, deque())
         if not fetched:
+            self._undress(consumer._fetcher, tp)
             fetched.extend((await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=limit)).get(tp, ()))
-        records: list[RawRecord] = []
-        while fetched and fetched[0].offset < end and len(records) < limit:
-            found = fetched.popleft()
-            records.append(RawRecord(found.offset, found.timestamp, found.key, found.value, tuple(found.headers)))
+        if fetched and fetched[-1].offset < end and len(fetched) <= limit:
+            taken = list(fetched)
+            fetched.clear()
+        else:
+            taken = []
+            while fetched and fetched[0].offset < end and len(taken) < limit:
+                taken.append(fetched.popleft())
+        records = [RawRecord(found.offset, found.timestamp, found.key, found.value, tuple(found.headers)) for found in taken]
         # Below the first record that is left, or else below the consumer's position (markers included), nothing is to come.
         reached = fetched[0].offset if fetched else await consumer.position(tp)
         self._next[partition] = max(start, min(end, reached))

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from sinks.clickhouse.bounds import clamp_ms, clamp_s, clamp_us, decimal38, text, uint32, uint64
 from sinks.clickhouse.in_force import InForce
-from sinks.clickhouse.tables import RAW, Columns, columns_of
+from sinks.clickhouse.plain_rows import PlainColumns, PlainRows
+from sinks.clickhouse.tables import RAW, Columns
 from topics.amendments import AMEND_TYPE, Difference, read_amendment
 from topics.batch import Headers
 from topics.definitions import Definitions
@@ -28,6 +29,11 @@ CONTROL: Final = b"control"
 UNREADABLE: Final = b"unreadable"
 _MEMO_LIMIT: Final = 50_000
 """Entries of a memo before it is thrown away: some 10 MB, and far more than the minutes, windows and quantities of a busy hour."""
+
+
+NEVER: Final = 2**63
+"""Beyond every offset."""
+_AT: Final = {name: at for at, name in enumerate(RAW.names)}
 
 
 class RawRecord(NamedTuple):
@@ -61,14 +67,44 @@ class RawRows:
         self._partition = uint32(partition)
         self._generation = uint32(generation)
         self._in_force = in_force
+        self._plain = PlainRows()
         self._version = -1
         self._windows: dict[tuple[str, str, int], Window] = {}
         self._minutes: dict[str, int] = {}
         self._decimals: dict[int, Decimal] = {ONE: Decimal(1)}
 
     def columns(self, records: list[RawRecord]) -> Columns:
-        """The records' rows, as columns of `tables.RAW`."""
-        return columns_of([self._row(record) for record in records], RAW)
+        """The records' rows, as columns of `tables.RAW`. Rows may share the lists in their cells: they are read, never changed."""
+        plain, odd = PlainColumns(), dict[int, tuple[Any, ...]]()
+        at = 0
+        while at < len(records):
+            self._plain.follow(self._in_force.before(records[at].offset))
+            change = self._in_force.next_change
+            reached = self._plain.read(records, at, NEVER if change is None else change, plain)
+            if reached == at:
+                row = odd[at] = self._row(records[at])
+                plain.extend([tuple(row[_AT[name]] for name in plain.NAMES)])
+                reached += 1
+            at = reached
+        return self._completed(plain, odd)
+
+    def _completed(self, plain: PlainColumns, odd: dict[int, tuple[Any, ...]]) -> Columns:
+        """Beside the cells in which plain rows differ, those in which they are all alike; then what the odd rows have there."""
+        count, nothing = len(plain), list[Any]()
+        alike: dict[str, list[Any]] = {
+            "kafka_partition": [self._partition] * count,
+            "generation": [self._generation] * count,
+            "received_at": plain.lists["log_time"].copy(),
+            "key_is_null": [False] * count,
+            "value_is_null": [False] * count,
+            "header_names": [nothing] * count,
+            "header_values": [nothing] * count,
+            "kind": [USAGE] * count,
+        }
+        for at, row in odd.items():
+            for name, found in alike.items():
+                found[at] = row[_AT[name]]
+        return [plain.lists.get(name) or alike.get(name, nothing) for name in RAW.names]
 
     def _row(self, record: RawRecord) -> tuple[Any, ...]:
         reading = self._read(record)

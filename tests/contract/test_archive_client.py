@@ -87,7 +87,8 @@ def test_the_schema_is_what_the_writers_think(clickhouse: ClickHouse) -> None:
     """Column names, order and types of every table that is inserted into equal `tables.py`, but for columns with a default of the engine."""
     for table in TABLES:
         rows = clickhouse.rows(
-            "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {t:String} AND default_kind = '' ORDER BY position",
+            "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {t:String}"
+            " AND default_kind != 'ALIAS' AND name NOT IN ('first_seen_inv', 'layout', 'sent_value', 'sent_received_at') ORDER BY position",
             {"t": table.name},
         )
         assert [(name.decode(), kind.decode()) for name, kind in rows] == list(table.columns), table.name
@@ -103,7 +104,8 @@ def test_no_record_is_refused_and_every_byte_comes_back(clickhouse: ClickHouse, 
     clickhouse.command("TRUNCATE TABLE raw_events")
     write_raw(clickhouse, [_stored(record) for record in records], Topics(1, build_log(1, 5)).records(DEFINITIONS))
     rows = clickhouse.rows(
-        "SELECT kafka_offset, customer, key_is_null, value, value_is_null, header_names, header_values FROM raw_events FINAL ORDER BY kafka_offset"
+        "SELECT kafka_offset, customer, key_is_null, record_value, value_is_null, header_names, header_values"
+        " FROM raw_events FINAL ORDER BY kafka_offset"
     )
     wanted = [
         (r.offset, r.key or b"", r.key is None, r.value or b"", r.value is None, [n.encode() for n, _ in r.headers], [d for _, d in r.headers])

@@ -120,7 +120,8 @@ async def test_a_deleted_raw_row_is_named(engine_url: str) -> None:
         ("UPDATE value = concat(value, ' ') WHERE kafka_offset = {offset}", {"raw"}),
         ("UPDATE header_names = ['x'], header_values = ['y'] WHERE kafka_offset = {offset}", {"raw"}),
         ("UPDATE quantities = arrayMap(q -> q + 1, quantities) WHERE kafka_offset = {offset}", {"view"}),
-        ("UPDATE event_id = 'another' WHERE kafka_offset = {offset}", {"view"}),
+        # An event's id is stored once: where it is changed, both the copy of its bytes and what is counted are not the log's any more.
+        ("UPDATE event_id = 'another' WHERE kafka_offset = {offset}", {"raw", "view"}),
     ],
 )
 async def test_a_changed_raw_row_is_named(engine_url: str, statement: str, kinds: set[str]) -> None:

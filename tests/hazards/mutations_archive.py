@@ -97,6 +97,15 @@ LAW_19: Final = (
         "sinks.clickhouse.rows:RawRows._postings", "self._windows.clear()", "pass", "H33 postings",
     ),
     without(
+        "quick-way-remembers-windows", "8, 19", "a window that was cut holds only the instants in it, also where rows are built the quick way",
+        "sinks.clickhouse.plain_rows:PlainRows.read", "if span is None or not span.start_us <= moment_us < span.end_us:", "if span is None:",
+        "H33 postings",
+    ),
+    without(
+        "quick-way-keeps-meters", "0, 19", "a new definition makes the quick way forget which meters take an event",
+        "sinks.clickhouse.plain_rows:PlainRows.follow", "self._plans.clear()", "pass", "H33 postings",
+    ),
+    without(
         "archive-of-another-log", "3, 19", "a log whose records are not those that were archived halts the archive",
         f"{RAW}:RawCopier._check", "if not chunk.records or not _is_same(chunk.records[0], last):", "if False:", "H10 archive",
     ),

@@ -3,7 +3,7 @@
 SELECT kafka_offset, customer,
        hex(MD5(concat(
            toString(toUInt8(key_is_null)), ' ', toString(length(customer)), ' ', customer,
-           toString(toUInt8(value_is_null)), ' ', toString(length(value)), ' ', value,
+           toString(toUInt8(value_is_null)), ' ', toString(length(record_value)), ' ', record_value,
            toString(toUnixTimestamp64Milli(log_time)), ' ',
            arrayStringConcat(arrayMap((name, data) -> concat(toString(length(name)), ' ', name, toString(length(ifNull(data, ''))), ' ',
                ifNull(data, '')), header_names, header_values), ''))))
