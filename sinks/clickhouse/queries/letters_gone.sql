@@ -12,7 +12,7 @@ FROM
 ) AS l
 LEFT ANTI JOIN
 (
-    SELECT customer, kafka_partition, kafka_offset, toUnixTimestamp64Milli(received_at) AS received_ms
+    SELECT customer, kafka_partition, kafka_offset, toUnixTimestamp64Milli(record_received_at) AS received_ms
     FROM raw_events
     WHERE (customer, kafka_offset) IN (SELECT customer, kafka_offset FROM rejected_log)
 ) AS e
