@@ -27,7 +27,7 @@ ALTER TABLE raw_events MODIFY COLUMN value String DEFAULT
             concat(formatDateTime(occurred_at, '%Y-%m-%dT%H:%i:%S', 'UTC'), '.', leftPad(toString(positiveModulo(toUnixTimestamp64Micro(occurred_at), 1000000)), 6, '0')), '\x06'),
             concat(formatDateTime(occurred_at, '%Y-%m-%dT%H:%i:%S', 'UTC'), '.', leftPad(toString(intDiv(positiveModulo(toUnixTimestamp64Micro(occurred_at), 1000000), 1000)), 3, '0')), '\x03'),
             formatDateTime(occurred_at, '%Y-%m-%dT%H:%i:%S', 'UTC'), '\x02')))
-    CODEC(ZSTD(6)) COMMENT 'the stored form: read record_value';
+    CODEC(ZSTD(7)) COMMENT 'the stored form: read record_value';
 ALTER TABLE raw_events MODIFY COLUMN received_at DateTime64(3, 'UTC') DEFAULT if(sent_received_at = log_time, toDateTime64(-0.001, 3, 'UTC'), sent_received_at)
     CODEC(Delta(8), ZSTD(1)) COMMENT 'the stored form: read record_received_at';
 
