@@ -323,9 +323,11 @@ class Remedies:
 def _may_begin(cell: CellState, receipt: CellReceipt, said: Adjustment) -> bool:
     """True where all open units may be billed now: nothing is in doubt, nothing newer is about to be written, nobody has said no to it.
 
-    What an operator has settled is written first: once a bill is under way it would count for nothing, and the units be dealt with twice.
+    What an operator has settled, or found to stand, is written first: once a bill is under way it would count for nothing, and the units be dealt
+    with twice.
     """
-    if receipt.state != "adjustment" or not said.is_open or receipt.maybe or cell.dirty or changes(said, cell.final, cell.settlements):
+    news = cell.dirty or cell.restated is not None or changes(said, cell.final, cell.settlements)
+    if receipt.state != "adjustment" or not said.is_open or receipt.maybe or news:
         return False
     if said.remedy is not None and cell.release <= said.remedy.released:
         return False

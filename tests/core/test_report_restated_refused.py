@@ -8,15 +8,17 @@ import msgspec
 import pytest
 
 from infra.control import restate_event
+from sinks.remedy_calls import Quote
 from tests.core.meterlog import Disk, Log, customers, fresh, meters_record
-from tests.core.report_world import World, total_of
+from tests.core.report_world import START_S, World, total_of
 from tests.core.test_report_adjustments import billed_world, invoice
 from tests.core.test_report_meters import held, meters_world
 from tests.core.test_report_receipts import HOUR_S, KEY, cell
+from tests.core.test_report_remedies import world_of as billing_world
 from tests.core.test_report_restated import STRAY_S, delivered, metered, restate, work
 from topics.meters import Meter
 from topics.quantity import ONE
-from topics.receipt import CellReceipt, cell_key, decode_receipt
+from topics.receipt import CellReceipt, cell_key, decode_receipt, receipt_key
 from topics.restating import Restatement, RestateRecord
 
 
@@ -138,3 +140,25 @@ def test_the_log_refuses_parts_of_a_unit_beside_a_cell() -> None:
     for batch in log.batches(0, random.Random(0)):
         partition.apply(batch)
     assert partition.counters.rejected == 2
+
+
+def test_what_is_found_comes_before_the_policy() -> None:
+    """What an operator found to stand is not billed elsewhere as well, where its record waits behind others: it is written first."""
+    world = billing_world("invoice_item")
+    world.source.append(total_of("acme", START_S - 3600, 27 * ONE, 2))
+    world.feed()
+    assert world.worker is not None
+    machine = world.worker.machine
+    while (write := machine.next_write(world.now_ms)) is not None:
+        world.commit(world.worker, write.records)
+        machine.written(write, world.now_ms)
+    (adjusted,) = (receipt for receipt in world.receipts() if receipt.adjustment is not None)
+    restate(world, "27", key=receipt_key(adjusted))
+    for call in machine.remedies.next_calls(world.now_ms, 9):
+        assert isinstance(call, Quote)
+        machine.remedies.quoted(call, world.quote(call), world.now_ms)
+    machine.remedies.next_calls(world.now_ms, 9)
+    world.work()
+    (adjusted,) = (receipt for receipt in world.receipts() if receipt.adjustment is not None)
+    assert adjusted.adjustment is not None and (adjusted.adjustment.units, adjusted.adjustment.settled) == ("0", "0")
+    assert world.stripe.made == []
