@@ -151,6 +151,10 @@ class Story:
         rng, rows = self.rng, self.bench.partition.state.rows
         offset = rng.choice(list(self.known))
         event, at_s = self.known[offset], self.now_ms // 1000 - rng.randrange(SECONDS)
+        if rng.random() < 0.2:
+            ahead = entry(HOUR, at_s + 2 * SECONDS, "1", (NO_ROW, NO_ROW))  # no event can lie there yet, so no window may begin
+            self.made += 1
+            self.bench.amend(correct_data([ahead]), at_s + 2 * SECONDS, event.customer, at_ms=self.now_ms)
         start_s = at_s // HOUR.window_s * HOUR.window_s
         if event.signed or rows.get(Window(event.customer, HOUR.slug, start_s, start_s + HOUR.window_s)) is not None or at_s < self.final_s():
             return

@@ -50,6 +50,11 @@ AMENDED: Final[tuple[Mutation, ...]] = (
         "streams.step:_amend", "reader.forget()", "pass", "H38",
     ),
     without(
+        "begun-in-the-future", "0", "a correction begins no window where no event can lie yet: a later meter or binding would cut it",
+        f"{AMENDING}:_unbeginnable", "if reading.time_us >= state.definitions.ahead_us(window.customer, state.clocks.ahead_until_us):",
+        "if False:", "H38",
+    ),
+    without(
         "archived-without-its-postings", "19", "an amendment's raw row carries what it adds, so that whatever adds up rows is right",
         "sinks.clickhouse.rows:_corrected", "return () if isinstance(reading, str) else reading.postings", "return ()", "H38",
     ),
