@@ -66,7 +66,7 @@ def restore(
             each = [
                 PartitionRestore(number, count, RestoreArchive(store, number), cluster, random_bytes=os.urandom, step=step) for number in range(count)
             ]
-            return await run(each, workers, yes=yes, tell=(lambda _: None) if as_json else note)
+            return await run(each, cluster, workers, yes=yes, tell=(lambda _: None) if as_json else note)
 
     try:
         with progress_bar("folding", None, quiet=as_json) as step:
@@ -82,7 +82,9 @@ def restore(
 
 def _document(result: PartitionResult) -> dict[str, Any]:
     lost = [_window(each) for each in result.lost_windows]
-    names = ("partition", "condition", "sentence", "generation", "next_offset", "windows", "again", "ids", "receipts", "open_intents", "definitions")
+    names = ("partition", "condition", "sentence", "generation", "next_offset", "windows", "again", "ids", "receipts", "open_intents", "definitions",
+        "sent_home",
+    )  # fmt: skip
     return {name: getattr(result, name) for name in names} | {"lost": result.lost, "lost_windows": lost, "done": result.done}
 
 
@@ -114,6 +116,8 @@ def _show(found: list[PartitionResult]) -> None:
     for result in found:
         for sentence in result.lost or ([result.sentence] if result.condition != "lost" else []):
             say(f"partition {result.partition}: {sentence}")
+        if result.sent_home:
+            say(f"partition {result.partition}: {result.sent_home} events that were re-routed to it and are not in its archive are sent again")
     windows = [_window(each) for result in found for each in result.lost_windows]
     if windows:
         say("emitted with events that are not in the archive; a correction goes out with the next event of the window, so send those events again:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -11,9 +11,11 @@ from infra.replaying.archived import Generation, Held, clamped
 from infra.replaying.folding import NotWhole, Reach, fold_archived, reach_of
 from infra.restoring.condition import SENTENCES, Condition, condition_of, found_in
 from infra.restoring.ports import Archive, Cluster
+from infra.restoring.rerouted import OnTheWay
 from streams.rebuild import Rebuild
 from streams.rows import Row
 from streams.sends import Send
+from topics.batch import Batch
 from topics.catalog import DEFINITIONS, EVENTS, RECEIPTS, REJECTED, STATE, VERDICTS, WINDOWS
 from topics.instants import US_PER_MS, format_us
 from topics.positions import log_of, offset_of, position
@@ -49,6 +51,7 @@ class PartitionResult:
     receipts: int = 0
     open_intents: int = 0
     definitions: int = 0
+    sent_home: int = 0
     lost: list[str] = field(default_factory=list)
     lost_windows: list[LostWindow] = field(default_factory=list)
     done: bool = False
@@ -97,14 +100,18 @@ class PartitionRestore:
             self._end = archived
         return result.condition
 
-    async def rebuild(self) -> None:
-        """Fold the archive. Raises NotWhole where its copy of the log, or its receipts, are not all there."""
-        await asyncio.to_thread(self._rebuilt)
+    def last_ms(self) -> int:
+        """When the newest archived record was appended. Blocks."""
+        return self._archive.last_ms(self._end.generation)
 
-    def _rebuilt(self) -> None:
+    async def rebuild(self, on_the_way: OnTheWay) -> None:
+        """Fold the archive. Raises NotWhole where its copy of the log, or its receipts, are not all there."""
+        await asyncio.to_thread(self._rebuilt, on_the_way)
+
+    def _rebuilt(self, on_the_way: OnTheWay) -> None:
         result, end, archive = self.result, self._end, self._archive
         rebuild = Rebuild(result.partition, self._partitions, id_key=self._random_bytes(16), writer_epoch=self._random_bytes(8))
-        self._fold(rebuild)
+        self._fold(rebuild, on_the_way)
         rows = rebuild.state.rows.all()
         covered = archive.covered(rows)
         result.generation, result.next_offset = max(end.generation, archive.newest_generation()) + 1, end.offset
@@ -114,8 +121,15 @@ class PartitionRestore:
         self._say_what_is_lost({clamped(row.window): row for row in rows})
         self._rebuild = rebuild
 
-    def _fold(self, rebuild: Rebuild) -> None:
-        wrong = fold_archived(rebuild, self._generations, self._archive.batches, self._end, emitted=self._archive.covered, step=self._step)
+    def _fold(self, rebuild: Rebuild, on_the_way: OnTheWay) -> None:
+        archive = self._archive
+
+        def batches(generation: int, start: int, end: int) -> Iterator[Batch]:
+            return on_the_way.watch(archive.batches(generation, start, end))
+
+        wrong = fold_archived(
+            rebuild, self._generations, batches, self._end, emitted=archive.covered, facts=on_the_way.note, step=self._step
+        )
         if wrong:
             raise NotWhole(f"{wrong[0]}. Nothing exact can be built from it: restore ClickHouse from its backup")
 
@@ -133,7 +147,7 @@ class PartitionRestore:
 
     def _say_what_is_lost(self, rows: Mapping[Window, Row]) -> None:
         result, end, archive = self.result, self._end, self._archive
-        last_ms = archive.last_ms(end.generation)
+        last_ms = self.last_ms()
         since = f"since {format_us(last_ms * US_PER_MS)}" if last_ms else "since the beginning"
         marked = self._generations[end.generation].marked
         if marked > end.offset:

@@ -23,7 +23,7 @@ from streams.state import PartitionState
 from tests.core.audit_world import AuditWorld, busy_log
 from tests.core.meterlog import NOW_MS, PARTITIONS, Log
 from tests.core.test_fold import HOME
-from topics.batch import Batch
+from topics.batch import Batch, Headers
 from topics.bindings import Item
 from topics.catalog import STATE, VERDICTS
 from topics.clocks import ClockRecord
@@ -98,7 +98,7 @@ class ModelArchive:
         rows = self.logs[generation][0]
         for at in range(start, end, 37):
             upto = min(end, at + 37)
-            yield batch_of([row for row in rows if at <= row[0] < upto], 0, at, upto)
+            yield batch_of([row for row in rows if at <= row[0] < upto], self.partition, at, upto)
 
     def batches_of(self, customer: str, generation: int, start: int, end: int) -> Iterator[tuple[int, Batch]]:
         """See `infra.replaying.run.Copy`; all records, which is as exact."""
@@ -232,16 +232,16 @@ class NewCluster:
         self.left = left
         self.ended: list[frozenset[str]] = []
 
-    def log(self, topic: str) -> Log:
-        """Partition 0 of a topic."""
-        return self.topics.setdefault(topic, Log())
+    def log(self, topic: str, partition: int = 0) -> Log:
+        """One partition of a topic; 0 goes by the topic's name alone."""
+        return self.topics.setdefault(f"{topic} {partition}" if partition else topic, Log())
 
-    def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def _take(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
         if self.left is not None:
             if not self.left:
                 raise Killed
             self.left -= 1
-        self.log(topic).add(key, value, 0)
+        self.log(topic, partition).add(key, value, 0, tuple(headers))
 
     async def cluster_id(self) -> str:
         """See `ports.Cluster`."""
@@ -249,23 +249,23 @@ class NewCluster:
 
     async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """See `ports.Cluster`."""
-        return 0, self.log(topic).end
+        return 0, self.log(topic, partition).end
 
     async def kept(self, topic: str, partition: int) -> list[Kept]:
         """See `ports.Cluster`."""
-        return [Kept(record.offset, record.key, record.value) for record in self.log(topic).records]
+        return [Kept(record.offset, record.key, record.value) for record in self.log(topic, partition).records]
 
     async def send(self, sends: Sequence[Send]) -> None:
         """See `ports.Cluster`."""
         for one in sends:
-            self._take(one.topic, one.key, one.value)
+            self._take(one.topic, one.partition, one.key, one.value, one.headers)
 
     async def write_receipts(self, partition: int, records: Sequence[tuple[bytes, bytes]]) -> None:
         """See `ports.Cluster`; a transaction is all or nothing."""
         if self.left is not None and self.left < len(records):
             raise Killed
         for key, value in records:
-            self._take("usage.receipts", key, value)
+            self._take("usage.receipts", partition, key, value)
 
     async def end(self, kinds: frozenset[str]) -> None:
         """See `ports.Workers`."""
@@ -280,7 +280,7 @@ class NewCluster:
 async def restored(lost: LostWorld, cluster: NewCluster, *, yes: bool = True, archive: Archive | None = None) -> PartitionResult:
     """One run of the restore, from the model of the archive or from a real one."""
     each = PartitionRestore(0, PARTITIONS, archive or lost.archive, cluster, random_bytes=lost.rng.randbytes)
-    (result,) = await restore([each], cluster, yes=yes)
+    (result,) = await restore([each], cluster, cluster, yes=yes)
     return result
 
 

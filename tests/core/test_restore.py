@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from infra.replaying.archived import clamped
+from infra.replaying.archived import Generation, clamped
 from infra.replaying.folding import NotWhole, fold_archived, reach_of
+from infra.restoring.partition import PartitionRestore
 from infra.restoring.ports import OldReceipt
+from infra.restoring.run import restore
 from streams.adopt import adopt
 from streams.rebuild import Rebuild
 from streams.segments import COUNTERS
-from streams.state import Facts, PartitionState
+from streams.state import Facts, PartitionState, Rerouting
 from tests.core.audit_world import AuditWorld
-from tests.core.meterlog import PARTITIONS, Log, batch_of
-from tests.core.restore_world import Killed, LostWorld, NewCluster, clocked_log, plain, restored, rows_of
+from tests.core.meterlog import NOW_MS, PARTITIONS, Log, batch_of, meters_record
+from tests.core.restore_world import Killed, LostWorld, ModelArchive, NewCluster, clocked_log, plain, raw_rows, restored, rows_of
+from tests.core.test_fold import METERS, TIMING
 from topics.amendments import Amendment
 from topics.catalog import DEFINITIONS, RECEIPTS, STATE, VERDICTS
 from topics.codec import encode
 from topics.content_hash import MODULUS
 from topics.errors import UsageError
-from topics.verdict import Verdict, decode_verdict
+from topics.verdict import Counters, Verdict, decode_verdict
 from topics.windows import Window
 
 
 def rebuilt(lost: LostWorld, verdicts: Counter[str] | None = None) -> Rebuild:
     """The archive folded, under the key of ids that the running state has."""
+    found = Counter[str]() if verdicts is None else verdicts
+    return rebuilt_with(lost, lambda facts: found.update(verdict.verdict for _, verdict in facts.verdicts))
+
+
+def rebuilt_with(lost: LostWorld, facts: Callable[[Facts], None]) -> Rebuild:
+    """The same; what the fold brings is shown."""
     rebuild = Rebuild(0, PARTITIONS, id_key=lost.state.digester.key, writer_epoch=bytes(8))
     generations = lost.archive.generations()
-    found = Counter[str]() if verdicts is None else verdicts
-
-    def count(facts: Facts) -> None:
-        found.update(verdict.verdict for _, verdict in facts.verdicts)
-
-    wrong = fold_archived(rebuild, generations, lost.archive.batches, reach_of(generations), emitted=lost.archive.covered, facts=count)
+    wrong = fold_archived(rebuild, generations, lost.archive.batches, reach_of(generations), emitted=lost.archive.covered, facts=facts)
     assert wrong == []
     return rebuild
 
@@ -185,6 +190,44 @@ async def test_what_the_archive_did_not_have_is_said(seed: int) -> None:
     for each in result.lost_windows:
         row = rows.get(each.window)
         assert (each.scaled, each.events) == ((row.scaled, row.events) if row else (0, 0))
+
+
+def home_archive(partition: int, copies: list[Rerouting]) -> ModelArchive:
+    """Another partition's archive, which holds these copies of re-routed events."""
+    log, archive = Log(), ModelArchive()
+    archive.partition = partition
+    log.add(*meters_record(METERS, TIMING), NOW_MS)
+    for copy in copies:
+        received_ms = int(dict(copy.headers)["tidemark-received-at"])
+        log.add(copy.key, copy.value, received_ms + 300, tuple(copy.headers))
+    rows = raw_rows(log, 0, log.end)
+    archive.logs.append((rows, Generation(0, 0, log.end, log.end, Counters())))
+    fold = Rebuild(partition, PARTITIONS, id_key=bytes(16), writer_epoch=bytes(8))
+    for batch in archive.batches(0, 0, log.end):
+        fold.fold(batch)
+    archive.logs[0] = (rows, Generation(0, 0, log.end, log.end, fold.state.counters))
+    return archive
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_rerouted_events_that_never_arrived_are_sent_home(seed: int) -> None:
+    """Of the events that were sent home before the loss exactly those go there again whose copy the home's archive lacks, as they were sent."""
+    lost, cluster, sent = LostWorld(seed), NewCluster(), []
+    rebuilt_with(lost, lambda facts: sent.extend(facts.rerouted))
+    home = sent[-1].home
+    recent_ms = max(int(dict(one.headers)["tidemark-received-at"]) for one in sent) - 3_600_000
+    arrived = [one for one in sent if one.home == home and lost.rng.random() < 0.6]
+    both = [
+        PartitionRestore(number, PARTITIONS, archive, cluster, random_bytes=lost.rng.randbytes)
+        for number, archive in ((0, lost.archive), (home, home_archive(home, arrived)))
+    ]
+    results = await restore(both, cluster, cluster, yes=True)
+    missing = [one for one in sent if one not in arrived and int(dict(one.headers)["tidemark-received-at"]) >= recent_ms]
+    found = [(record.key, record.value, record.headers) for record in cluster.log("usage.events", home).records]
+    assert {(one.key, one.value, tuple(one.headers)) for one in missing} <= set(found)
+    assert not {(one.key, one.value, tuple(one.headers)) for one in arrived} & set(found)
+    assert [(result.done, result.sent_home) for result in results] == [(True, 0), (True, len(found))]
+    assert found
 
 
 async def test_a_dry_run_writes_nothing() -> None:
