@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from infra.amending.drafts import Draft
 from infra.amending.finding import Reader
 from sinks.clickhouse.bounds import scaled_of
-from sinks.clickhouse.explain import query, shown
+from sinks.clickhouse.span import query, shown
 from topics.definitions import Definitions
 from topics.instants import US_PER_MS, US_PER_S, format_s, parse_s
 from topics.quantity import format_scaled, parse

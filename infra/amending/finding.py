@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from infra.amending.drafts import Original, Past, Share
 from sinks.clickhouse.bounds import scaled_of
-from sinks.clickhouse.explain import query, shown
+from sinks.clickhouse.span import query, shown
 from topics.amendments import Of, Reading, read_amendment
 from topics.errors import TidemarkError
 from topics.event import Event, parse_event

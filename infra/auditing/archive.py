@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from infra.auditing.claims import ARCHIVE, LATEST, Claim, Revision, Total
 from infra.auditing.recount import LogRecord
 from sinks.clickhouse.bounds import clamp_ms, scaled_of, text
-from sinks.clickhouse.explain import query
+from sinks.clickhouse.span import query
 from topics.batch import Headers
 from topics.catalog import WINDOWS
 from topics.positions import log_of, offset_of

@@ -12,6 +12,7 @@ from infra.cli import (
     amend,
     audit,
     dead_letters,
+    explain,
     plans,
     reconcile,
     repair,
@@ -62,7 +63,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MODULES = (
-    start, servers, serve, topics_verbs, send, plans, stripe, see, sql, audit, reconcile, amend, repair, replay, restore, adjustments, dead_letters,
+    start, servers, serve, topics_verbs, send, plans, stripe, see, explain, sql, audit, reconcile, amend, repair, replay, restore,
+    adjustments, dead_letters,
 )  # fmt: skip
 for module in MODULES:
     module.register(app)

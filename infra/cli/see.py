@@ -1,4 +1,4 @@
-"""Verbs that show: usage, windows, bindings, explain."""
+"""Verbs that show: usage, windows, bindings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N", 
 
 def register(app: typer.Typer) -> None:
     """Adds these verbs."""
-    for verb in (usage, windows, bindings, explain):
+    for verb in (usage, windows, bindings):
         app.command(verb.__name__, rich_help_panel=SEE)(verb)
 
 
@@ -113,43 +113,3 @@ def _rows(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool, 
         say(nothing)
     else:
         table(columns, [[row[name] for name in columns] for row in found], right=right)
-
-
-def explain(
-    customer: Annotated[str | None, typer.Argument(metavar="CUSTOMER", show_default=False)] = None,
-    meter: Annotated[str | None, typer.Argument(metavar="METER", show_default=False)] = None,
-    start: Annotated[str | None, typer.Argument(metavar="START", help="an instant inside the window", show_default=False)] = None,
-    invoice_line: Annotated[
-        str | None, typer.Option("--invoice-line", metavar="ID", help="an invoice line instead: il_…, in_…/il_… or in_…", show_default=False)
-    ] = None,
-    limit: Limit = 50,
-    directory: Dir = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Takes a window apart: its total, events, duplicates, late ones, revisions, what was sent when, and the proof recomputed.
-
-    Or an invoice line: the windows behind it, what Stripe holds of each, and the events counted again.
-
-    Exit code 1 where the proof does not hold.
-
-    \b
-    tidemark explain acme api_calls 2026-11-03T10:00:00Z
-    tidemark explain --invoice-line in_1P3x7q/il_1P3x9z
-    """
-    from topics.errors import UsageError
-
-    if invoice_line is not None:
-        from infra.explaining_line import explain_line
-        from infra.target import resolve
-
-        if not explain_line(resolve(directory, config).settings, invoice_line, limit=limit, as_json=as_json):
-            raise typer.Exit(1)
-        return
-    if customer is None or meter is None or start is None:
-        raise UsageError("name the window: tidemark explain CUSTOMER METER START")
-    from infra.explaining import explain_window
-    from infra.target import resolve
-
-    if not explain_window(resolve(directory, config).settings, customer, meter, start, limit=limit, as_json=as_json):
-        raise typer.Exit(1)

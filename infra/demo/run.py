@@ -119,7 +119,7 @@ async def _traffic(
     target: Target, setting: Setting, items: dict[str, tuple[Item, ...]], living: asyncio.Task[list[Billed]], tell: Tell, started_s: float
 ) -> summary.Outcome:
     from infra import topics_admin
-    from infra.explaining_line import explained_line
+    from infra.explaining.line import explained_line
 
     directory, settings = target.directory or Path(), target.settings
     partitions = await topics_admin.partition_count(settings.kafka.bootstrap, EVENTS)
@@ -183,7 +183,8 @@ def _without_zero(units: compare.Units) -> compare.Units:
 
 def _explain(outcome: summary.Outcome, setting: Setting) -> None:
     """One window, taken apart down to its events."""
-    from infra.explaining import explain_window
+    from infra.explaining.show import show_window
+    from infra.explaining.window import explained_window
 
     showcase = setting.expected.showcase
     if showcase is None:
@@ -191,16 +192,16 @@ def _explain(outcome: summary.Outcome, setting: Setting) -> None:
     customer, meter, start = showcase
     instant = start.strftime("%Y-%m-%dT%H:%M:%SZ")
     say(f"One window, taken apart: tidemark explain '{customer}' {meter} {instant}")
-    explain_window(resolve(outcome.directory).settings, customer, meter, instant, limit=12)
+    show_window(explained_window(resolve(outcome.directory).settings, customer, meter, instant), 12)
     say("")
 
 
 def _explain_line(outcome: summary.Outcome) -> None:
     """One line of an invoice, taken apart down to what Stripe holds of each window and the events behind it."""
-    from infra.explaining_line import show
+    from infra.explaining.show_line import show_line
 
     if outcome.explained is not None:
         line = outcome.explained.line
         say(f"One invoice line, taken apart: tidemark explain --invoice-line {line.invoice}/{line.id}")
-        show(*outcome.explained, LINE_WINDOWS)
+        show_line(outcome.explained, LINE_WINDOWS)
         say("")

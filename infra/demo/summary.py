@@ -12,13 +12,14 @@ from infra.cli.output import console, say, table
 from infra.demo.compare import Line, shown
 from infra.demo.months import as_json as months_json
 from infra.demo.months import rows
-from infra.explaining_line import line_json, money
+from infra.explaining.as_json import line_json
+from infra.explaining.words import money
 
 if TYPE_CHECKING:
     from infra.demo.kills import Kill
     from infra.demo.month import Billed
     from infra.demo.usage import Expected
-    from infra.explaining_line import Explained
+    from infra.explaining.line import Explained
 
 ROWS_SHOWN = 24
 QUERY = "SELECT verdict, count() FROM usage_events GROUP BY verdict"
@@ -170,7 +171,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "windows": outcome.windows,
         "not_counted": outcome.not_counted,
         "months": months_json(outcome.months),
-        "explained": None if outcome.explained is None else line_json(*outcome.explained),
+        "explained": None if outcome.explained is None else line_json(outcome.explained),
         "status": outcome.status,
         "customers": [
             {"customer": line.customer, "meter": line.meter, "events": line.events} | {name: format_scaled(getattr(line, name)) for name in names}

@@ -13,7 +13,7 @@ from infra.reconciling.books import Copies, Copy, Emitted, Revision, Total
 from infra.reconciling.drift import Coordinate
 from infra.reconciling.old_receipts import receipt_of_columns
 from sinks.clickhouse.bounds import MAX_S, MIN_S, scaled_of
-from sinks.clickhouse.explain import query
+from sinks.clickhouse.span import query
 from topics.bindings import Item
 from topics.definitions import Definition, decode_definition
 from topics.event import Event, parse_event

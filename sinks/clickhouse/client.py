@@ -50,6 +50,7 @@ JSON_SETTINGS: Final[dict[str, Any]] = {
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_validate_utf8": 1,  # bytes that are no UTF-8 become U+FFFD instead of a broken document
 }
+PLAIN_JSON: Final[dict[str, Any]] = {"output_format_json_escape_forward_slashes": 0}
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
 
@@ -189,6 +190,12 @@ class ClickHouse:
         named: dict[str, Any] = {"parameters": dict(parameters or {}), "settings": JSON_SETTINGS, "fmt": "JSONEachRow"}
         found: list[dict[str, Any]] = self._called(lambda client: _objects(client.raw_query(statement, **named)))
         return found
+
+    def lines(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[bytes]:
+        """Rows of a query as the engine writes them, one JSON object each: for files whose bytes are hashed as they are."""
+        named: dict[str, Any] = {"parameters": dict(parameters or {}), "settings": {**JSON_SETTINGS, **PLAIN_JSON}, "fmt": "JSONEachRow"}
+        found: bytes = self._called(lambda client: client.raw_query(sql, **named))
+        return [line for line in found.split(b"\n") if line]
 
     def applied(self) -> dict[int, tuple[str, str]]:
         """Migrations that were applied: number → (name, checksum)."""

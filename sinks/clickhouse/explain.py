@@ -1,28 +1,137 @@
-"""Reads everything the archive knows of one window (`explanation.py` says what that is and compares it).
+"""One window of the archive, taken apart: its proof as `span.py` reads it, and each of its events, which are hashed once more by the reference.
 
-The proof is computed twice from the archive: by the engine (`queries/window_revisions.sql`) and, where all events fit the limit, with
-the reference hash of `topics/content_hash.py`. Nothing is taken from the meter's state.
+The proof is computed twice from the archive: by the engine and, where all events fit the limit, with `topics/content_hash.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import resources
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Final
 
-from sinks.clickhouse.bounds import scaled_of
-from sinks.clickhouse.explanation import Attempt, Conservation, ExplainedEvent, Explanation, RefusedEvent, Revision, causes
+from sinks.clickhouse.explanation import Amended, Attempt, Conservation, ExplainedEvent, RefusedEvent, Revision
+from sinks.clickhouse.span import Reader, event_of, hash_text, query, shown, span
+from sinks.clickhouse.span_windows import Span, SpanWindow
+from topics.content_hash import event_hash
+from topics.quantity import format_scaled
+
+__all__ = ["DEFAULT_LIMIT", "Explanation", "Reader", "content_hash", "explain", "query", "shown", "windows_at"]
 
 DEFAULT_LIMIT: Final = 10_000
 """Events that are read one by one; beyond it only the engine's proof stands."""
 
 
-class Reader(Protocol):
-    """Asks ClickHouse; `client.ClickHouse` is one."""
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Everything the archive knows of one window: `window` of `span`. `events` in log order, at most the limit."""
 
-    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Rows of a query; strings as bytes."""
-        ...
+    span: Span
+    window: SpanWindow
+    events: tuple[ExplainedEvent, ...]
+
+    @property
+    def customer(self) -> str:
+        """Whose."""
+        return self.span.customer
+
+    @property
+    def meter(self) -> str:
+        """Of what."""
+        return self.span.meter
+
+    @property
+    def start_s(self) -> int:
+        """Where it begins."""
+        return self.window.start_s
+
+    @property
+    def end_s(self) -> int:
+        """Where it ends."""
+        return self.window.end_s
+
+    @property
+    def now_events(self) -> int:
+        """Counted events, whether a revision covers them or not."""
+        return self.window.now_events
+
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        """Its totals as emitted, oldest first."""
+        return self.window.revisions
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """What was sent, oldest first."""
+        return self.window.attempts
+
+    @property
+    def refused(self) -> tuple[RefusedEvent, ...]:
+        """What of the customer was not taken in its time."""
+        return self.span.refused
+
+    @property
+    def amendments(self) -> tuple[Amended, ...]:
+        """What persons said of its events."""
+        return self.span.amendments
+
+    @property
+    def conservation(self) -> Conservation | None:
+        """Law 7 of its partition."""
+        return self.span.conservation[0] if self.span.conservation else None
+
+    @property
+    def quantity(self) -> str:
+        """The sum of the counted events, exact."""
+        return format_scaled(self.window.now_scaled)
+
+    @property
+    def counted(self) -> tuple[ExplainedEvent, ...]:
+        """Events in the total."""
+        return tuple(event for event in self.events if event.verdict == "counted")
+
+    @property
+    def duplicates(self) -> tuple[ExplainedEvent, ...]:
+        """Copies that were not counted again."""
+        return tuple(event for event in self.events if event.verdict == "duplicate")
+
+    @property
+    def late(self) -> tuple[ExplainedEvent, ...]:
+        """Counted events that came after the window was first emitted."""
+        return tuple(event for event in self.counted if event.is_late)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every counted event was read one by one."""
+        return len(self.counted) == self.now_events
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What contradicts; empty where the proof holds."""
+        found = self.window.faults
+        if self.is_complete and self.revisions:
+            newest = self.revisions[-1]
+            reference = content_hash(self, newest.generation, newest.through_offset)
+            if reference != newest.counted_hash:
+                found.append(f"the engine computes the hash {newest.counted_hash[:16]}…, the reference {reference[:16]}…")
+        return (*found, *self.span.whole_faults)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not finished yet, without being wrong."""
+        found: list[str] = []
+        newest = self.window.emitted
+        if newest is None:
+            found.append("the window was not emitted yet")
+        elif self.now_events > newest.events:
+            found.append(f"{self.now_events - newest.events} newer events are not emitted yet")
+        found += self.span.notes
+        if not self.is_complete:
+            found.append(f"{len(self.counted)} of {self.now_events} counted events are listed; the engine's proof covers all of them")
+        return tuple(found)
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether everything that was emitted follows from the rows."""
+        return not self.faults
 
 
 def windows_at(reader: Reader, customer: str, meter: str, instant_s: int) -> list[tuple[int, int]]:
@@ -37,114 +146,22 @@ def explain(reader: Reader, customer: str, meter: str, instant_s: int, *, limit:
     if not windows:
         return None
     start_s, end_s = windows[0]
-    asked = {"customer": customer, "meter": meter, "start_s": start_s, "end_s": end_s}
-    revisions = _revisions(reader.rows(query("window_revisions"), asked))
-    first = (revisions[0].generation, revisions[0].through_offset) if revisions else None
-    quantity, events, partition = reader.rows(query("window_now"), asked)[0]
-    conservation = reader.rows(query("partition_conservation"), {"partition": partition})
-    return Explanation(
-        customer=customer,
-        meter=meter,
-        start_s=start_s,
-        end_s=end_s,
-        now_scaled=scaled_of(quantity),
-        now_events=events,
-        events=tuple(_event(row, first) for row in reader.rows(query("window_events"), asked | {"limit": limit})),
-        refused=tuple(_refused(row) for row in reader.rows(query("window_refused"), asked | {"limit": limit})),
-        revisions=revisions,
-        attempts=tuple(_attempt(row) for row in reader.rows(query("window_deliveries"), asked)),
-        conservation=Conservation(**dict(zip(_CONSERVATION, conservation[0], strict=True))) if conservation else None,
-    )
+    # Its copies and late ones are among its events.
+    found = span(reader, customer, meter, start_s, end_s, until_s=end_s, limit=limit, events=False)
+    window = next(window for window in found.windows if (window.start_s, window.end_s) == (start_s, end_s))
+    asked = {"customer": customer, "meter": meter, "from_s": start_s, "until_s": end_s, "limit": limit}
+    first = (window.revisions[0].generation, window.revisions[0].through_offset) if window.revisions else None
+    events = (event_of(row) for row in reader.rows(query("window_events"), asked))
+    marked = tuple(replace(event, is_late=first is not None and (event.generation, event.offset) > first) for event in events)
+    return Explanation(span=found, window=window, events=marked)
 
 
-_CONSERVATION: Final = (
-    "partition", "generation", "base", "next_offset", "counted", "duplicate", "rejected", "too_late", "rerouted", "control", "skipped",
-    "archived_offset",
-)  # fmt: skip
-
-
-def query(name: str) -> str:
-    """The text of `queries/<name>.sql`."""
-    return (resources.files("sinks.clickhouse") / "queries" / f"{name}.sql").read_text()
-
-
-def shown(data: bytes) -> str:
-    """Bytes of the archive as text; what is no UTF-8 shows as U+FFFD."""
-    return data.decode("utf-8", "replace")
-
-
-def _event(row: tuple[Any, ...], first: tuple[int, int] | None) -> ExplainedEvent:
-    generation, offset, partition, event_id, source, occurred_at_us, received_at_ms, verdict, _, quantity = row
-    return ExplainedEvent(
-        generation=generation,
-        offset=offset,
-        partition=partition,
-        event_id=shown(event_id),
-        source=shown(source),
-        occurred_at_us=occurred_at_us,
-        received_at_ms=received_at_ms,
-        verdict=shown(verdict),
-        scaled=scaled_of(quantity),
-        is_late=first is not None and (generation, offset) > first,
-    )
-
-
-def _refused(row: tuple[Any, ...]) -> RefusedEvent:
-    generation, offset, partition, event_id, verdict, reason, sentence, occurred_at_us, received_at_ms = row
-    return RefusedEvent(
-        generation=generation,
-        offset=offset,
-        partition=partition,
-        event_id=shown(event_id),
-        verdict=shown(verdict),
-        reason=shown(reason),
-        sentence=shown(sentence),
-        occurred_at_us=occurred_at_us,
-        received_at_ms=received_at_ms,
-    )
-
-
-def _revisions(rows: list[tuple[Any, ...]]) -> tuple[Revision, ...]:
-    found = causes([(row[0], row[1], row[3]) for row in rows])
-    return tuple(
-        Revision(
-            generation=row[0],
-            through_offset=row[1],
-            scaled=scaled_of(row[2]),
-            events=row[3],
-            first_offset=row[4],
-            hash=shown(row[5]),
-            closed_at_ms=row[6],
-            counted_scaled=scaled_of(row[7]),
-            counted_events=row[8],
-            counted_hash=shown(row[9]),
-            cause=cause,
+def content_hash(window: Explanation, generation: int, through_offset: int) -> str:
+    """The reference hash over the listed counted events up to a revision, 64 hex digits."""
+    return hash_text(
+        sum(
+            event_hash(window.customer, window.meter, event.source, event.event_id, event.occurred_at_us, event.scaled)
+            for event in window.counted
+            if (event.generation, event.offset) <= (generation, through_offset)
         )
-        for row, cause in zip(rows, found, strict=True)
-    )
-
-
-def _attempt(row: tuple[Any, ...]) -> Attempt:
-    plain: list[Any] = [shown(cell) if isinstance(cell, bytes) else cell for cell in row]
-    return Attempt(
-        kind=plain[0],
-        provider=plain[1],
-        account=plain[2],
-        cell=plain[3],
-        revision=plain[4],
-        attempt=plain[5],
-        generation=plain[6],
-        through_offset=plain[7],
-        window_scaled=scaled_of(plain[8]),
-        scaled=scaled_of(plain[9]),
-        units=plain[10],
-        state=plain[11],
-        outcome=plain[12],
-        http_status=plain[13],
-        request_id=plain[14],
-        idempotency_key=plain[15],
-        reason=plain[16],
-        sentence=plain[17],
-        intent_at_ms=plain[18],
-        reported_at_ms=plain[19],
     )

@@ -1,17 +1,17 @@
-"""A window as the archive explains it, and what contradicts in it. Pure: typed values and comparisons; `explain.py` reads them."""
+"""What the archive says of a window, record by record: events, what was refused, amendments, revisions, deliveries, conservation. Pure values.
+
+`span_windows.py` puts them together and says what contradicts; `span.py` and `explain.py` read them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from topics.content_hash import MODULUS, event_hash
-from topics.quantity import format_scaled
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainedEvent:
-    """One event that selects the meter in the window. `is_late`: it came after the window was first emitted. `scaled`: quantity × 10¹²."""
+    """One event that selects the meter in the window that begins at `start_s`. `is_late`: it came after that was first emitted. `scaled`: × 10¹²."""
 
     generation: int
     offset: int
@@ -23,6 +23,8 @@ class ExplainedEvent:
     verdict: str
     scaled: int
     is_late: bool
+    start_s: int = 0
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,34 @@ class RefusedEvent:
     sentence: str
     occurred_at_us: int
     received_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amended:
+    """What a person said of an event, as it changed the window that begins at `start_s` by `scaled`; the event itself stays as it was.
+
+    `kind`: void, set or correct; `of_*` name the event (all empty and −1 where a whole window was corrected).
+    """
+
+    generation: int
+    offset: int
+    partition: int
+    event_id: str
+    occurred_at_us: int
+    received_at_ms: int
+    scaled: int
+    start_s: int
+    kind: str
+    who: str
+    reason: str
+    of_source: str = ""
+    of_id: str = ""
+    of_generation: int = -1
+    of_offset: int = -1
+
+    def is_of(self, event: ExplainedEvent) -> bool:
+        """Whether it speaks of this very event."""
+        return (self.of_generation, self.of_offset) == (event.generation, event.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +94,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt to deliver (`kind` cell), or the window parked whole (`kind` window). Times are 0 where there is none."""
+    """One attempt to deliver (`kind` cell), or the window parked whole (`kind` window). Times are 0 where there is none; `second_s`: as told."""
 
     kind: str
     provider: str
@@ -86,6 +116,28 @@ class Attempt:
     sentence: str
     intent_at_ms: int
     reported_at_ms: int
+    item: str = ""
+    second_s: int = 0
+    log_offset: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the provider is known to hold it."""
+        return self.state in {"delivered", "confirmed"}
+
+    @property
+    def rank(self) -> tuple[tuple[int, int], int]:
+        """What is newer stands higher: the revision, then the record; a window that got its binding later counts as never parked."""
+        return (self.generation, self.through_offset + 1), 0 if self.state == "bound" else self.log_offset + 1
+
+    @property
+    def shown_state(self) -> str:
+        """The state as the view `coverage` reads it: a settled adjustment is dealt with, an open one waits for a person."""
+        if self.kind == "window" and self.reason == "unbound":
+            return "unbound"
+        if self.state == "adjustment":
+            return "delivered" if self.outcome == "settled" else "parked"
+        return self.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,117 +164,26 @@ class Conservation:
         return self.next_offset - self.base - fates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """Everything the archive knows of one window. `events` in log order, at most the limit; `now_scaled`, `now_events`: what all sum up to."""
+def causes(revisions: Sequence[tuple[int, int, int]], amended: Sequence[Sequence[Amended]] = ()) -> list[str]:
+    """Why each of (generation, through_offset, events) was emitted: the first by closing, each other by what it holds more.
 
-    customer: str
-    meter: str
-    start_s: int
-    end_s: int
-    now_scaled: int
-    now_events: int
-    events: tuple[ExplainedEvent, ...]
-    refused: tuple[RefusedEvent, ...]
-    revisions: tuple[Revision, ...]
-    attempts: tuple[Attempt, ...]
-    conservation: Conservation | None
-
-    @property
-    def quantity(self) -> str:
-        """The sum of the counted events, exact."""
-        return format_scaled(self.now_scaled)
-
-    @property
-    def counted(self) -> tuple[ExplainedEvent, ...]:
-        """Events in the total."""
-        return tuple(event for event in self.events if event.verdict == "counted")
-
-    @property
-    def duplicates(self) -> tuple[ExplainedEvent, ...]:
-        """Copies that were not counted again."""
-        return tuple(event for event in self.events if event.verdict == "duplicate")
-
-    @property
-    def late(self) -> tuple[ExplainedEvent, ...]:
-        """Counted events that came after the window was first emitted."""
-        return tuple(event for event in self.counted if event.is_late)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every counted event was read one by one."""
-        return len(self.counted) == self.now_events
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """What contradicts; empty where the proof holds."""
-        return tuple(find_faults(self))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What is not finished yet, without being wrong."""
-        return tuple(find_notes(self))
-
-    @property
-    def is_proved(self) -> bool:
-        """Whether everything that was emitted follows from the rows."""
-        return not self.faults
-
-
-def find_faults(window: Explanation) -> list[str]:
-    """Each contradiction in one sentence."""
-    faults: list[str] = []
-    for number, revision in enumerate(window.revisions, 1):
-        if revision.scaled != revision.counted_scaled:
-            faults.append(f"revision {number} says {format_scaled(revision.scaled)}, its events sum up to {format_scaled(revision.counted_scaled)}")
-        if revision.events != revision.counted_events:
-            faults.append(f"revision {number} says {revision.events} events, the archive has {revision.counted_events}")
-        if revision.hash != revision.counted_hash:
-            faults.append(f"revision {number} has content hash {revision.hash[:16]}…, its events give {revision.counted_hash[:16]}…")
-    if window.is_complete and window.revisions:
-        newest = window.revisions[-1]
-        found = content_hash(window, newest.generation, newest.through_offset)
-        if found != newest.counted_hash:
-            faults.append(f"the engine computes the hash {newest.counted_hash[:16]}…, the reference {found[:16]}…")
-    if window.conservation is not None and window.conservation.residual:
-        faults.append(f"partition {window.conservation.partition} has {window.conservation.residual} offsets without exactly one fate")
-    return faults
-
-
-def find_notes(window: Explanation) -> list[str]:
-    """Each thing that is still under way in one sentence."""
-    notes: list[str] = []
-    newest = window.revisions[-1] if window.revisions else None
-    if newest is None:
-        notes.append("the window was not emitted yet")
-    elif window.now_events > newest.events:
-        notes.append(f"{window.now_events - newest.events} newer events are not emitted yet")
-    conservation = window.conservation
-    if conservation is not None and conservation.archived_offset < conservation.next_offset:
-        notes.append(f"{conservation.next_offset - conservation.archived_offset} records of partition {conservation.partition} are not archived yet")
-    if not window.is_complete:
-        notes.append(f"{len(window.counted)} of {window.now_events} counted events are listed; the engine's proof covers all of them")
-    return notes
-
-
-def content_hash(window: Explanation, generation: int, through_offset: int) -> str:
-    """The reference hash over the listed counted events up to a revision, 64 hex digits."""
-    total = sum(
-        event_hash(window.customer, window.meter, event.source, event.event_id, event.occurred_at_us, event.scaled)
-        for event in window.counted
-        if (event.generation, event.offset) <= (generation, through_offset)
-    )
-    return f"{total % MODULUS:064x}"
-
-
-def causes(revisions: Sequence[tuple[int, int, int]]) -> list[str]:
-    """Why each of (generation, through_offset, events) was emitted: the first by closing, each other by what it holds more."""
+    `amended`: what persons said that each revision is the first to hold.
+    """
     found: list[str] = []
     for at, (generation, _, events) in enumerate(revisions):
+        said = amended[at] if at < len(amended) else ()
         if at == 0:
-            found.append("the window was closed")
+            found.append("the window was closed" + (f", with {_amendments(said)}" if said else ""))
             continue
-        more = events - revisions[at - 1][2]
-        cause = f"{more} late event{'s' if more != 1 else ''}"
-        found.append(cause + (" of an adopted log" if generation != revisions[at - 1][0] else ""))
+        late = events - revisions[at - 1][2] - len(said)
+        parts = [f"{late} late event{'s' if late != 1 else ''}"] if late or not said else []
+        parts += [_amendments(said)] if said else []
+        found.append(" and ".join(parts) + (" of an adopted log" if generation != revisions[at - 1][0] else ""))
     return found
+
+
+def _amendments(said: Sequence[Amended]) -> str:
+    """Who amended what and why; of many the first."""
+    first = said[0]
+    told = f"{first.kind} by {first.who or 'nobody named'}: {first.reason}"
+    return f"1 amendment ({told})" if len(said) == 1 else f"{len(said)} amendments (the first: {told})"

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from sinks.clickhouse.client import ClickHouse
-from sinks.clickhouse.explain import query
 from sinks.clickhouse.in_force import InForce
 from sinks.clickhouse.record_rows import window_row
 from sinks.clickhouse.rows import RawRecord, RawRows
+from sinks.clickhouse.span import query
 from sinks.clickhouse.tables import RAW, WINDOW, Table, columns_of
 from topics.batch import Headers
 from topics.definitions import decode_definition

@@ -27,14 +27,13 @@ THOUSANDTHS: Final = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 
 def cost(price: Price, units: Fraction) -> Fraction | None:
     """What that many units of one period cost, in the currency's smallest unit and not yet rounded; None where the price shows no amounts."""
-    quantity = _packaged(price, units)
+    quantity = packaged(price, units)
     if price.billing_scheme != "tiered":
-        each = _amount(price.unit_amount_decimal, price.unit_amount)
+        each = each_of(price)
         return None if each is None else quantity * each
     if not price.tiers:
         return None
-    used = list(_used(price, quantity))
-    return sum((part * _or_nothing(tier.unit_amount_decimal, tier.unit_amount) + _flat(tier) for part, tier in used), Fraction(0))
+    return sum((part * unit_of(tier) + flat_of(tier) for part, tier in used(price, quantity)), Fraction(0))
 
 
 def billed(price: Price, units: Fraction) -> int | None:
@@ -42,9 +41,9 @@ def billed(price: Price, units: Fraction) -> int | None:
 
     Each line is rounded once, halves away from zero, and each graduated tier is a line (Stripe, "Tiered pricing", "Decimal amounts").
     """
-    quantity = _packaged(price, units)
+    quantity = packaged(price, units)
     if price.billing_scheme == "tiered" and price.tiers_mode != "volume" and price.tiers:
-        return sum(rounded(part * _or_nothing(tier.unit_amount_decimal, tier.unit_amount) + _flat(tier)) for part, tier in _used(price, quantity))
+        return sum(rounded(part * unit_of(tier) + flat_of(tier)) for part, tier in used(price, quantity))
     amount = cost(price, units)
     return None if amount is None else rounded(amount)
 
@@ -65,7 +64,8 @@ def rounded(amount: Fraction) -> int:
     return whole if amount >= 0 else -whole
 
 
-def _packaged(price: Price, units: Fraction) -> Fraction:
+def packaged(price: Price, units: Fraction) -> Fraction:
+    """What is paid for: units, or whole packages of them where the price divides."""
     transform = price.transform_quantity
     if transform is None:
         return units
@@ -73,7 +73,7 @@ def _packaged(price: Price, units: Fraction) -> Fraction:
     return Fraction(packages + (1 if rest and transform.round == "up" else 0))
 
 
-def _used(price: Price, quantity: Fraction) -> Iterator[tuple[Fraction, Tier]]:
+def used(price: Price, quantity: Fraction) -> Iterator[tuple[Fraction, Tier]]:
     """The tiers that the quantity uses, each with how much of it."""
     tiers = sorted(price.tiers or (), key=lambda tier: (tier.up_to is None, tier.up_to or 0))
     ends = [Fraction(0), *(quantity if tier.up_to is None else Fraction(tier.up_to) for tier in tiers)]
@@ -89,18 +89,25 @@ def _used(price: Price, quantity: Fraction) -> Iterator[tuple[Fraction, Tier]]:
             return
 
 
+def each_of(price: Price) -> Fraction | None:
+    """What one unit (or package) of an untiered price costs, in the smallest unit; None where the price does not show it."""
+    return _amount(price.unit_amount_decimal, price.unit_amount)
+
+
+def unit_of(tier: Tier) -> Fraction:
+    """What one unit of a tier costs."""
+    return _amount(tier.unit_amount_decimal, tier.unit_amount) or Fraction(0)
+
+
+def flat_of(tier: Tier) -> Fraction:
+    """What a tier costs by being used."""
+    return _amount(tier.flat_amount_decimal, tier.flat_amount) or Fraction(0)
+
+
 def _amount(exact: str | None, whole: int | None) -> Fraction | None:
     if exact is not None:
         return Fraction(exact)
     return None if whole is None else Fraction(whole)
-
-
-def _or_nothing(exact: str | None, whole: int | None) -> Fraction:
-    return _amount(exact, whole) or Fraction(0)
-
-
-def _flat(tier: Tier) -> Fraction:
-    return _or_nothing(tier.flat_amount_decimal, tier.flat_amount)
 
 
 def places(currency: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.embedded.testing import engine_server
-from infra.explaining_line import money
+from infra.explaining.words import money
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.line import line_windows, owners
 from sinks.stripe.invoice_line import find, line_of
@@ -32,7 +32,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
 def test_a_line_shows_what_stripe_holds_and_the_events_behind_it(archive: ClickHouse) -> None:
     """The windows of the line's period with their newest answer, units, request and events, and no contradiction where all is equal."""
     found = line_windows(archive, ACME, "calls", "si_1", FROM_S, TO_S)
-    assert [(w.start_s, w.units, w.request_id, w.revisions, w.counted_events) for w in found.windows] == [(START_S, "3", "req_2", 2, 3)]
+    said = [(each.start_s, each.answer.units, each.answer.request_id, each.answers, each.window.now_events) for each in found.windows]
+    assert said == [(START_S, "3", "req_2", 2, 3)]
     assert (found.units, found.events, found.open) == (3, 3, ())
     assert found.faults(3) == []
     assert found.faults(4) == ["the line bills 4 units, the provider answered for 3"]
@@ -50,7 +51,7 @@ def test_a_line_names_what_is_not_on_it(archive: ClickHouse) -> None:
     """Windows that were refused, or never emitted whole, are listed with what they count and what Stripe holds."""
     found = line_windows(archive, BETA, "calls", "si_1", FROM_S, TO_S)
     assert found.windows == ()
-    assert [(w.start_s - START_S, w.counted_scaled // 10**12, w.delivered_scaled) for w in found.open] == [(0, 10, 0), (1800, 20, 0)]
+    assert [(w.start_s - START_S, w.now_scaled // 10**12, w.delivered_scaled) for w in found.open] == [(0, 10, 0), (1800, 20, 0)]
     assert owners(archive, "si_1") == [(BETA, "calls")]
 
 
@@ -122,5 +123,6 @@ def test_a_line_without_an_item_is_no_usage_and_one_without_a_period_is_an_error
 
 
 def test_money_is_shown_in_the_currencys_own_units() -> None:
-    """Two places where there is a minor unit, none where there is none."""
-    assert [money(123_456, "usd"), money(-5, "eur"), money(1200, "jpy")] == ["1,234.56 USD", "-0.05 EUR", "1,200 JPY"]
+    """Two places where there is a minor unit, none where there is none, and three where it is a thousandth."""
+    shown = [money(123_456, "usd"), money(-5, "eur"), money(1200, "jpy"), money(1500, "kwd")]
+    assert shown == ["1,234.56 USD", "-0.05 EUR", "1,200 JPY", "1.500 KWD"]
