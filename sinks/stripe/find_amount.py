@@ -90,13 +90,14 @@ def _touches(line: InvoiceLine, around: tuple[int, int]) -> bool:
     return (line.start_s < around[1] and around[0] < line.end_s) or around[0] <= line.created_s < around[1]
 
 
-def _distance(line: InvoiceLine, asked: Asked) -> tuple[int, int, int]:
+def _distance(line: InvoiceLine, asked: Asked) -> tuple[bool, int, int, int]:
+    """What is nearer is smaller; last come lines in whose currency there is no such amount."""
     amount = asked.minor(line.currency)
     away_s = 0
     if asked.around is not None and not _touches(line, asked.around):
         away_s = min(abs(line.start_s - asked.around[1]), abs(asked.around[0] - line.end_s))
     units = 0 if asked.units is None else abs(line.units - asked.units)
-    return (abs(line.amount - amount) if amount is not None else 0), units, away_s
+    return bool(asked.amount) and amount is None, 0 if amount is None else abs(line.amount - amount), units, away_s
 
 
 def _off(line: InvoiceLine, asked: Asked) -> str:
