@@ -11,7 +11,7 @@ from infra.apply import DEFAULT_TIMEOUT_S, apply
 from infra.proposing import meters_only, proposal_of
 from infra.reading import clickhouse
 from topics.catalog import EVENTS
-from topics.errors import TidemarkError
+from topics.errors import TidemarkError, UsageError
 
 if TYPE_CHECKING:
     from infra.proposal import Answer, Proposal
@@ -65,5 +65,19 @@ def migrate_settings(settings: Settings) -> list[str]:
     connection = clickhouse(settings)
     try:
         return connection.migrate()
+    finally:
+        connection.close()
+
+
+def grant_analyst(settings: Settings, name: str) -> list[str]:
+    """Makes or renews the analysts' user; the views it may read. Raises UsageError where its password is not in the environment."""
+    from sinks.clickhouse.analyst import grant
+
+    password = settings.clickhouse.analyst_password
+    if password is None:
+        raise UsageError("the analyst's password is not set; set TIDEMARK_CLICKHOUSE__ANALYST_PASSWORD in the environment")
+    connection = clickhouse(settings)
+    try:
+        return grant(connection, name, password.get_secret_value())
     finally:
         connection.close()

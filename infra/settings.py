@@ -98,12 +98,13 @@ class KafkaSettings(Section):
 
 
 class ClickhouseSettings(Section):
-    """The archive; `user` and `password` by environment."""
+    """The archive; `user`, `password` and `analyst_password` (of the user that `migrate --analyst` makes) by environment."""
 
     url: HttpUrl = Field(default="http://localhost:8123", examples=['"http://localhost:8123"'])
     database: str = Field(default="tidemark", pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=['"tidemark"'])
     user: str = Field(default="default", examples=['"default"'])
     password: SecretStr | None = None
+    analyst_password: SecretStr | None = None
 
 
 class StripeSettings(Section):

@@ -12,7 +12,7 @@ from topics.errors import ConfigurationFault, Fault
 
 PREFIX: Final = "TIDEMARK_"
 _VARIABLE = re.compile(r"TIDEMARK_([A-Z]+)__([A-Z0-9_]+)", re.ASCII)
-SECRET_KEYS: Final = frozenset({"api_key", "secret_key", "webhook_secret", "password", "secret", "token", "sasl_password"})
+SECRET_KEYS: Final = frozenset({"api_key", "secret_key", "webhook_secret", "password", "analyst_password", "secret", "token", "sasl_password"})
 _SECRET_VALUE = re.compile(r"(?:(?:sk|rk)_(?:test|live)|whsec)_\w*|(?<=://)[^/?#\s]+(?=@)", re.ASCII)
 _USER_IN_ADDRESS = re.compile(r"://[^/?#\s]*@", re.ASCII)
 _VARIABLE_OF: Final = {

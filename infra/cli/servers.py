@@ -108,20 +108,38 @@ def show_answers(answers: list[Answer], as_json: bool) -> None:
     say(f"{len(rows) - len(changed)} unchanged" if changed else "nothing changed: all of it is in force already")
 
 
-def migrate(directory: Dir = None, config: Config = None, as_json: Json = False) -> None:
+def migrate(
+    analyst: Annotated[
+        str | None, typer.Option("--analyst", metavar="NAME", help="make or renew a user who may only read the views", show_default=False)
+    ] = None,
+    directory: Dir = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Brings ClickHouse's schema up to date; every step is numbered and done once.
+
+    --analyst makes a read-only user on a server, with limits and a quota; its password is TIDEMARK_CLICKHOUSE__ANALYST_PASSWORD. Run it again
+    after an upgrade: views that the upgrade replaced are granted anew.
 
     \b
     tidemark migrate
+    tidemark migrate --analyst analyst
     """
-    from infra.applying import migrate_settings
+    from infra.applying import grant_analyst, migrate_settings
     from infra.target import resolve
+    from topics.errors import UsageError
 
-    done = migrate_settings(resolve(directory, config).settings)
+    target = resolve(directory, config)
+    if analyst is not None and target.state is not None:
+        raise UsageError("the embedded engine has no users: at its address the name `analyst` only reads, and so does `tidemark sql`")
+    done = migrate_settings(target.settings)
+    views = grant_analyst(target.settings, analyst) if analyst is not None else None
     if as_json:
-        print_json({"applied": done})
-    else:
-        say("\n".join(f"applied {name}" for name in done) or "the schema is up to date")
+        print_json({"applied": done} if views is None else {"applied": done, "analyst": analyst, "views": views})
+        return
+    say("\n".join(f"applied {name}" for name in done) or "the schema is up to date")
+    if views is not None:
+        say(f"{analyst} may read {len(views)} views")
 
 
 def worker(

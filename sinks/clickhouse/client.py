@@ -174,7 +174,9 @@ class ClickHouse:
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a query; String columns as exact bytes."""
         result = self._called(
-            lambda client: client.query(sql, parameters=dict(parameters or {}), query_formats={"*String": "bytes"}, settings=READ_ONLY)
+            lambda client: client.query(
+                sql, parameters=dict(parameters or {}), query_formats={"*String": "bytes"}, settings=_reading(client, READ_ONLY)
+            )
         )
         return [tuple(row) for row in result.result_rows]
 
@@ -187,8 +189,10 @@ class ClickHouse:
         statement = sql.strip().rstrip(";").strip()
         if not statement.lower().startswith(_READING_WORDS):
             raise UsageError("only queries that read can be asked here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
-        named: dict[str, Any] = {"parameters": dict(parameters or {}), "settings": JSON_SETTINGS, "fmt": "JSONEachRow"}
-        found: list[dict[str, Any]] = self._called(lambda client: _objects(client.raw_query(statement, **named)))
+        named: dict[str, Any] = {"parameters": dict(parameters or {}), "fmt": "JSONEachRow"}
+        found: list[dict[str, Any]] = self._called(
+            lambda client: _objects(client.raw_query(statement, settings=_reading(client, JSON_SETTINGS), **named))
+        )
         return found
 
     def lines(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[bytes]:
@@ -234,6 +238,12 @@ class ClickHouse:
     def _create_database(self) -> None:
         with self._errors(), closing(self._connect(None)) as client:
             client.command(f"CREATE DATABASE IF NOT EXISTS `{self.address.database}`")
+
+
+def _reading(client: Client, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a query; a user who may only read is refused when it says so once more."""
+    known = client.server_settings.get("readonly")
+    return {name: value for name, value in settings.items() if name != "readonly"} if known is not None and known.readonly else settings
 
 
 def _objects(data: bytes) -> list[dict[str, Any]]:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from infra.embedded.testing import engine_server
-from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.analyst import VIEWS, statements
+from sinks.clickhouse.client import Address, ClickHouse
+from sinks.clickhouse.ports import Refused
 from tests.contract.analyst_world import ACME, BETA, DELTA, GAMMA, Analysed, queries
 from tests.contract.archive_engine import archive_at
 
@@ -126,6 +128,57 @@ def test_the_archive_says_so_when_it_is_not_complete(archive: ClickHouse) -> Non
     damaged.command("ALTER TABLE raw_events DELETE WHERE event_id = 'a2' SETTINGS mutations_sync = 1")
     (found,) = damaged.read(QUERIES["Is the archive itself complete"][0])
     assert (found["counted_missing"], found["postings_missing"]) == (1, 1)
+
+
+def test_the_read_only_user_is_made_of_statements_that_the_engine_takes(archive: ClickHouse) -> None:
+    """Every statement for the analysts' user parses on the engine (which has no users), and views with their definer's rights answer as before."""
+    views = [row["name"] for row in archive.read(VIEWS)]
+    made = list(statements("analyst", "a long enough password", archive.address.database, views))
+    for statement in made:
+        assert archive.read(f"EXPLAIN AST {statement}"), statement
+    sql = QUERIES["Coverage of a period"][0]
+    before = archive.read(sql)
+    for statement in made:
+        if statement.startswith("ALTER TABLE"):
+            archive.command(statement)
+    assert archive.read(sql) == before
+    assert "SQL SECURITY DEFINER" in str(archive.read("SHOW CREATE TABLE coverage"))
+
+
+def test_the_engine_lets_the_analyst_only_read(archive: ClickHouse) -> None:
+    """A client that logs in as `analyst` asks the documented queries and can change nothing, neither a table nor what it may."""
+    address = Address(url=archive.address.url, database=archive.address.database, user="analyst", password="anything")
+    analyst = ClickHouse(address)
+    assert analyst.read(QUERIES["Who grew"][0])
+    for statement in ("DROP VIEW coverage", "ALTER TABLE raw_events DELETE WHERE 1", "CREATE TABLE mine (x UInt8) ENGINE = Memory"):
+        with pytest.raises(Refused):
+            analyst.command(statement)
+    analyst.close()
+
+
+SERVER_ONLY = "Colder storage on a server"
+"""Needs a storage policy, which the embedded engine has none of: its statements are parsed and not run."""
+
+
+def test_the_statements_of_retention_do_what_they_say(archive: ClickHouse) -> None:
+    """Each statement of `retention.md` runs as it stands; a dropped month's events are gone, totals stay, integrity says what is missing."""
+    clickhouse = archive_at(archive.address.url, "analysts_retention")
+    Analysed().write(clickhouse)
+    blocks = queries((DOCUMENT.parent / "retention.md").read_text(encoding="utf-8"))
+    totals = clickhouse.read("SELECT * FROM window_totals ORDER BY ALL")
+    for title, found in blocks.items():
+        for sql in found:
+            if title == SERVER_ONLY:
+                assert clickhouse.read(f"EXPLAIN AST {sql}")
+            elif sql.startswith("ALTER"):
+                clickhouse.command(sql)
+            else:
+                clickhouse.read(sql)
+    assert clickhouse.read("SELECT count() AS n FROM raw_events WHERE toYYYYMM(log_time) = 202611") == [{"n": 0}]
+    assert clickhouse.read("SELECT count() AS n FROM raw_events") == [{"n": 2}]  # what came in December
+    assert clickhouse.read("SELECT * FROM window_totals ORDER BY ALL") == totals
+    assert clickhouse.read("SELECT counted_missing AS n FROM integrity")[0]["n"] > 0
+    assert {len(found) for found in blocks.values()} >= {1, 3}
 
 
 def test_the_list_of_views_is_whole(archive: ClickHouse) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.house import tree
-from tests.house.commands import Verb, cli, document_faults, make_targets
+from tests.house.commands import Verb, cli, document_faults, examples, has_placeholder, make_targets, parse_fault
 
 
 def test_documents_name_real_commands() -> None:
@@ -13,6 +13,22 @@ def test_documents_name_real_commands() -> None:
         if path.endswith(".md"):
             found += [f"{path}: {fault}" for fault in document_faults(text, make_targets(), cli())]
     assert not found, "\n".join(found)
+
+
+def test_every_example_is_a_whole_command() -> None:
+    """Every command in a code block of README and docs, and in a verb's own help, is taken by the command line, down to its last argument."""
+    whole = [example for example in examples() if example.must_parse and not has_placeholder(example.words)]
+    assert len(whole) >= 80
+    found = [f"{example.where}: {example.text}: {fault}" for example in whole if (fault := parse_fault(example.words)) is not None]
+    assert not found, "\n".join(found)
+
+
+def test_a_wrong_example_is_found() -> None:
+    """A missing argument, an unknown option, a value of the wrong type and a verb that is none are each reported; what is right is not."""
+    for wrong in ("explain acme --limit x", "dead-letters show", "dead-letters shows", "status --far", "dead-letters"):
+        assert parse_fault(wrong.split()) is not None, wrong
+    for right in ("status --json", "dead-letters show 2:1041", "adjustments --all"):
+        assert parse_fault(right.split()) is None, right
 
 
 def test_the_readme_shows_the_two_commands() -> None:

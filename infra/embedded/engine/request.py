@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,12 @@ TRANSPORT = frozenset(
 """Query-string names that belong to HTTP; every other one is a setting of the engine."""
 
 SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+ANALYST = "analyst"
+"""Whoever says this name may only read, as on a server the user that `tidemark migrate --analyst` makes. It has no password: the engine listens on
+loopback alone, and keeps a slip of the hand from changing something, not an attacker."""
+ANALYST_LIMITS = {"max_execution_time": "60", "max_memory_usage": "4294967296"}
+"""Where the request says none of its own; the same as on a server."""
 
 DEFAULT_FORMAT = "TabSeparated"
 """What a ClickHouse server answers in when nobody names a format."""
@@ -73,6 +80,9 @@ def understand(
     in_argument = bool(named.get("query", "").strip())
     statement = named["query"].encode() if in_argument else body_start
     settings = {name: value for name, value in named.items() if name not in TRANSPORT and not name.startswith("param_")}
+    is_analyst = ANALYST in {named.get("user"), headers.get("X-ClickHouse-User"), _basic_user(headers.get("Authorization", ""))}
+    if is_analyst:
+        settings = {**ANALYST_LIMITS, **settings}
     for name in settings:
         if not SETTING_NAME.fullmatch(name):
             raise BadRequest(UNKNOWN_SETTING, f"Unknown setting {name!r}. (UNKNOWN_SETTING)")
@@ -94,10 +104,21 @@ def understand(
         returns_rows=sql.returns_rows(head),
         database=named.get("database") or headers.get("X-ClickHouse-Database") or None,
         query_id=named.get("query_id") or None,
-        readonly=_readonly(method, settings),
+        readonly=_readonly(method, settings) or (2 if is_analyst else 0),
         settings={name: value for name, value in settings.items() if name != "readonly"},
         parameters={name.removeprefix("param_"): value for name, value in named.items() if name.startswith("param_")},
     )
+
+
+def _basic_user(authorization: str) -> str:
+    """The name in a Basic authorization; empty where there is none."""
+    scheme, _, coded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(coded, validate=True).decode().partition(":")[0]
+    except ValueError:
+        return ""
 
 
 def _readonly(method: str, settings: Mapping[str, str]) -> int:

@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _headers(self) -> dict[str, str]:
         """The request's headers by their usual spelling; names come from a fixed set, values from the client."""
-        wanted = ("Transfer-Encoding", "Content-Length", "X-ClickHouse-Format", "X-ClickHouse-Database")
+        wanted = ("Transfer-Encoding", "Content-Length", "X-ClickHouse-Format", "X-ClickHouse-Database", "X-ClickHouse-User", "Authorization")
         return {name: self.headers[name] for name in wanted if name in self.headers}
 
     def _understand(self, body: Iterator[bytes]) -> tuple[Request, Iterator[bytes]]:
