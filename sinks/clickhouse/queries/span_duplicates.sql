@@ -1,7 +1,7 @@
 -- Copies in the span that were not counted again, in the order of the log. Few rows of the verdicts name them, so that the raw rows are read by
 -- their coordinates, and not joined one by one.
 SELECT generation, kafka_offset, kafka_partition, event_id, source, toUnixTimestamp64Micro(occurred_at) AS occurred_at_us,
-       toUnixTimestamp64Milli(received_at) AS received_at_ms, 'duplicate' AS verdict, quantities[indexOf(meters, {meter:String})] AS quantity,
+       toUnixTimestamp64Milli(record_received_at) AS received_at_ms, 'duplicate' AS verdict, quantities[indexOf(meters, {meter:String})] AS quantity,
        intDiv(toUnixTimestamp64Milli(toDateTime64(window_starts[indexOf(meters, {meter:String})], 3)), 1000) AS start_s, type
 FROM raw_events FINAL
 WHERE customer = {customer:String}
