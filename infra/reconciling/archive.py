@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from infra.reconciling.books import Copies, Copy, Emitted, Revision, Total
 from infra.reconciling.drift import Coordinate
+from infra.reconciling.gaps import Lacking
 from infra.reconciling.old_receipts import receipt_of_columns
 from sinks.clickhouse.bounds import MAX_S, MIN_S, scaled_of
 from sinks.clickhouse.span import query
@@ -26,6 +27,8 @@ IDS_A_SLICE: Final = 4_000_000
 """Records of one customer whose ids are looked at together: they take some hundred MB in ClickHouse."""
 MOST_COPIES: Final = 1000
 """Ids with copies that are shown of one slice: a producer that repeats all of its ids does so for one reason."""
+MOST_HOLES: Final = 1000
+"""Holes of a partition that are listed; a partition with more has lost a stretch, which its first ones say."""
 Span = tuple[int, int]
 
 
@@ -52,6 +55,7 @@ class EmittedRow(NamedTuple):
     emitted: Emitted
     partition: int
     log_offset: int
+    first_offset: int
 
 
 class CountedRow(NamedTuple):
@@ -98,6 +102,22 @@ class Archive:
                 others.setdefault(topic.decode(), {})[partition] = archived
         return events, others
 
+    def holes(self, partition: int, generation: int, start: int, end: int, limit: int) -> list[tuple[int, int]]:
+        """Stretches [first, last] of offsets of [start, end) that have no record."""
+        return [(row[0], row[1]) for row in self._ask("holes", partition=partition, generation=generation, start=start, end=end, limit=limit)]
+
+    def lacking(self) -> list[Lacking]:
+        """Partitions whose archive has fewer records below the mark than the mark counts, once it has followed up to there."""
+        # How far it is first: what is below a mark that lies no further was there before the rows are counted.
+        archived = {(row[1], row[2]): row[3] for row in self._ask("reach") if row[0] == b"usage.events"}
+        found: list[Lacking] = []
+        for partition, generation, records, marked, base, skipped in self._ask("rows"):
+            missing = marked - base - skipped - records
+            if archived.get((partition, generation), 0) >= marked and missing > 0:
+                holes = self.holes(partition, generation, base, marked, MOST_HOLES)
+                found.append(Lacking(partition, generation, missing, skipped, tuple(holes)))
+        return found
+
     def newest_ms(self) -> dict[int, int]:
         """When the newest archived record of each partition came."""
         return dict(self._ask("newest"))
@@ -122,12 +142,13 @@ class Archive:
         """Every window's revisions, oldest first; recounted where all raw events up to them are archived and judged."""
         found: dict[Window, list[EmittedRow]] = {}
         for row in self._ask("revisions", customer=customer, from_s=span[0], to_s=span[1]):
-            meter, start_s, end_s, generation, through, partition, log_offset, quantity, events, hashed, closed_ms, *recounted = row
+            meter, start_s, end_s, generation, through, partition, log_offset, first_offset, quantity, events, hashed, closed_ms, *recounted = row
             is_judged = _is_judged(reach.get(partition), (generation, through))
             recount = Total(scaled_of(recounted[0] or Decimal(0)), recounted[1], recounted[2].decode()) if is_judged else None
             total = Total(scaled_of(quantity), events, hashed.decode())
             window = Window(customer, meter.decode(), start_s, end_s)
-            found.setdefault(window, []).append(EmittedRow(Emitted((generation, through), total, closed_ms, recount), partition, log_offset))
+            emitted = Emitted((generation, through), total, closed_ms, recount)
+            found.setdefault(window, []).append(EmittedRow(emitted, partition, log_offset, first_offset))
         return found
 
     def receipts(self, customer: str, span: Span, items: Mapping[str, Item]) -> Receipts:

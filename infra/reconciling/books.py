@@ -132,19 +132,6 @@ class Copies:
     copies: tuple[Copy, ...]
 
 
-class Gap(NamedTuple):
-    """Offsets of `usage.events` below the archived mark that the archive has no row of, though the mark's counters say that they held records.
-
-    `of_customer` is known where Kafka still has them.
-    """
-
-    partition: int
-    generation: int
-    first: int
-    last: int
-    of_customer: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Books:
     """One customer's meter, whole or within `[from_s, to_s)`: the windows that start there, and all cells whose second lies there.
@@ -167,4 +154,3 @@ class Books:
     versions: tuple[ItemVersion, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
     copies: tuple[Copies, ...] = ()
-    gaps: tuple[Gap, ...] = ()

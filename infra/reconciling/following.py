@@ -17,6 +17,7 @@ from topics.catalog import DEFINITIONS, RECEIPTS, WINDOWS
 from topics.closed import Closed
 from topics.definitions import decode_definition
 from topics.errors import Unreachable
+from topics.positions import offset_of
 
 FOLLOWED: Final = (WINDOWS, RECEIPTS)
 PATIENCE_S: Final = 60.0
@@ -82,4 +83,5 @@ def wait(ends: Mapping[str, Mapping[int, int]], archived: Callable[[], Mapping[s
 
 def _behind(ends: Mapping[str, Mapping[int, int]], archived: Mapping[str, Mapping[int, int]]) -> set[int]:
     pairs: Iterable[tuple[str, int, int]] = ((topic, partition, end) for topic, of in ends.items() for partition, end in of.items())
-    return {partition for topic, partition, end in pairs if end and archived.get(topic, {}).get(partition, 0) < end}
+    # After a restore the archive counts in places (topics/positions.py): the newest is in the log that there is now.
+    return {partition for topic, partition, end in pairs if end and offset_of(archived.get(topic, {}).get(partition, 0)) < end}

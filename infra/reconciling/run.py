@@ -14,7 +14,9 @@ from infra.reconciling.drift import KINDS
 from infra.reconciling.find import find
 from infra.reconciling.following import Following
 from infra.reconciling.found import MOST_KEPT, Found
+from infra.reconciling.gaps import in_gaps
 from infra.reconciling.sources import Order, Sources
+from infra.reconciling.suspects import Suspects
 
 if TYPE_CHECKING:
     from infra.settings import Settings
@@ -35,7 +37,9 @@ def opened(settings: Settings) -> Iterator[Sources]:
         if settings.stripe.api_key is not None:
             eras = ending.enter_context(access(settings, live=settings.stripe.live))
             asking = Asking(eras, Pace(max(1.0, settings.stripe.calls_per_second / SHARE)))
-        sources = Sources(Archive(reader), asking, now_ms(), Following(settings.kafka.bootstrap))
+        archive = Archive(reader)
+        suspects = Suspects(archive, reader, settings.kafka.bootstrap)
+        sources = Sources(archive, asking, now_ms(), Following(settings.kafka.bootstrap), suspects)
         if asking is None:
             sources.said.problems.append("STRIPE_API_KEY is not set: what the provider holds was not read")
         yield sources
@@ -59,6 +63,9 @@ def reconcile(sources: Sources, order: Order, tell: Callable[[str], None] = lamb
         )
         if len(found.periods) < MOST_KEPT:
             found.periods += periods(books)
+    if not order.customer and not order.meter:
+        for drift in in_gaps(sources.lacking(), found.drifts):
+            found.take(drift)
     found.drifts.sort(key=lambda drift: KINDS.index(drift.kind))
     found.problems = sources.said.problems
     return found

@@ -19,13 +19,18 @@ from typing import Final
 from infra.reconciling.archive import EARLIEST_S, LATEST_S, Archive, Archived, CountedRow, EmittedRow, Receipts, Span
 from infra.reconciling.asking import Answers, Asked, Asking, Metered
 from infra.reconciling.books import Books, CellBook, Copies, Revision, WindowBook
+from infra.reconciling.drift import Coordinate
 from infra.reconciling.following import Following, Reach, wait
+from infra.reconciling.gaps import Lacking
+from infra.reconciling.suspects import Stretch, Suspects
 from sinks.stripe.objects import Price
 from topics.bindings import Item, ItemVersion
+from topics.catalog import WINDOWS
 from topics.clocks import ClockVersion
 from topics.closed import Closed
 from topics.definitions import Definitions
 from topics.invoices import InvoiceRecord
+from topics.positions import log_of, offset_of
 from topics.receipt import CellReceipt
 from topics.windows import Window
 
@@ -34,6 +39,8 @@ PAGE: Final = 50
 SILENT_MS: Final = 6 * 3_600_000
 """Without Kafka: so long must a partition have been silent before what is not there counts as missing."""
 
+MOST_LOOKED: Final = 20
+"""Broken windows whose events are looked for in one run: an archive that is broken in a thousand is broken for one reason."""
 CLOCK_MS: Final = 60_000
 """After a test clock's word, and whatever came with it, the meter closes what is due by it within seconds."""
 
@@ -59,11 +66,15 @@ class Said:
 class Sources:
     """One archive, one account (None: it is not asked), and Kafka where it answers."""
 
-    def __init__(self, archive: Archive, asking: Asking | None, now_ms: int, following: Following | None = None) -> None:
+    def __init__(
+        self, archive: Archive, asking: Asking | None, now_ms: int, following: Following | None = None, suspects: Suspects | None = None
+    ) -> None:
         self._archive = archive
         self._asking = asking
         self._now_ms = now_ms
         self._following = following
+        self._suspects = suspects
+        self._looked = 0
         self.said = Said()
 
     def books(self, order: Order) -> Iterator[Books]:
@@ -77,6 +88,20 @@ class Sources:
         while page := list(islice(names, PAGE)):
             yield from _Page(self, order, reach, newest_ms).books({name: owners[name] for name in page})
 
+    def lacking(self) -> list[Lacking]:
+        """Partitions of which records are missing. Raises Unreachable."""
+        return self._archive.lacking()
+
+    def suspects(self, rows: Sequence[EmittedRow], customer: str) -> tuple[Coordinate, ...]:
+        """The events that broke a window, looked for where its newest revision does not follow."""
+        newest = rows[-1] if rows else None
+        is_whole = newest is None or newest.emitted.recount is None or newest.emitted.recount == newest.emitted.total
+        if self._suspects is None or newest is None or is_whole or self._looked >= MOST_LOOKED:
+            return ()
+        self._looked += 1
+        generation, through = newest.emitted.revision
+        return self._suspects.of(Stretch(customer, newest.partition, generation, min(newest.first_offset, through), through))
+
 
 class _Page:
     """A page of customers."""
@@ -88,6 +113,7 @@ class _Page:
         self._reach = reach
         self._newest_ms = newest_ms
         self._archived: dict[int, Archived] = {}
+        self._places: Mapping[str, Mapping[int, int]] = {}
         self._behind: set[int] = set()
 
     def books(self, owners: Mapping[str, Sequence[str]]) -> Iterator[Books]:
@@ -97,7 +123,7 @@ class _Page:
         asking = self._sources._asking
         answers = {name: asking.ask(customers[name].asked(self._archive, meters)) for name, meters in owners.items()} if asking else {}
         self._follow()
-        self._archived, _ = self._archive.reach()
+        self._archived, self._places = self._archive.reach()
         for name, meters in owners.items():
             yield from self._of(customers[name], meters, seen[name], answers.get(name))
 
@@ -162,6 +188,11 @@ class _Page:
         found = {name: asking.price(name) for name in sorted(names) if name} if asking is not None else {}
         return {name: price for name, price in found.items() if price is not None}
 
+    def _is_taken(self, row: EmittedRow, reach: Reach) -> bool:
+        """True where the report has passed the revision on the log that there is now; of a log that was lost nothing is said."""
+        now = self._places.get(WINDOWS, {}).get(row.partition, 0)
+        return log_of(row.log_offset) == log_of(now) and offset_of(row.log_offset) < reach.taken
+
     def _window(
         self,
         customer: _Customer,
@@ -180,7 +211,7 @@ class _Page:
             closed = None if reach is None or partition in self._behind else reach.closed
             quiet_ms = 0 if closed is None else closed.until_ms - self._newest_ms.get(partition, closed.until_ms)
             emitted = closed is not None and row is not None and customer.is_closed(window, closed, row.newest, quiet_ms)
-            taken = bool(rows) and reach is not None and partition not in self._behind and rows[-1].log_offset < reach.taken
+            taken = bool(rows) and reach is not None and partition not in self._behind and self._is_taken(rows[-1], reach)
         return WindowBook(
             window=window,
             counted=None if row is None else row.total,
@@ -189,6 +220,7 @@ class _Page:
             parked=receipts.parked.get(window),
             must_be_emitted=emitted,
             must_have_receipt=taken,
+            suspects=self._sources.suspects(rows, customer.name),
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from infra.reconciling.books import CellBook, Copies, Copy
 from infra.reconciling.drift import KINDS, Coordinate, Drift
 from infra.reconciling.find import find
+from infra.reconciling.gaps import Lacking, in_gaps
 from tests.core.reconcile_books import EDGE, HOUR_S, ITEM, NOW_MS, P, adjusted, book, books, cell, line, receipt, summary, version, window
 from topics.adjustments import Remedy
 from topics.invoices import InvoiceRecord
@@ -210,3 +211,23 @@ def test_the_names_are_stable() -> None:
     )  # fmt: skip
     document = only(cells=(cell(1, 30),), summaries=(summary(0),)).document()
     assert (document["kind"], document["difference"], document["amount"], document["repairable"]) == ("lost_report", "-30", -60, True)
+
+
+# ── records that no window shows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_missing_records_that_no_window_shows() -> None:
+    """Records of the log that the archive lacks are named by partition and offset, but not those that a broken window names already."""
+    lacks = Lacking(1, 0, 2, 0, ((7, 7), (9, 9)))
+    drift = in_gaps([lacks], [])[0]
+    assert (drift.kind, drift.events) == ("raw_event", (Coordinate(1, 0, 7), Coordinate(1, 0, 9)))
+    broken = only(windows=(book(1, 30, counted=20, recount=20, suspects=(Coordinate(1, 0, 7),)),))
+    assert [each.events for each in in_gaps([lacks], [broken])] == [(Coordinate(1, 0, 9),)]
+    both = dataclasses.replace(broken, events=(Coordinate(1, 0, 7), Coordinate(1, 0, 9)))
+    assert in_gaps([lacks], [both]) == []
+
+
+def test_a_broken_window_that_names_no_event_explains_one() -> None:
+    """Where a broken window could not say which event it lacks, one missing record is taken to be its own."""
+    broken = only(windows=(book(1, 30, counted=20, recount=20),))
+    assert in_gaps([Lacking(1, 0, 1, 0, ((7, 7),))], [broken]) == []

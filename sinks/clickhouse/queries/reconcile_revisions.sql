@@ -13,7 +13,8 @@ WITH counted AS
 emitted AS
 (
     SELECT toString(w.meter) AS meter, w.window_start AS window_start, w.window_end AS window_end, w.generation AS generation,
-           w.through_offset AS through_offset, w.kafka_partition AS kafka_partition, w.log_offset AS log_offset, w.quantity AS quantity, w.events AS events,
+           w.through_offset AS through_offset, w.kafka_partition AS kafka_partition, w.log_offset AS log_offset,
+           w.first_offset AS first_offset, w.quantity AS quantity, w.events AS events,
            w.hash AS hash, toUnixTimestamp64Milli(w.closed_at) AS closed_at_ms
     FROM window_log AS w FINAL
     WHERE w.customer = {customer:String}
@@ -21,7 +22,8 @@ emitted AS
 )
 SELECT r.meter AS meter, intDiv(toUnixTimestamp64Milli(toDateTime64(r.window_start, 3)), 1000) AS start_s,
        intDiv(toUnixTimestamp64Milli(toDateTime64(r.window_end, 3)), 1000) AS end_s, r.generation AS generation, r.through_offset AS through_offset,
-       any(r.kafka_partition) AS kafka_partition, any(r.log_offset) AS log_offset, any(r.quantity) AS quantity, any(r.events) AS events, any(r.hash) AS hash,
+       any(r.kafka_partition) AS kafka_partition, any(r.log_offset) AS log_offset, any(r.first_offset) AS first_offset,
+       any(r.quantity) AS quantity, any(r.events) AS events, any(r.hash) AS hash,
        any(r.closed_at_ms) AS closed_at_ms,
        sumIf(toDecimal256(c.quantity, 12), c.generation < r.generation OR (c.generation = r.generation AND c.kafka_offset <= r.through_offset))
            AS counted_quantity,
