@@ -22,6 +22,18 @@ SHOWN: Final = 20
 """Drifts whose sentences are written to the log and shown by `/status`; `tidemark reconcile` says all."""
 MISSED: Final = 3
 """So many times `every` without a whole run, and it is not ready any more."""
+METRIC_NAMES: Final = (
+    "tidemark_drift",  # {kind}: drifts at the last run, by cause
+    "tidemark_drift_money",  # {currency}: their known amounts without signs, in smallest units
+    "tidemark_reconcile_last_seconds",  # how long ago the last whole run ended
+    "tidemark_reconcile_duration_seconds",  # how long it took
+    "tidemark_reconcile_runs_total",  # {result}: clean, drift, failed
+    "tidemark_coverage_windows",  # {state}: all windows by state at the last run
+    "tidemark_coverage_gaps",  # windows that were due and are not where they should be
+    "tidemark_coverage_stragglers",  # windows that wait though due, or lie across a billing edge
+    "tidemark_ready",  # 1 where /ready says so
+)
+"""Every name that is exported; a contract as those of infra/metrics.py."""
 
 
 @dataclass(eq=False)

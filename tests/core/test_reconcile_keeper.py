@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.reconciling.drift import KINDS
 from infra.reconciling.find import find
 from infra.reconciling.found import Found
-from infra.reconciling.keeper import Keeper
+from infra.reconciling.keeper import METRIC_NAMES, Keeper
 from tests.core.reconcile_books import books, cell, summary
 
 HOUR_MS = 3_600_000
@@ -57,6 +58,15 @@ def test_metrics_of_a_run() -> None:
     assert (said["tidemark_coverage_windows", "delivered"], said["tidemark_coverage_gaps", ""]) == (4, 0)
     assert (said["tidemark_reconcile_last_seconds", ""], said["tidemark_reconcile_duration_seconds", ""]) == (60, 2.5)
     assert said["tidemark_reconcile_runs_total", "drift"] == 1
+    assert {name for name, _ in said} == set(METRIC_NAMES)
+
+
+def test_every_metric_and_every_kind_is_explained() -> None:
+    """The documents explain each metric that is exported and each cause."""
+    docs = Path(__file__).resolve().parents[2] / "infra/docs"
+    operating, reconciling = ((docs / name).read_text(encoding="utf-8") for name in ("operating.md", "reconciling.md"))
+    assert [name for name in METRIC_NAMES if f"`{name}`" not in operating] == []
+    assert [kind for kind in KINDS if f"| {kind} |" not in reconciling] == []
 
 
 def test_what_no_run_has_said_is_absent() -> None:
