@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol
@@ -122,9 +122,10 @@ class Archive:
         """When the newest archived record of each partition came."""
         return dict(self._ask("newest"))
 
-    def definitions(self, customer: str) -> list[Definition]:
-        """What was put in force of meters and for the customer, in the order of publishing."""
-        return [decode_definition(body, f"definition_log, partition {partition}") for partition, body in self._ask("definitions", customer=customer)]
+    def definitions(self, customers: Sequence[str]) -> list[Definition]:
+        """What was put in force of meters and for these customers, in the order of publishing."""
+        rows = self._ask("definitions", customers=list(customers))
+        return [decode_definition(body, f"definition_log, partition {partition}") for partition, body in rows]
 
     def seen(self, customer: str) -> dict[str, int]:
         """The newest record of each cell, by its place on the topic."""

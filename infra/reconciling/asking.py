@@ -19,6 +19,7 @@ from sinks.readback import Summary
 from sinks.stripe.access import Eras
 from sinks.stripe.invoice_line import line_of
 from sinks.stripe.objects import Price, read
+from sinks.stripe.refusal import StripeRefusal
 from sinks.stripe.request import summaries_path
 from topics.errors import TidemarkError, Unreachable
 from topics.invoices import FINAL
@@ -101,9 +102,9 @@ class Asking:
             return None
 
     def _summaries(self, item: str) -> tuple[SummarySaid, ...]:
-        """An item's totals per period; the period to come has no edges yet. Raises TidemarkError where the item is gone."""
+        """An item's totals per period; the period to come has no edges yet. Of an item that is gone there are none: nothing is said of it."""
         found = []
-        for row in self._eras.old.pages(summaries_path(item)):
+        for row in self._rows(summaries_path(item)):
             period = row.get("period") or {}
             start_s, end_s, units = period.get("start"), period.get("end"), row.get("total_usage")
             if not isinstance(units, int):
@@ -111,6 +112,13 @@ class Asking:
             if isinstance(start_s, int) and isinstance(end_s, int):
                 found.append(SummarySaid(item, start_s, end_s, units, str(row.get("invoice") or "")))
         return tuple(found)
+
+    def _rows(self, path: str) -> Iterable[dict[str, Any]]:
+        try:
+            yield from self._eras.old.pages(path)
+        except StripeRefusal as error:
+            if error.code != "resource_missing":
+                raise
 
     def _buckets(self, asked: Metered) -> tuple[BucketSaid, ...]:
         reading = cast("Reading", self._eras.old)

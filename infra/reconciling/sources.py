@@ -118,10 +118,13 @@ class _Page:
 
     def books(self, owners: Mapping[str, Sequence[str]]) -> Iterator[Books]:
         """See the module: 2, 3, 4."""
-        customers = {name: _Customer.of(self._archive, name, self._order, self._sources._now_ms) for name in owners}
+        definitions = Definitions()
+        for definition in self._archive.definitions(list(owners)):
+            definitions.apply(definition)
+        customers = {name: _Customer(name, definitions, self._order, self._sources._now_ms) for name in owners}
         seen = {name: self._archive.seen(name) for name in owners}
         asking = self._sources._asking
-        answers = {name: asking.ask(customers[name].asked(self._archive, meters)) for name, meters in owners.items()} if asking else {}
+        answers = {name: asking.ask(customers[name].asked(meters)) for name, meters in owners.items()} if asking else {}
         self._follow()
         self._archived, self._places = self._archive.reach()
         for name, meters in owners.items():
@@ -227,22 +230,14 @@ class _Page:
 class _Customer:
     """What is in force for one customer, and what time it is there."""
 
-    def __init__(self, name: str, definitions: Definitions, invoices: list[InvoiceRecord], order: Order, now_ms: int) -> None:
+    def __init__(self, name: str, definitions: Definitions, order: Order, now_ms: int) -> None:
+        """`definitions`: those of the whole page."""
         self.name = name
         self.definitions = definitions
-        self.invoices = invoices
+        self.invoices: list[InvoiceRecord] = [invoice.said for invoice in definitions.invoices.values() if invoice.customer == name]
         self.clock: ClockVersion | None = definitions.clock_of(name)
         self.now_ms = now_ms if self.clock is None else self.clock.now_s * 1000
         self.span: Span = self._whole_periods(order)
-
-    @classmethod
-    def of(cls, archive: Archive, name: str, order: Order, now_ms: int) -> _Customer:
-        """By the archive's copy of what was put in force."""
-        definitions = Definitions()
-        for definition in archive.definitions(name):
-            definitions.apply(definition)
-        invoices = [invoice.said for invoice in definitions.invoices.values() if invoice.customer == name]
-        return cls(name, definitions, invoices, order, now_ms)
 
     def items(self, meter: str) -> list[Item]:
         """Every item that bills or billed the meter."""
@@ -259,7 +254,7 @@ class _Customer:
             to_s = max([to_s, *(item.period_at(to_s - 1).end_s for item in items)])
         return from_s, to_s
 
-    def asked(self, archive: Archive, meters: Sequence[str]) -> Asked:
+    def asked(self, meters: Sequence[str]) -> Asked:
         """What the provider is asked of these meters."""
         items = [item for meter in meters for item in self.items(meter) if item.provider == "stripe"]
         records = {item.item: None for item in items if item.mode == "usage_records"}
