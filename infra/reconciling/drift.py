@@ -63,6 +63,7 @@ class Drift:
     `cells` are the cells it is about, `candidates` further explanations that the numbers allow as well. `events` are the events it is about,
     oldest first. `period` is the billing period `[start_s, end_s)` of the cell or line. `second` is where at the provider it stands (None: no
     second is known), `holds` what the cell, or that second, holds at the provider now (a decimal string; "" where only a total is known).
+    `lacks` is how many events a window's recount is short of.
     """
 
     kind: Kind
@@ -85,6 +86,7 @@ class Drift:
     advice: str = ""
     repair: Repair = "review"
     candidates: tuple[str, ...] = ()
+    lacks: int = 0
 
     @property
     def is_repairable(self) -> bool:
@@ -117,4 +119,5 @@ class Drift:
             "repair": self.repair,
             "repairable": self.is_repairable,
             "candidates": list(self.candidates),
+            "missing_events": self.lacks,
         }

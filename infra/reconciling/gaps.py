@@ -30,7 +30,8 @@ def in_gaps(lacking: Iterable[Lacking], found: Sequence[Drift]) -> list[Drift]:
     for drift in broken:
         for event in drift.events:
             told.setdefault((event.partition, event.generation), set()).add(event.offset)
-    without = sum(not drift.events for drift in broken)
+    # Those of which no offset is known may lie anywhere.
+    without = sum(max(0, drift.lacks - len(drift.events)) for drift in broken)
     made = []
     for each in lacking:
         known = told.get((each.partition, each.generation), set())

@@ -49,6 +49,7 @@ def _raw(books: Books, book: WindowBook, wrong: Emitted) -> Drift:
         advice="what was billed is what was counted; the proof is broken. --repair takes the rows from Kafka again while the log has them, "
         "else from a backup; find out who writes to the archive's tables",
         repair="restore",
+        lacks=max(0, gone),
     )
 
 

@@ -10,11 +10,12 @@ import pytest
 from infra.embedded.testing import engine_server, unique
 from infra.reconciling.archive import Archive
 from infra.reconciling.asking import Answers, Asked, Asking
-from infra.reconciling.drift import Drift
+from infra.reconciling.drift import Coordinate, Drift
 from infra.reconciling.find import find
 from infra.reconciling.found import Found
 from infra.reconciling.run import reconcile
 from infra.reconciling.sources import Order, Sources
+from infra.reconciling.suspects import Suspects
 from sinks.clickhouse.client import ClickHouse
 from sinks.readback import Summary
 from sinks.stripe.access import Eras
@@ -103,19 +104,33 @@ def test_broken_rows_are_found_where_they_are(world: World) -> None:
     asked = "SELECT DISTINCT customer, window_start FROM window_log WHERE meter = 'calls' ORDER BY customer, window_start LIMIT 3"
     windows = world.clickhouse.rows(asked)
     gone, vanished, unreceipted = [(row[0].decode(), int(row[1].timestamp())) for row in windows]
+    within = f"customer = '{gone[0]}' AND meter = 'calls' AND window_start = toDateTime({gone[1]}) AND verdict = 'counted'"
+    partition, offset = world.clickhouse.rows(f"SELECT kafka_partition, kafka_offset FROM usage_events WHERE {within} ORDER BY 1, 2 LIMIT 1")[0]
     _run(
         world.clickhouse,
-        f"ALTER TABLE raw_events DELETE WHERE customer = '{gone[0]}' AND has(window_starts, toDateTime({gone[1]})) AND meters = ['calls']",
+        f"ALTER TABLE raw_events DELETE WHERE kafka_partition = {partition} AND kafka_offset = {offset}",
         f"ALTER TABLE window_log DELETE WHERE customer = '{vanished[0]}' AND meter = 'calls' AND window_start = toDateTime({vanished[1]})",
         f"ALTER TABLE receipt_log DELETE WHERE customer = '{unreceipted[0]}' AND meter = 'calls' AND window_starts = [toDateTime({unreceipted[1]})]",
     )
-    found = reconciled(world).drifts
+    archive = Archive(world.clickhouse)
+    sources = Sources(archive, Asking(eras(world)), world.now_ms, suspects=Suspects(archive, world.clickhouse, None))
+    found = reconcile(sources, Order()).drifts
     assert {(drift.kind, drift.customer, drift.window.start_s) for drift in found if drift.window is not None} == {
         ("raw_event", *gone),
         ("missing_window", *vanished),
         ("lost_report", *unreceipted),
     }, said(found)
     assert len(found) == 3
+    assert next(drift.events for drift in found if drift.kind == "raw_event") == (Coordinate(partition, 0, offset),)
+
+
+def test_a_lost_record_that_was_not_counted(world: World) -> None:
+    """A duplicate's raw row that is gone is in no total, and is found by its hole in the offsets."""
+    asked = "SELECT kafka_partition, kafka_offset FROM usage_events WHERE verdict = 'duplicate' ORDER BY 1, 2 LIMIT 1"
+    partition, offset = world.clickhouse.rows(asked)[0]
+    _run(world.clickhouse, f"ALTER TABLE raw_events DELETE WHERE kafka_partition = {partition} AND kafka_offset = {offset}")
+    found = reconciled(world).drifts
+    assert [(drift.kind, drift.window, drift.events) for drift in found] == [("raw_event", None, (Coordinate(partition, 0, offset),))]
 
 
 def _run(clickhouse: ClickHouse, *statements: str) -> None:

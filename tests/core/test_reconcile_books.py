@@ -12,7 +12,7 @@ from infra.reconciling.books import CellBook, Copies, Copy
 from infra.reconciling.drift import KINDS, Coordinate, Drift
 from infra.reconciling.find import find
 from infra.reconciling.gaps import Lacking, in_gaps
-from tests.core.reconcile_books import EDGE, HOUR_S, ITEM, NOW_MS, P, adjusted, book, books, cell, line, receipt, summary, version, window
+from tests.core.reconcile_books import EDGE, HOUR_S, ITEM, NOW_MS, P, adjusted, book, books, cell, line, receipt, summary, total, version, window
 from topics.adjustments import Remedy
 from topics.invoices import InvoiceRecord
 from topics.quantity import ONE
@@ -229,5 +229,8 @@ def test_missing_records_that_no_window_shows() -> None:
 
 def test_a_broken_window_that_names_no_event_explains_one() -> None:
     """Where a broken window could not say which event it lacks, one missing record is taken to be its own."""
-    broken = only(windows=(book(1, 30, counted=20, recount=20),))
+    whole = book(1, 30)
+    emitted = whole.revisions[0]._replace(recount=total(20, events=0))
+    broken = only(windows=(dataclasses.replace(whole, revisions=(emitted,)),))
     assert in_gaps([Lacking(1, 0, 1, 0, ((7, 7),))], [broken]) == []
+    assert len(in_gaps([Lacking(1, 0, 2, 0, ((7, 8),))], [broken])) == 1

@@ -21,10 +21,8 @@ def test_after_everything_every_number_is_the_same(world: World) -> None:
 
 
 def test_after_everything_no_number_drifts(world: World) -> None:
-    """From the raw events to what the sandbox holds every number is the same, every window is in one state, and none is missing on its way.
-
-    What producers sent under one id twice is theirs, and is listed.
-    """
+    """From the raw events to what the sandbox holds every number is the same, every window is in one state, and none is missing on its way."""
+    # What producers sent under one id twice is theirs, and is listed.
     found = world.command.json("reconcile", expect=None)
     assert [drift["sentence"] for drift in found["drifts"] if drift["kind"] not in {"old_duplicate", "conflicting_body"}] == []
     assert (found["unchecked"], found["coverage"]["gaps"]) == ([], [])

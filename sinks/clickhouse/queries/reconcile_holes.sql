@@ -2,7 +2,7 @@
 SELECT kafka_offset + 1 AS first, following - 1 AS last
 FROM
 (
-    SELECT kafka_offset, leadInFrame(kafka_offset, 1, {end:UInt64}) OVER (ORDER BY kafka_offset ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) AS following
+    SELECT kafka_offset, leadInFrame(kafka_offset, 1, toInt64({end:UInt64})) OVER (ORDER BY kafka_offset ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING) AS following
     FROM
     (
         SELECT DISTINCT toInt64(kafka_offset) AS kafka_offset FROM raw_events
