@@ -25,6 +25,8 @@ ATTRIBUTES: Final = frozenset(
         "viewBox", "width", "x", "y",
     )
 )  # fmt: skip
+SHORT: Final = 48
+"""Characters of a name that is kept on one line: a UUID, a request id, an idempotency key."""
 EMPTY: Final = frozenset({"br", "meta", "rect"})
 
 
@@ -71,7 +73,7 @@ def _text(child: Child) -> str:
 
 def code(text: str) -> Markup:
     """A name that somebody else gave: in type of its own, and kept from turning what stands around it."""
-    return tag("code", tag("bdi", text))
+    return tag("code", tag("bdi", text), class_="whole" if len(text) <= SHORT else None)
 
 
 def time(text: str) -> Markup:
@@ -94,7 +96,7 @@ def table(caption: str, columns: Iterable[tuple[str, bool]], rows: Iterable[Iter
     head = tag("thead", tag("tr", [tag("th", name, scope="col", class_="number" if is_number else None) for name, is_number in named]))
     body = tag("tbody", [row(cells) for cells in rows])
     totals = list(foot)
-    whole = tag("table", tag("caption", caption), head, body, tag("tfoot", row(totals)) if totals else None)
+    whole = tag("table", tag("caption", tag("span", caption)), head, body, tag("tfoot", row(totals)) if totals else None)
     return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from infra.explaining import page_events, page_money, page_windows
 from infra.explaining.markup import Child, Markup, code, lines, tag
 from infra.explaining.page_proof import proof
-from infra.explaining.words import clock, money, number, stretch
-from topics.quantity import format_scaled
+from infra.explaining.words import clock, money, number, number_text, quantity, stretch
 
 if TYPE_CHECKING:
     from infra.explaining.evidence import Written
@@ -70,7 +69,7 @@ def line_article(found: Explained) -> Markup:
         "Subscription item": code(line.item),
         "Price": code(line.price),
     }
-    numbers = {"units on the line": number(line.units), "units that Stripe holds": number_text(format_scaled(windows.units_scaled))}
+    numbers = {"units on the line": number(line.units), "units that Stripe holds": quantity(windows.units_scaled)}
     carried = [
         tag("p", f"{units:,} units on the line were used in an earlier period: adjustment ", code(name), f", reported at {clock(second * 1000)}.")
         for units, name, second in found.carried
@@ -104,7 +103,7 @@ def meter_article(customer: str, found: MeterPeriod) -> Markup:
         facts["Subscription item"] = code(windows.item)
     if found.line is not None:
         facts["Invoice"] = [code(found.line.number or found.line.invoice), f", {found.line.status}, line ", code(found.line.id)]
-    total, held = number_text(format_scaled(span.scaled)), number_text(format_scaled(windows.units_scaled))
+    total, held = quantity(span.scaled), quantity(windows.units_scaled)
     if found.line is not None:
         heading: list[Child] = [f"{windows.meter}: what {customer} used, and why it is "]
         heading.append(tag("span", money(found.line.amount, found.line.currency), class_="amount"))
@@ -155,13 +154,6 @@ def window_article(found: Explanation) -> Markup:
             proof(found.span, [found.window]),
         ),
     )
-
-
-def number_text(text: str) -> str:
-    """A decimal string with thousands apart."""
-    head, dot, tail = text.partition(".")
-    digits = f"{int(head.lstrip('-')):,}{dot}{tail}"
-    return f"-{digits}" if text.startswith("-") else digits
 
 
 def _head(heading: Child, facts: dict[str, Child], faults: list[str] | tuple[str, ...], notes: list[str] | tuple[str, ...], proved: str) -> Markup:

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from infra.explaining.markup import Child, Markup, code, table, tag, time
-from infra.explaining.words import clock, stretch
+from infra.explaining.words import clock, quantity, stretch
 from topics.instants import US_PER_MS
-from topics.quantity import format_scaled
 
 if TYPE_CHECKING:
     from sinks.clickhouse.explain import Explanation
@@ -47,7 +46,7 @@ def _listed(name: str, count: int, events: Sequence[ExplainedEvent], said: str) 
 
 def _cells(event: ExplainedEvent) -> list[Child]:
     times = (time(clock(event.occurred_at_us // US_PER_MS)), time(clock(event.received_at_ms)))
-    return [event.offset, code(event.event_id), code(event.source), *times, format_scaled(event.scaled)]
+    return [event.offset, code(event.event_id), code(event.source), *times, quantity(event.scaled)]
 
 
 def amendments(span: Span) -> Markup | None:
@@ -62,7 +61,7 @@ def amendments(span: Span) -> Markup | None:
 
 def _amendment(each: Amended) -> list[Child]:
     of: Child = [code(each.of_id), f" (offset {each.of_offset})"] if each.of_offset >= 0 else "the whole window"
-    return [each.offset, time(clock(each.received_at_ms)), each.who, each.kind, of, format_scaled(each.scaled), each.reason]
+    return [each.offset, time(clock(each.received_at_ms)), each.who, each.kind, of, quantity(each.scaled), each.reason]
 
 
 def refused(span: Span) -> Markup | None:
@@ -88,7 +87,7 @@ def events(found: Explanation) -> Markup:
     caption = "Every event that selects the meter in this window, in the order of the log"
     if left > 0:
         caption = f"{len(chosen):,} events, with all that are out of the ordinary; {left:,} more were counted and hashed and are not listed here"
-    total: list[Child] = ["counted", f"{found.now_events:,} events", "", "", "", found.quantity, ""]
+    total: list[Child] = ["counted", f"{found.now_events:,} events", "", "", "", quantity(found.window.now_scaled), ""]
     return tag("section", tag("h2", "Events"), table(caption, columns, rows, foot=total))
 
 

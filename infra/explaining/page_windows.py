@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.explaining.markup import Child, Markup, code, table, tag, time
-from infra.explaining.words import clock, stretch
+from infra.explaining.words import clock, quantity, stretch
 from topics.instants import format_s
-from topics.quantity import format_scaled
 
 if TYPE_CHECKING:
     from sinks.clickhouse.explanation import Attempt
@@ -38,13 +37,13 @@ def by_day(found: LineWindows) -> Markup | None:
             format_s(day)[:10],
             len(of),
             f"{sum(window.now_events for window in of):,}",
-            format_scaled(sums[day]),
+            quantity(sums[day]),
             _bar(max(0, sums[day]) * BAR // most),
         ]
         for day, of in sorted(days.items())
     ]
     columns = [("day (UTC)", False), ("windows", True), ("events", True), ("counted", True), ("", False)]
-    foot: list[Child] = ["together", len(windows), f"{sum(w.now_events for w in windows):,}", format_scaled(sum(sums.values())), ""]
+    foot: list[Child] = ["together", len(windows), f"{sum(w.now_events for w in windows):,}", quantity(sum(sums.values())), ""]
     return tag("section", tag("h2", "By day"), table("What was counted, by the day on which each window begins", columns, rows, foot=foot))
 
 
@@ -60,8 +59,8 @@ def line_windows(found: LineWindows) -> Markup:
         ("window", False), ("events", True), ("late", True), ("counted", True), ("units set", True), ("answered at", False),
         ("Stripe's request", False), ("recount", False),
     ]  # fmt: skip
-    counted = format_scaled(sum(each.window.now_scaled for each in found.windows))
-    foot = ["together", f"{found.events:,}", "", counted, format_scaled(found.units_scaled), "", "", ""]
+    counted = quantity(sum(each.window.now_scaled for each in found.windows))
+    foot = ["together", f"{found.events:,}", "", counted, quantity(found.units_scaled), "", "", ""]
     caption = _caption("Each window on the line: its events counted again, and what Stripe answered last", len(chosen), len(found.windows))
     return tag("section", tag("h2", "Windows"), table(caption, columns, [_line_row(each) for each in chosen], foot=foot))
 
@@ -69,7 +68,7 @@ def line_windows(found: LineWindows) -> Markup:
 def _line_row(each: LineWindow) -> list[Child]:
     window, answer = each.window, each.answer
     return [
-        time(stretch(each.start_s, each.end_s)), f"{window.now_events:,}", window.late or "", format_scaled(window.now_scaled), answer.units,
+        time(stretch(each.start_s, each.end_s)), f"{window.now_events:,}", window.late or "", quantity(window.now_scaled), answer.units,
         time(clock(answer.reported_at_ms)), code(answer.request_id), _recount(is_equal=each.is_proved),
     ]  # fmt: skip
 
@@ -81,7 +80,7 @@ def span_windows(windows: Sequence[SpanWindow]) -> Markup:
         ("window", False), ("state", False), ("events", True), ("late", True), ("counted", True), ("delivered", True), ("answered at", False),
         ("Stripe's request", False), ("recount", False),
     ]  # fmt: skip
-    counted, delivered = (format_scaled(sum(getattr(each, name) for each in windows)) for name in ("now_scaled", "delivered_scaled"))
+    counted, delivered = (quantity(sum(getattr(each, name) for each in windows)) for name in ("now_scaled", "delivered_scaled"))
     foot = ["together", "", f"{sum(each.now_events for each in windows):,}", "", counted, delivered, "", "", ""]
     caption = _caption("Each window: its events counted again, and what Stripe answered last", len(chosen), len(windows))
     return tag("section", tag("h2", "Windows"), table(caption, columns, [_span_row(each) for each in chosen], foot=foot))
@@ -91,7 +90,7 @@ def _span_row(window: SpanWindow) -> list[Child]:
     answer = window.standing
     return [
         time(stretch(window.start_s, window.end_s)), f"{window.state} {window.reason}".strip(), f"{window.now_events:,}", window.late or "",
-        format_scaled(window.now_scaled), format_scaled(window.delivered_scaled), "" if answer is None else time(clock(answer.reported_at_ms)),
+        quantity(window.now_scaled), quantity(window.delivered_scaled), "" if answer is None else time(clock(answer.reported_at_ms)),
         "" if answer is None else code(answer.request_id), _recount(is_equal=window.follows),
     ]  # fmt: skip
 
@@ -120,9 +119,9 @@ def waiting(windows: Sequence[SpanWindow], heading: str, why: str) -> Markup | N
             time(stretch(window.start_s, window.end_s)),
             window.state,
             window.reason,
-            format_scaled(window.now_scaled),
-            format_scaled(window.delivered_scaled),
-            format_scaled(window.now_scaled - window.delivered_scaled),
+            quantity(window.now_scaled),
+            quantity(window.delivered_scaled),
+            quantity(window.now_scaled - window.delivered_scaled),
         ]
         for window in windows[:ROWS]
     ]
@@ -147,7 +146,7 @@ def revisions(windows: Iterable[SpanWindow], *, all_of_them: bool = False) -> Ma
 def _revision_rows(window: SpanWindow) -> Iterable[list[Child]]:
     for place, revision in enumerate(window.revisions, 1):
         yield [
-            time(stretch(window.start_s, window.end_s)), place, format_scaled(revision.scaled), f"{revision.events:,}",
+            time(stretch(window.start_s, window.end_s)), place, quantity(revision.scaled), f"{revision.events:,}",
             time(clock(revision.closed_at_ms)), revision.cause, code(f"{revision.hash[:16]}…"), _recount(is_equal=revision.is_proved),
         ]  # fmt: skip
 

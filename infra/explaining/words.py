@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from sinks.stripe import costs
 from topics.instants import US_PER_MS, format_s, format_us
+from topics.quantity import format_scaled
 
 
 def money(amount: int, currency: str) -> str:
@@ -29,6 +30,18 @@ def number(value: Fraction | int) -> str:
             tail = f".{rest:0{places}}" if places else ""
             return f"{'-' if value < 0 else ''}{whole:,}{tail}"
     return f"{value.numerator}/{value.denominator}"
+
+
+def number_text(text: str) -> str:
+    """A decimal string with thousands apart."""
+    head, dot, tail = text.partition(".")
+    digits = f"{int(head.lstrip('-')):,}{dot}{tail}"
+    return f"-{digits}" if text.startswith("-") else digits
+
+
+def quantity(scaled: int) -> str:
+    """A quantity × 10¹² with all its digits and thousands apart."""
+    return number_text(format_scaled(scaled))
 
 
 def clock(instant_ms: int) -> str:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from infra.explaining.evidence import Written
 from infra.explaining.line import Explained
 from infra.explaining.markup import EMPTY, code, table, tag
-from infra.explaining.page import Page, number_text, page
-from infra.explaining.words import exact_money, number, visible
+from infra.explaining.page import Page, page
+from infra.explaining.words import exact_money, number, number_text, visible
 from sinks.clickhouse.explanation import Amended, Attempt, Conservation, ExplainedEvent, RefusedEvent, Revision
 from sinks.clickhouse.line import LineWindows
 from sinks.clickhouse.span_windows import Span, SpanWindow
