@@ -11,7 +11,7 @@ from typing import Final
 
 from streams.sends import Send
 from streams.state import Facts, Rerouting
-from topics.batch import Batch
+from topics.batch import Batch, Headers
 from topics.catalog import EVENTS
 from topics.origin import origin_of
 
@@ -40,10 +40,13 @@ class OnTheWay:
         for batch in batches:
             for headers, timestamp_ms in zip(batch.headers, batch.timestamps_ms, strict=True):
                 if headers and timestamp_ms >= self._since_ms:
-                    origin = origin_of(headers, timestamp_ms)
-                    if origin.partition is not None and origin.offset is not None:
-                        self._arrived.add((origin.partition, origin.offset))
+                    self._arrive(headers, timestamp_ms)
             yield batch
+
+    def _arrive(self, headers: Headers, timestamp_ms: int) -> None:
+        origin = origin_of(headers, timestamp_ms)
+        if origin.partition is not None and origin.offset is not None:
+            self._arrived.add((origin.partition, origin.offset))
 
     def missing(self, homes: Collection[int]) -> list[Send]:
         """Copies for these homes that their archives do not have, in the order of their events."""
