@@ -46,7 +46,10 @@ ELSEWHERE: Final[dict[str, Elsewhere]] = {
     "adjustments settle": Elsewhere("it needs an adjustment", "system/test_adjustments.py::test_what_comes_after_the_last_invoice"),
     "replay": Elsewhere(CHANGES, "system/test_audit.py::test_a_settled_stack_is_clean_and_all_of_it_is_compared"),
     "restore": Elsewhere(ANOTHER_STACK, "system/test_audit.py::test_a_settled_stack_is_clean_and_all_of_it_is_compared"),
-    "reconcile": Elsewhere("it asks for every customer at the provider, minutes on the shared stack", "core/test_reconcile_books.py"),
+    "serve reconcile": Elsewhere(WAITS, "system/test_exactness_audited.py::test_the_stack_reconciles_by_itself"),
+    "reconcile --repair --apply": Elsewhere(
+        CHANGES, "system/test_reconcile_repair.py::test_drift_at_stripe_and_in_the_archive_is_repaired_through_the_log"
+    ),
 }  # fmt: skip
 
 FINDS: Final[dict[str, tuple[int, ...]]] = {
@@ -57,6 +60,7 @@ FINDS: Final[dict[str, tuple[int, ...]]] = {
     "stripe": (0, 1),
     "audit": (0, 1),  # what a test before it planted may still be there
     "explain": (0, 1),
+    "reconcile": (0, 1),
 }
 """Exit codes that a command may end with beside its usual 0: 1 says that it found something."""
 
