@@ -148,9 +148,8 @@ def window_article(found: Explanation) -> Markup:
             _numbers({name: number(count) for name, count in counts.items() if count}),
             page_windows.revisions([found.window], all_of_them=True),
             page_windows.deliveries([found.window], all_of_them=True),
-            page_events.amendments(found.span),
+            page_events.beside(found.span),
             page_events.events(found),
-            page_events.refused(found.span),
             proof(found.span, [found.window]),
         ),
     )

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from infra.explaining.markup import Child, Markup, code, table, tag, time
-from infra.explaining.words import clock, quantity, stretch
-from topics.instants import US_PER_MS
+from infra.explaining.words import clock, clock_us, quantity, stretch
 
 if TYPE_CHECKING:
     from sinks.clickhouse.explain import Explanation
@@ -37,6 +36,12 @@ def section(span: Span) -> Markup | None:
     return tag("section", tag("h2", "Out of the ordinary"), shown)
 
 
+def beside(span: Span) -> Markup | None:
+    """Amendments and what was not taken, for a window whose events are all listed."""
+    parts = [part for part in (amendments(span), refused(span)) if part is not None]
+    return tag("section", tag("h2", "Out of the ordinary"), parts) if parts else None
+
+
 def _listed(name: str, count: int, events: Sequence[ExplainedEvent], said: str) -> list[Child]:
     shown = events[:FEW]
     caption = said + (f" (the first {len(shown):,} are listed)" if len(shown) < count else "")
@@ -45,7 +50,7 @@ def _listed(name: str, count: int, events: Sequence[ExplainedEvent], said: str) 
 
 
 def _cells(event: ExplainedEvent) -> list[Child]:
-    times = (time(clock(event.occurred_at_us // US_PER_MS)), time(clock(event.received_at_ms)))
+    times = (time(clock_us(event.occurred_at_us)), time(clock(event.received_at_ms)))
     return [event.offset, code(event.event_id), code(event.source), *times, quantity(event.scaled)]
 
 

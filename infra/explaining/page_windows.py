@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.explaining.markup import Child, Markup, code, table, tag, time
-from infra.explaining.words import clock, quantity, stretch
+from infra.explaining.words import clock, number_text, quantity, stretch
 from topics.instants import format_s
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def line_windows(found: LineWindows) -> Markup:
 def _line_row(each: LineWindow) -> list[Child]:
     window, answer = each.window, each.answer
     return [
-        time(stretch(each.start_s, each.end_s)), f"{window.now_events:,}", window.late or "", quantity(window.now_scaled), answer.units,
+        time(stretch(each.start_s, each.end_s)), f"{window.now_events:,}", window.late or "", quantity(window.now_scaled), number_text(answer.units),
         time(clock(answer.reported_at_ms)), code(answer.request_id), _recount(is_equal=each.is_proved),
     ]  # fmt: skip
 
@@ -172,7 +172,7 @@ def _attempt_row(window: SpanWindow, attempt: Attempt) -> list[Child]:
     why = [tag("br"), attempt.reason, f": {attempt.sentence}" if attempt.sentence else ""] if attempt.reason else None
     return [
         time(stretch(window.start_s, window.end_s)), code(attempt.cell) if attempt.cell else "the whole window",
-        f"{attempt.revision}.{attempt.attempt}", attempt.units, [attempt.state, why],
+        f"{attempt.revision}.{attempt.attempt}", number_text(attempt.units), [attempt.state, why],
         time(clock(attempt.intent_at_ms)), time(clock(attempt.reported_at_ms)), attempt.http_status or "",
         code(attempt.request_id) if attempt.request_id else "", code(attempt.idempotency_key) if attempt.idempotency_key else "",
     ]  # fmt: skip

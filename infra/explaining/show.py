@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from infra.cli.output import console, say, table
-from infra.explaining.words import clock, exact_money, money, number, stretch, visible
-from topics.instants import US_PER_MS, format_s
+from infra.explaining.words import clock, clock_us, exact_money, money, number, stretch, visible
+from topics.instants import format_s
 from topics.quantity import format_scaled
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def show_events(marked: Iterable[tuple[ExplainedEvent, str]]) -> None:
             event.offset,
             visible(event.event_id),
             visible(event.source),
-            clock(event.occurred_at_us // US_PER_MS),
+            clock_us(event.occurred_at_us),
             format_scaled(event.scaled),
             event.verdict,
             mark,

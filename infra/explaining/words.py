@@ -33,7 +33,9 @@ def number(value: Fraction | int) -> str:
 
 
 def number_text(text: str) -> str:
-    """A decimal string with thousands apart."""
+    """A decimal string with thousands apart; what is none (where nothing was sent) as it is."""
+    if not text.lstrip("-")[:1].isdigit():
+        return text
     head, dot, tail = text.partition(".")
     digits = f"{int(head.lstrip('-')):,}{dot}{tail}"
     return f"-{digits}" if text.startswith("-") else digits
@@ -46,7 +48,12 @@ def quantity(scaled: int) -> str:
 
 def clock(instant_ms: int) -> str:
     """`2026-11-03 10:00:00.25` in UTC; empty where there is none."""
-    return format_us(instant_ms * US_PER_MS).replace("T", " ").rstrip("Z") if instant_ms else ""
+    return clock_us(instant_ms * US_PER_MS) if instant_ms else ""
+
+
+def clock_us(instant_us: int) -> str:
+    """The same of microseconds, which say when an event occurred."""
+    return format_us(instant_us).replace("T", " ").rstrip("Z")
 
 
 def stretch(start_s: int, end_s: int) -> str:

@@ -32,7 +32,7 @@ class LineMoney:
         """What contradicts, in one sentence."""
         if self.verdict != "differs" or self.working is None or self.billed is None:
             return []
-        ours, theirs = (money(Fraction(amount), self.working.currency) for amount in (self.working.amount, self.billed))
+        ours, theirs = (money(Fraction(amount), self.working.currency).upper() for amount in (self.working.amount, self.billed))
         return [f"the units come to {ours} at price {self.working.price}, the line says {theirs}"]
 
 
@@ -61,7 +61,7 @@ def _named(line: InvoiceLine) -> tuple[str, ...]:
     """Coupons and taxes as Stripe states them."""
 
     def said(amount: int) -> str:
-        return money(Fraction(amount), line.currency)
+        return money(Fraction(amount), line.currency).upper()
 
     discounted, taxed, within = (sum(getattr(part, name) for part in line.parts) for name in ("discounted", "taxed", "taxed_within"))
     found = []

@@ -128,7 +128,7 @@ def test_a_line_that_comes_to_something_else_is_a_contradiction() -> None:
     """An amount that the units do not come to is said with both numbers; one that they do is not."""
     assert line_money(LINE, THREE, Fraction(50)).verdict == "equal"
     found = line_money(LINE._replace(amount=151), THREE, Fraction(50))
-    assert found.faults == ["the units come to 1.50 usd at price price_1, the line says 1.51 usd"]
+    assert found.faults == ["the units come to 1.50 USD at price price_1, the line says 1.51 USD"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_coupons_and_taxes_are_named_with_stripes_own_figures() -> None:
     found = line_money(LINE._replace(parts=(part,)), THREE, Fraction(50))
     assert found.verdict == "equal"
     assert [sentence.split(" (")[0] for sentence in found.named] == [
-        "coupons take 0.15 usd off the line's amount",
-        "tax of 0.27 usd is added to the line's amount",
-        "of the line's amount 0.03 usd is tax",
+        "coupons take 0.15 USD off the line's amount",
+        "tax of 0.27 USD is added to the line's amount",
+        "of the line's amount 0.03 USD is tax",
     ]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from tests.system.conftest import NAMED
 from tests.system.world import World
 
 pytestmark = pytest.mark.system
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def event(customer: str, number: str, at: datetime) -> str:
@@ -57,6 +62,22 @@ def test_a_window_is_taken_apart_and_proved(world: World) -> None:
     assert "proved" in shown
     assert "duplicate" in shown
     assert "late" in shown
+
+
+def test_a_period_is_taken_apart_for_somebody_who_does_not_trust_us(world: World, tmp_path: Path) -> None:
+    """`explain --period` proves every window of a customer's period, writes a page, and evidence that the document's program finds right."""
+    page, evidence = tmp_path / "period.html", tmp_path / "period.jsonl"
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = world.command.json("explain", NAMED, "--period", at, "--html", str(page), "--evidence", str(evidence))
+    assert found["proof"]["holds"], found["proof"]
+    windows = [window for meter in found["meters"] for window in meter["windows"]]
+    assert windows
+    assert all(window["state"] == "delivered" for window in windows if window["revisions"] and float(window["quantity"]))
+    assert "Proved" in page.read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "infra/docs/explaining.md").read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-I", "-c", program, str(evidence)], capture_output=True, text=True, check=False)
+    assert "all of it follows from the events in this file" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
 
 
 def test_dead_letters_keep_the_exact_bytes(world: World) -> None:
