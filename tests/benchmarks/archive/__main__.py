@@ -1,7 +1,7 @@
 """The archive at size, on the embedded engine: bytes a row, a window's drill-down, the rate of inserts. Prints goals, asserts nothing.
 
-    python -m tests.benchmarks.archive --rows 10000000             # two minutes: sizes and drill-downs
-    python -m tests.benchmarks.archive --rows 100000000 --merge    # half an hour, 8 GB of disk
+    python -m tests.benchmarks.archive --rows 10000000             # five minutes: sizes and drill-downs
+    python -m tests.benchmarks.archive --rows 100000000 --merge    # about an hour, 12 GB of disk while it merges
     python -m tests.benchmarks.archive --insert                    # the archive's inserts against the engine's own, in turns
 
 `--dir` keeps the filled directory, and a directory that is filled is only measured; without it all is deleted at the end.
@@ -15,6 +15,7 @@ import os
 import platform
 import statistics
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,34 @@ def drilled(clickhouse: ClickHouse, engine: psutil.Process, arguments: argparse.
     whole = found[0].bytes_per_row + found[1].bytes_per_row * found[1].rows / found[0].rows
     say(f"an event of {sizes.event_bytes(clickhouse):.0f} bytes costs {found[0].bytes_per_row:.2f} bytes, with verdicts {whole:.2f}")
     say(f"goal: at most {sizes.GOAL_BYTES} bytes a row: {'reached' if found[0].bytes_per_row <= sizes.GOAL_BYTES else 'NOT reached'}")
-    timings = drilling.measure(clickhouse, arguments.windows, seed=int(time.time()))
+    timings = drilling.measure(clickhouse, engine, arguments.windows, seed=int(time.time()))
     for timing in timings:
-        say(f"{timing.name:38} median {timing.median_ms:8.1f} ms  p95 {timing.p95_ms:8.1f} ms  {timing.read_rows:12,} rows read")
+        read = ", ".join(f"{rows:,} of {table}" for table, rows in timing.read.items())
+        say(f"{timing.name:38} median {timing.median_ms:7.1f} ms  p95 {timing.p95_ms:7.1f} ms  CPU {timing.cpu_ms:6.1f} ms  reads {read or '…'}")
     worst = max(timing.median_ms for timing in timings[:2])
     say(f"goal: a window's median at most {drilling.GOAL_MS} ms: {'reached' if worst <= drilling.GOAL_MS else 'NOT reached'} ({worst:.1f} ms)")
-    say(f"the engine holds {engine.memory_info().rss / 1e6:,.0f} MB")
+    took_s, most_mb = everything(clickhouse, engine)
+    say(f"coverage of all customers and windows: {took_s:.1f} s, the engine at most {most_mb:,.0f} MB")
     return {"sizes": [size.as_dict() for size in found], "queries": [timing.as_dict() for timing in timings]}
+
+
+def everything(clickhouse: ClickHouse, engine: psutil.Process) -> tuple[float, float]:
+    """The largest question of all, `coverage` of everything: seconds, and the most memory that the engine held meanwhile, in MB."""
+    done, most = threading.Event(), [engine.memory_info().rss]
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            most.append(engine.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    begun_s = time.perf_counter()
+    try:
+        filling.command(clickhouse, "SELECT state, count(), sum(counted) FROM coverage GROUP BY state FORMAT Null", {})
+    finally:
+        done.set()
+        watcher.join()
+    return time.perf_counter() - begun_s, max(most) / 1e6
 
 
 def inserted(clickhouse: ClickHouse, engine: psutil.Process, rows: int, rounds: int) -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import psutil
 
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.explain import explain
@@ -42,18 +41,28 @@ PERIODS: Mapping[str, str] = {
 }
 
 
+READ_BACK = (
+    "SELECT DISTINCT kafka_offset FROM raw_events"
+    " WHERE kafka_partition = {p:UInt32} AND generation = {g:UInt32} AND kafka_offset >= {o:UInt64}"
+)
+"""What a worker asks on assignment (`client.present_raw`), here with the last 3,000 offsets of a partition not yet in `progress`."""
+NOT_IN_PROGRESS = 3_000
+
+
 @dataclass(frozen=True)
 class Timing:
-    """One question over many windows: milliseconds as a client sees them, and rows that the engine read at the median."""
+    """One question over many windows: milliseconds as a client sees them, of CPU (engine and client) each, and what the plan has to read."""
 
     name: str
     median_ms: float
     p95_ms: float
-    read_rows: int
+    cpu_ms: float
+    read: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"query": self.name, "median_ms": round(self.median_ms, 2), "p95_ms": round(self.p95_ms, 2), "read_rows": self.read_rows}
+        rounded = {name: round(getattr(self, name), 2) for name in ("median_ms", "p95_ms", "cpu_ms")}
+        return {"query": self.name, "read_rows": self.read} | rounded
 
 
 def windows(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any]]:
@@ -74,39 +83,47 @@ def windows(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any
     return found
 
 
-def measure(clickhouse: ClickHouse, count: int, seed: int) -> list[Timing]:
+def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: int) -> list[Timing]:
     """Every question, each window once: nothing is answered from the cache of the same question."""
-    found = [timed(clickhouse, name, sql, windows(clickhouse, count, seed + at)) for at, (name, sql) in enumerate(QUERIES.items())]
-    drawn = windows(clickhouse, count, seed + 50)
-    took = [clocked(lambda each=each: explain(clickhouse, each["customer"], each["meter"], each["start_s"])) for each in drawn]  # type: ignore[misc]
-    found.append(summary("tidemark explain, all its queries", took, 0))
-    month = [each | {"start_s": 0, "end_s": 4_102_444_800} for each in windows(clickhouse, max(3, count // 5), seed + 60)]
-    return found + [timed(clickhouse, name, sql, month) for name, sql in PERIODS.items()]
+    watch = Watch(clickhouse, engine)
+    found = [watch.timed(name, sql, windows(clickhouse, count, seed + at)) for at, (name, sql) in enumerate(QUERIES.items())]
+    found.append(watch.explained(windows(clickhouse, count, seed + 50)))
+    ends = clickhouse.rows("SELECT kafka_partition, max(next_offset) FROM progress WHERE topic = 'usage.events' GROUP BY kafka_partition")
+    found.append(watch.timed("read-back on assignment", READ_BACK, [{"p": p, "g": 0, "o": max(0, end - NOT_IN_PROGRESS)} for p, end in ends]))
+    month = [each | {"start_s": 0, "end_s": 4_102_444_800} for each in windows(clickhouse, max(5, count // 5), seed + 60)]
+    return found + [watch.timed(name, sql, month) for name, sql in PERIODS.items()]
 
 
-def timed(clickhouse: ClickHouse, name: str, sql: str, asked: list[dict[str, Any]]) -> Timing:
-    """One question for each of these."""
-    clickhouse.rows(sql, asked[0])
-    took = [clocked(lambda each=each: clickhouse.rows(sql, each)) for each in asked[1:]]  # type: ignore[misc]
-    read = statistics.median(read_rows(clickhouse, sql, each) for each in asked[:5])
-    return summary(name, took, int(read))
+class Watch:
+    """Times questions to one engine."""
 
+    def __init__(self, clickhouse: ClickHouse, engine: psutil.Process) -> None:
+        self._clickhouse = clickhouse
+        self._processes = (engine, psutil.Process())
 
-def clocked(ask: Callable[[], Any]) -> float:
-    """Milliseconds."""
-    begun_s = time.perf_counter()
-    ask()
-    return (time.perf_counter() - begun_s) * 1000
+    def timed(self, name: str, sql: str, asked: list[dict[str, Any]]) -> Timing:
+        """One question for each of these; the first warms up."""
+        read = {table.decode(): rows for _, table, _, rows, _ in self._clickhouse.rows(f"EXPLAIN ESTIMATE {sql}", asked[0])}
+        return self._summed(name, [lambda each=each: self._clickhouse.rows(sql, each) for each in asked], read)  # type: ignore[misc]
 
+    def explained(self, asked: list[dict[str, Any]]) -> Timing:
+        """`tidemark explain` of each of these windows, all of its queries together."""
 
-def summary(name: str, took: list[float], read: int) -> Timing:
-    """Median and 95th percentile."""
-    return Timing(name, statistics.median(took), sorted(took)[int(len(took) * 0.95)], read)
+        def one(each: dict[str, Any]) -> Any:
+            return explain(self._clickhouse, each["customer"], each["meter"], each["start_s"])
 
+        return self._summed("tidemark explain, all its queries", [lambda each=each: one(each) for each in asked], {})  # type: ignore[misc]
 
-def read_rows(clickhouse: ClickHouse, sql: str, parameters: Mapping[str, Any]) -> int:
-    """Rows the engine read for a query, as it says itself (a format that is answered whole carries the summary)."""
-    asked = {"query": f"{sql} FORMAT JSONCompact", "database": clickhouse.address.database} | {f"param_{k}": str(v) for k, v in parameters.items()}
-    with urllib.request.urlopen(f"{clickhouse.address.url}/?{urllib.parse.urlencode(asked)}", timeout=120) as answer:
-        answer.read()
-        return int(json.loads(answer.headers.get("X-ClickHouse-Summary", "{}")).get("read_rows", 0))
+    def _summed(self, name: str, questions: list[Callable[[], Any]], read: dict[str, int]) -> Timing:
+        questions[0]()
+        took: list[float] = []
+        cpu_s = self._cpu_s()
+        for ask in questions[1:]:
+            begun_s = time.perf_counter()
+            ask()
+            took.append((time.perf_counter() - begun_s) * 1000)
+        cpu_ms = (self._cpu_s() - cpu_s) * 1000 / len(took)
+        return Timing(name, statistics.median(took), sorted(took)[int(len(took) * 0.95)], cpu_ms, read)
+
+    def _cpu_s(self) -> float:
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
