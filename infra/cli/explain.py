@@ -12,6 +12,7 @@ from infra.cli.output import note, print_json
 from infra.cli.see import From, Limit, To
 
 if TYPE_CHECKING:
+    from infra.explaining.evidence import Written
     from infra.explaining.page import Page
     from infra.settings import Settings
 
@@ -67,24 +68,35 @@ def explain(
     kind = _kind(asked)
     settings = resolve(directory, config).settings
     answer = _ANSWERS[kind](settings, asked, limit)
-    written = None
-    if evidence is not None:
-        from infra.explaining.evidence import write
-
-        written = write(settings, answer.page(), evidence)
-        note(f"{written.events:,} events in {evidence}, SHA-256 {written.sha256}")
-    if html is not None:
-        from infra.clock import now_ms
-        from infra.explaining.page import page
-
-        html.write_text(page(answer.page(), now_ms(), written), encoding="utf-8")
-        note(f"the page is in {html}")
+    written = _files(settings, answer.page(), html, evidence)
     if as_json:
         print_json(answer.json() | ({} if written is None else {"evidence": written._asdict()}))
     else:
         answer.show(limit)
     if answer.faults():
         raise typer.Exit(1)
+
+
+def _files(settings: Settings, found: Page, html: Path | None, evidence: Path | None) -> Written | None:
+    """Writes the files that were asked for; none where nothing was found. Raises UsageError where one cannot be written."""
+    from infra.clock import now_ms
+    from infra.explaining.evidence import write
+    from infra.explaining.page import page
+    from topics.errors import UsageError
+
+    if found.is_empty:
+        return None
+    written = None
+    try:
+        if evidence is not None:
+            written = write(settings, found, evidence)
+            note(f"{written.events:,} events in {evidence}, SHA-256 {written.sha256}")
+        if html is not None:
+            html.write_text(page(found, now_ms(), written), encoding="utf-8")
+            note(f"the page is in {html}")
+    except OSError as error:
+        raise UsageError(f"{error.filename or 'the file'} cannot be written: {error.strerror}") from None
+    return written
 
 
 class _Asked(NamedTuple):

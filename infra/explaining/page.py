@@ -27,6 +27,11 @@ class Page:
     lines: list[Explained] = field(default_factory=list)
     period: Period | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.windows or self.lines or self.period)
+
 
 def page(found: Page, made_at_ms: int, evidence: Written | None = None) -> str:
     """The whole document."""

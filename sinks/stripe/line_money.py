@@ -54,6 +54,8 @@ def line_money(line: InvoiceLine, price: Price | None, units: Fraction, *, trial
         return not_compared("the line is a proration: Stripe bills a share of the period, which is not recomputed", found)
     if found.amount != line.amount == 0 and trial_until_s is not None and line.end_s <= trial_until_s:
         return not_compared("the period lies in the subscription's trial: it costs nothing", found)
+    if found.amount != line.amount == 0 and not line.units:
+        return not_compared("the flat amount of a first tier without usage: whether it is billed is Stripe's word, and here it was not", found)
     return LineMoney(found, "equal" if found.amount == line.amount else "differs", named, line.amount)
 
 

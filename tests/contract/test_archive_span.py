@@ -22,7 +22,9 @@ from sinks.clickhouse.evidence import events
 from sinks.clickhouse.span import span
 from tests.agents.archive_world import Topics
 from tests.contract.archive_engine import archive_at, write_raw, write_topic
+from tests.contract.test_archive_amendments import archived
 from tests.contract.test_archive_explain import Story, cell
+from tests.core.amend_world import FIRST, NOW_S, Bench, voided
 from tests.core.meterlog import NOW_MS, Log, Stored, control, customers, meters_record, usage
 from topics.bindings import BINDING_TYPE, Item, items_digest
 from topics.catalog import DEFINITIONS, RECEIPTS, REJECTED, VERDICTS, WINDOWS
@@ -241,7 +243,9 @@ def test_a_line_is_found_by_what_is_printed_on_it(stage: Stage, monkeypatch: pyt
     assert (by_name["number"], by_name["money"]["stripe"]) == ("ACME-0001", total)
     requests = {attempt["request_id"] for window in by_name["windows"] for attempt in window["deliveries"]}
     assert requests == {f"req_{total.window.start_s}_{number}" for total in oldest(stage.told) for number in range(1, 1 + emitted(stage.told, total))}
-    missed = asked(stage, monkeypatch, capsys, ACME, "--amount", "9999.99", expect=1)
+    nowhere = str(stage.config.parent / "none" / "line.html")
+    assert "cannot be written" in asked(stage, monkeypatch, capsys, "--invoice-line", "in_1/il_1", "--html", nowhere, expect=2)
+    missed = asked(stage, monkeypatch, capsys, ACME, "--amount", "9999.99", "--html", nowhere, expect=1)
     assert (missed["matches"], missed["nearest"][0]["but"]) == ([], "another amount")
 
 
@@ -332,3 +336,34 @@ def test_an_event_that_is_gone_is_found_in_every_form(engine_url: str, stage: St
     file = tmp_path / "line.jsonl"
     assert run(["explain", "--invoice-line", "in_1/il_1", "--config", str(config), "--evidence", str(file), "--json"]) == 1
     assert recomputed(tmp_path, file.read_bytes())[0] == 1
+
+
+def test_an_amendment_is_told_and_recomputed_with_its_event(
+    engine_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A voided event stays listed, with who voided it and why as the reason of the revision; the evidence adds up with both."""
+    bench = Bench()
+    bench.event(5)
+    bench.amend(voided(bench.event(7), 7))
+    archived(engine_url, "amended", bench.log)
+    config, file, html = tmp_path / "tidemark.toml", tmp_path / "window.jsonl", tmp_path / "window.html"
+    config.write_text(f'[clickhouse]\nurl = "{engine_url}"\ndatabase = "amended"\n')
+    words = ["explain", FIRST, "calls", format_s(NOW_S), "--config", str(config), "--evidence", str(file), "--html", str(html), "--json"]
+    assert run(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    (said,) = found["amendments"]
+    assert (said["kind"], said["who"], said["reason"], said["of"]["event_id"], said["quantity"]) == ("void", "ann", "sent twice by hand", "e2", "-7")
+    assert [event["event_id"] for event in found["counted"]] == ["e1", "e2", said_by(found)]
+    assert "1 amendment (void by ann: sent twice by hand)" in found["revisions"][-1]["cause"]
+    assert found["quantity"] == "5"
+    assert recomputed(tmp_path, file.read_bytes())[0] == 0
+    assert "sent twice by hand" in html.read_text(encoding="utf-8")
+    monkeypatch.delenv("STRIPE_API_KEY", raising=False)
+    assert run([*words[:3], "--from", "2026-11-20", "--to", "2026-11-23", "--config", str(config), "--json"]) == 0
+    (meter,) = json.loads(capsys.readouterr().out)["meters"]
+    assert (meter["counts"]["amendments"], meter["money"]) == (1, None)
+
+
+def said_by(found: dict[str, Any]) -> str:
+    """The id of the amendment's own record."""
+    return str(next(event["event_id"] for event in found["counted"] if event["quantity"].startswith("-")))

@@ -122,6 +122,7 @@ def test_a_product_is_exact_whatever_its_size(scaled: int, amount: int) -> None:
 
 LINE = InvoiceLine("in_1", "paid", "il_1", "si_1", "price_1", 0, 100, 50, 150, "usd", parts=(LinePart("il_1", 50, 150),))
 THREE = priced(unit_amount=3)
+FLAT = priced(billing_scheme="tiered", tiers_mode="volume", tiers=[{"up_to": None, "flat_amount": 500}])
 
 
 def test_a_line_that_comes_to_something_else_is_a_contradiction() -> None:
@@ -137,13 +138,14 @@ def test_a_line_that_comes_to_something_else_is_a_contradiction() -> None:
         (LINE._replace(proration=True, amount=1), THREE, None, "proration"),
         (LINE._replace(amount=0), THREE, 100, "trial"),
         (LINE._replace(currency="eur"), THREE, None, "in eur"),
+        (LINE._replace(units=0, amount=0), FLAT, None, "without usage"),
         (LINE, None, None, "cannot be read"),
         (LINE, priced(), None, "shows no amounts"),
     ],
 )
 def test_what_cannot_be_recomputed_is_named(line: InvoiceLine, price: Price | None, trial_until_s: int | None, named: str) -> None:
     """A proration, a trial, another currency, or a price that is not to be read is said, and is no contradiction."""
-    found = line_money(line, price, Fraction(50), trial_until_s=trial_until_s)
+    found = line_money(line, price, Fraction(line.units), trial_until_s=trial_until_s)
     assert (found.verdict, found.faults) == ("not_compared", [])
     assert any(named in sentence for sentence in found.named)
 
