@@ -49,14 +49,24 @@ class KafkaLog:
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """See `replay.Log`."""
+        waiting: list[Any] = []
         try:
             await self._producer.begin_transaction()
-            waiting = [
+            waiting += [
                 await self._producer.send(EVENTS, each.value, each.key, partition=each.partition, headers=list(each.headers)) for each in records
             ]
             await asyncio.gather(*waiting)
             await self._producer.commit_transaction()
         except (ProducerFenced, InvalidProducerEpoch):
+            self._take_up(waiting)
             raise TidemarkError("another `dead-letters replay` has begun since; it finds what this one sent, and goes on from there") from None
         except (KafkaError, OSError) as error:
+            self._take_up(waiting)
             raise unreachable(self._bootstrap, error) from error
+
+    def _take_up(self, waiting: list[Any]) -> None:
+        """Read what aiokafka keeps in futures of its own: unread, asyncio would say it once more with its whole stack."""
+        kept = [*waiting, getattr(getattr(self._producer, "_txn_manager", None), "_transaction_waiter", None)]
+        for each in kept:
+            if each is not None and each.done() and not each.cancelled():
+                each.exception()

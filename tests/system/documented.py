@@ -44,8 +44,8 @@ ELSEWHERE: Final[dict[str, Elsewhere]] = {
     "amend void": Elsewhere(CHANGES, "system/test_audit.py::test_an_amended_event_is_set_again_at_the_provider"),
     "amend set": Elsewhere(CHANGES, "system/test_audit.py::test_an_amended_event_is_set_again_at_the_provider"),
     "adjustments settle": Elsewhere("it needs an adjustment", "system/test_adjustments.py::test_what_comes_after_the_last_invoice"),
-    "replay": Elsewhere(CHANGES, "system/test_audit.py::test_a_settled_stack_is_clean_and_all_of_it_is_compared"),
-    "restore": Elsewhere(ANOTHER_STACK, "system/test_audit.py::test_a_settled_stack_is_clean_and_all_of_it_is_compared"),
+    "replay": Elsewhere("it folds a month of every partition again", "core/test_replay.py"),
+    "restore": Elsewhere("it needs a Kafka that was lost", "system/test_restore.py::test_a_lost_kafka_is_built_again_from_the_archive"),
     "serve reconcile": Elsewhere(WAITS, "system/test_exactness_audited.py::test_the_stack_reconciles_by_itself"),
     "reconcile --repair --apply": Elsewhere(
         CHANGES, "system/test_reconcile_repair.py::test_drift_at_stripe_and_in_the_archive_is_repaired_through_the_log"
