@@ -20,6 +20,10 @@ TRANSACTIONAL_ID: Final = "tidemark-dead-letters"
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """A commit takes tens of milliseconds. A run that is killed in one keeps the meter waiting at its records no longer than this."""
 
+FENCED: Final = (
+    "another `dead-letters replay` has begun since, or this one stood still for ten seconds; what it sent is found by the next run, so run it again"
+)
+
 
 class KafkaLog:
     """See `replay.Log`. Use it in `async with`."""
@@ -32,6 +36,7 @@ class KafkaLog:
         self.partitions = 0
 
     async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().set_exception_handler(_not_twice)
         self.partitions = await topics_admin.partition_count(self._bootstrap, EVENTS)
         return self
 
@@ -52,21 +57,18 @@ class KafkaLog:
         waiting: list[Any] = []
         try:
             await self._producer.begin_transaction()
-            waiting += [
-                await self._producer.send(EVENTS, each.value, each.key, partition=each.partition, headers=list(each.headers)) for each in records
-            ]
+            for each in records:
+                sending = self._producer.send(EVENTS, each.value, each.key, partition=each.partition, headers=list(each.headers))
+                waiting.append(await sending)
             await asyncio.gather(*waiting)
             await self._producer.commit_transaction()
         except (ProducerFenced, InvalidProducerEpoch):
-            self._take_up(waiting)
-            raise TidemarkError("another `dead-letters replay` has begun since; it finds what this one sent, and goes on from there") from None
+            raise TidemarkError(FENCED) from None
         except (KafkaError, OSError) as error:
-            self._take_up(waiting)
             raise unreachable(self._bootstrap, error) from error
 
-    def _take_up(self, waiting: list[Any]) -> None:
-        """Read what aiokafka keeps in futures of its own: unread, asyncio would say it once more with its whole stack."""
-        kept = [*waiting, getattr(getattr(self._producer, "_txn_manager", None), "_transaction_waiter", None)]
-        for each in kept:
-            if each is not None and each.done() and not each.cancelled():
-                each.exception()
+
+def _not_twice(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """aiokafka keeps an error that it has raised in futures of its own too, and asyncio would say each with its whole stack."""
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
