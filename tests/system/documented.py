@@ -32,6 +32,7 @@ ELSEWHERE: Final[dict[str, Elsewhere]] = {
     "sandbox --port": Elsewhere(WAITS, "system/test_stack_supervisor.py::test_everything_runs_when_up_returns_and_nothing_after_down"),
     "sandbox --fault": Elsewhere(WAITS, "contract/test_sandbox_wire.py"),
     "send": Elsewhere(SENDS, "system/test_files.py::test_files_count_as_their_lines"),
+    "migrate --analyst": Elsewhere("the embedded engine has no users", "core/test_analyst_access.py::test_only_views_are_granted"),
     "settle --close": Elsewhere(CHANGES, "system/test_demo.py::test_the_demo_convinces"),
     "flush": Elsewhere(CHANGES, "hazards/test_h32_plan_changes_are_billed.py"),
     "clock": Elsewhere("it needs a customer on a test clock", "system/test_webhooks.py::test_a_test_clock_is_followed"),
