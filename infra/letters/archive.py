@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PAGE: Final = 500
 """Letters that are looked at together: their ids fit one question's address (a server takes a megabyte of it, a proxy often 64 KiB)."""
+FETCHED: Final = 1_000
+"""Letters read at once: each read sorts the whole selection, so not few; one that is `too_large` has up to a megabyte, so not many."""
 ASKED_BYTES: Final = 20_000
 """Bytes of names in one question; percent-encoded at most three times as many."""
 DAY_MS: Final = 86_400_000
@@ -71,13 +73,12 @@ class LetterArchive:
         """The letters of a selection, the oldest first."""
         after: dict[str, int] = dict(_BEFORE_ALL)
         while True:
-            rows = self._clickhouse.rows(query("letters_page"), {**selection.parameters, **after, "limit": PAGE})
-            page = [_letter(row) for row in rows]
-            if page:
-                yield page
-            if len(page) < PAGE:
+            rows = self._clickhouse.rows(query("letters_page"), {**selection.parameters, **after, "limit": FETCHED})
+            found = [_letter(row) for row in rows]
+            yield from (found[start : start + PAGE] for start in range(0, len(found), PAGE))
+            if len(found) < FETCHED:
                 return
-            last = page[-1]
+            last = found[-1]
             after = {"after_ms": last.received_at_ms, "after_partition": last.partition, "after_offset": last.offset}
 
     def replays(self, since_ms: int) -> dict[Coordinate, list[Fate]]:

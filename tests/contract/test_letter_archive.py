@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra.embedded.testing import engine_server
+from infra.letters import archive as archive_module
 from infra.letters.archive import LetterArchive, Selection
 from infra.letters.letter import Letter, State
 from infra.letters.listing import look
@@ -77,12 +78,14 @@ def plain(letter: Letter) -> Any:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_archive_answers_as_the_model(engine_url: str, seed: int) -> None:
+def test_the_archive_answers_as_the_model(engine_url: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Letters, replays by origin, records by id, what is gone, definitions and progress are those of the model, byte for byte."""
     world = lived(seed)
     clickhouse = archive_at(engine_url, f"letters_{seed}")
     write(clickhouse, world)
     archive, model = LetterArchive(clickhouse), ModelArchive(world)
+    monkeypatch.setattr(archive_module, "FETCHED", 5)
+    monkeypatch.setattr(archive_module, "PAGE", 2)  # so that letters of one millisecond lie on two pages
     letters = model.letters()
     assert [plain(one) for page in archive.pages(Selection()) for one in page] == [plain(one) for one in letters]
     some = letters[len(letters) // 2]
