@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from infra.newest import newest_receipts
 from infra.reading import clickhouse
 from infra.stripe_catalog import access
 from topics.errors import TidemarkError
@@ -65,7 +63,7 @@ def compared(settings: Settings, stripe: Pages, line: InvoiceLine, windows: Line
     """The line held against its windows, in units and in money."""
     from infra.explaining.pricing import money_of
 
-    carried = () if windows.units == line.units else _carried(settings, line)
+    carried = () if max(windows.units, 0) == line.units else _carried(settings, line)
     money = money_of(stripe, line, windows)
     faults = windows.faults(line.units - sum(units for units, _, _ in carried)) + windows.span.whole_faults + money.faults
     return Explained(line, windows, faults, carried, money)
@@ -73,6 +71,10 @@ def compared(settings: Settings, stripe: Pages, line: InvoiceLine, windows: Line
 
 def _carried(settings: Settings, line: InvoiceLine) -> tuple[tuple[int, str, int], ...]:
     """What adjustments of earlier periods stand on the line, from `usage.receipts`: no window of the line's own period says it."""
+    import asyncio
+
+    from infra.newest import newest_receipts
+
     newest = asyncio.run(newest_receipts(settings.kafka.bootstrap)).values()
     said = [one.adjustment for one in newest if isinstance(one, CellReceipt) and one.item == line.item and one.adjustment is not None]
     return tuple((int(part.units), each.id, part.second) for each in said for part in each.carried if line.start_s <= part.second < line.end_s)

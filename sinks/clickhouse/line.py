@@ -104,8 +104,8 @@ class LineWindows:
         return sum(window.window.now_events for window in self.windows)
 
     def faults(self, billed: int) -> list[str]:
-        """Each contradiction in one sentence; `billed`: what the line says."""
-        found = [f"the line bills {billed} units, the provider answered for {self.units}"] if billed != self.units else []
+        """Each contradiction in one sentence; `billed`: what the line says, which is 0 where a period's usage is negative (Stripe, meter events)."""
+        found = [f"the line bills {billed} units, the provider answered for {self.units}"] if billed != max(self.units, 0) else []
         waiting = {(window.start_s, window.end_s) for window in self.open}
         for each in self.windows:
             window = each.window

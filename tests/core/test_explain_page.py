@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -173,6 +174,16 @@ def test_more_windows_than_a_page_can_show_are_cut_and_said() -> None:
     text = read(page(Page(lines=[line([window(number) for number in range(3000)] + [window(3000, counted=6)])]), 1)).text
     assert "2,500 of 3,001 are shown" in text
     assert "1970-05-06 00:00:00 … 01:00:00" in text
+
+
+def test_a_period_of_negative_usage_bills_nothing() -> None:
+    """Where corrections outweigh what was used Stripe's line says 0, which contradicts nothing; a line of more does."""
+    held = window(1)
+    below = replace(held, attempts=tuple(replace(attempt, units="-7") for attempt in held.attempts))
+    found = line([below]).windows
+    assert found.units == -7
+    assert found.faults(0) == []
+    assert found.faults(1) == ["the line bills 1 units, the provider answered for -7"]
 
 
 @pytest.mark.parametrize(("text", "shown"), [("2780960", "2,780,960"), ("-1234.5", "-1,234.5"), ("-0.5", "-0.5"), ("0.000000000001",) * 2])
