@@ -34,6 +34,10 @@ class Found:
         """True where nothing was found."""
         return not self.counts
 
+    def summary(self) -> str:
+        """In a few words: `clean`, or how many of which kind."""
+        return ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS if self.counts[kind]) or "clean"
+
     def take(self, drift: Drift) -> None:
         """One more."""
         self.counts[drift.kind] += 1
