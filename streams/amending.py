@@ -23,6 +23,10 @@ def fold_amendment(state: PartitionState, event: Event, offset: int) -> Amendmen
     reading = read_amendment(event)
     if isinstance(reading, str):
         return reading
+    # Before anything that is let go of once windows are final: what a record is told must not hang on when a flush did that.
+    for posting in reading.postings:
+        if is_final(state, posting.window):
+            return f"{_where(posting.window)} is final: nothing of it changes any more; correct it in a later period, or by hand at the provider"
     if problem := _stale(state, reading):
         return problem
     for entry, posting in zip(reading.record.postings, reading.postings, strict=True):
@@ -58,12 +62,14 @@ def _stale(state: PartitionState, reading: Reading) -> str | None:
     return None
 
 
+def _where(window: Window) -> str:
+    return f"window {format_s(window.start_s)} … {format_s(window.end_s)} of meter {window.meter!r}"
+
+
 def _unpostable(state: PartitionState, reading: Reading, entry: Entry, posting: Difference) -> str | None:
     """Why one posting cannot be added to its window."""
     window, record = posting.window, reading.record
-    where = f"window {format_s(window.start_s)} … {format_s(window.end_s)} of meter {window.meter!r}"
-    if is_final(state, window):
-        return f"{where} is final: nothing of it changes any more; correct it in a later period, or by hand at the provider"
+    where = _where(window)
     meter = state.definitions.meter_at(window.meter, reading.time_us // US_PER_S)
     if meter is None:
         return f"{where} is of no meter that was in force then"
@@ -143,7 +149,8 @@ def amended_through(state: PartitionState) -> int:
     """Σ of what names the links of the chain: with it in the counters record, a lost one halts instead of letting a stale amendment act.
 
     First those are let go that can no longer matter, since every window of their event is final. That is a pure rule, and what it let go it never
-    wants back, so a recovery finds the same: of a customer with a test clock it looks only at what was final before the clock's first word.
+    wants back, so a recovery finds the same. Of a customer with a test clock only that is final for good which was so before the clock's first word;
+    but rows may begin in that time again, by the clock, and which amendments are of them is not said: they are all kept, and not summed.
     """
     chain, log_final_s = state.amended, state.clocks.final_until_us // US_PER_S
     if log_final_s >= chain.first_until_s:

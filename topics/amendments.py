@@ -211,12 +211,14 @@ NEVER_S: Final = 1 << 62
 class Chain:
     """Of each amended event the amendment in force, as long as any window of the event may still change.
 
-    `through`: Σ (1 + offset) of all links; `first_until_s`: no link can be forgotten before. Both are kept as links come and go: a flush asks for
-    them, and there may be many thousand links.
+    `through`: Σ (1 + offset) of links; `first_until_s`: no link can be over before. Both are kept as links come and go: a flush asks for them, and
+    there may be many thousand links.
     """
 
     def __init__(self) -> None:
         self._links: dict[tuple[int, int], Link] = {}
+        self._aside: dict[tuple[int, int], Link] = {}
+        """Links that are over but for their customer's test clock: they hold, and are not in the sum. Each event has one link, here or there."""
         self.through = 0
         self.first_until_s = NEVER_S
 
@@ -227,25 +229,29 @@ class Chain:
             return
         event = (of.generation, of.offset)
         held = self._links.get(event)
-        if held is None or held.coordinate < amendment.coordinate:
+        known = held or self._aside.get(event)
+        if known is None or known.coordinate < amendment.coordinate:
             ends = [parse_s(entry.end) or 0 for entry in amendment.said.postings]
             link = Link(amendment.coordinate, amendment.digest, amendment.customer, max(ends) + KEPT_AFTER_END_S)
+            self._aside.pop(event, None)
             self._links[event] = link
             self.through += 1 + link.coordinate[1] - (0 if held is None else 1 + held.coordinate[1])
             self.first_until_s = min(self.first_until_s, link.until_s)
 
     def in_force(self, generation: int, offset: int) -> str:
         """The digest of the event's newest amendment; "" where it has none."""
-        held = self._links.get((generation, offset))
+        held = self._links.get((generation, offset)) or self._aside.get((generation, offset))
         return "" if held is None else held.digest
 
     def links(self) -> list[Link]:
-        """All of them."""
-        return list(self._links.values())
+        """All of them, in the order of the log."""
+        return sorted([*self._links.values(), *self._aside.values()])
 
     def forget(self, is_over: Callable[[Link], bool], lasting: Container[str]) -> None:
-        """Let go of what is over. Links of `lasting` customers that are not over now will never be."""
-        self._links = {event: link for event, link in self._links.items() if not is_over(link)}
+        """Let go of what is over; of `lasting` customers it is put aside. Links of theirs that are not over now will never be."""
+        over = {event: link for event, link in self._links.items() if is_over(link)}
+        self._aside |= {event: link for event, link in over.items() if link.customer in lasting}
+        self._links = {event: link for event, link in self._links.items() if event not in over}
         self.through = sum(1 + link.coordinate[1] for link in self._links.values())
         self.first_until_s = min((link.until_s for link in self._links.values() if link.customer not in lasting), default=NEVER_S)
 

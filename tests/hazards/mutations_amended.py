@@ -19,7 +19,7 @@ AMENDED: Final[tuple[Mutation, ...]] = (
     ),
     without(
         "final-windows-are-amended", "10", "a window that no event can change is changed by no amendment",
-        f"{AMENDING}:_unpostable", "if is_final(state, window):", "if False:", "H38",
+        f"{AMENDING}:fold_amendment", "if is_final(state, posting.window):", "if False:", "H38",
     ),
     without(
         "final-is-what-was-let-go", "0", "whether an amendment acts hangs on the log alone, not on which rows were let go by then",
