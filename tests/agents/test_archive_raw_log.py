@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
+from infra.delivery_thread import undress
 from infra.embedded.ports import free_port
 from infra.embedded.testing import kafka_broker
 from infra.kafka_io import admin, producer
@@ -24,16 +25,16 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield cluster.bootstrap
 
 
-@pytest.fixture
-async def raw_log(bootstrap: str) -> AsyncIterator[KafkaRawLog]:
-    """A reader over a fresh usage.events of three partitions."""
+@pytest.fixture(params=[False, True], ids=["plain", "undressed"])
+async def raw_log(bootstrap: str, request: pytest.FixtureRequest) -> AsyncIterator[KafkaRawLog]:
+    """A reader over a fresh usage.events of three partitions, alone and as the worker wires it."""
     async with admin(bootstrap) as client:
         if EVENTS in await client.list_topics():
             await client.delete_topics([EVENTS])
             while EVENTS in await client.list_topics():
                 continue
         await client.create_topics([NewTopic(EVENTS, 3, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    reader = KafkaRawLog(bootstrap)
+    reader = KafkaRawLog(bootstrap, undress) if request.param else KafkaRawLog(bootstrap)
     yield reader
     await reader.close()
 
