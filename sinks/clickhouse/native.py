@@ -93,14 +93,9 @@ def _arrays(write: Callable[[Sequence[Any]], bytes]) -> Callable[[Sequence[Seque
         flat = list(chain.from_iterable(cells))
         if not flat:
             return bytes(8 * len(cells))
-        ends = range(1, len(cells) + 1) if len(flat) == len(cells) and all(map(_is_one, cells)) else accumulate(map(len, cells))
-        return _uint64(array("Q", ends)) + write(flat)
+        return _uint64(array("Q", accumulate(map(len, cells)))) + write(flat)
 
     return write_all
-
-
-def _is_one(cell: Sequence[Any]) -> bool:
-    return len(cell) == 1
 
 
 def _nullable_strings(cells: Sequence[bytes | None]) -> bytes:

@@ -8,6 +8,7 @@ way, one after the other. The sums of both are compared, so neither can be quick
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 
+from infra.worker import GC_THRESHOLDS
 from sinks.clickhouse.app_patience import Patience
 from sinks.clickhouse.app_raw import INSERT_ROWS, RawCopier
 from sinks.clickhouse.client import ClickHouse, ClickHouseStore
@@ -112,6 +114,7 @@ class FetchedConsumer:
 
 def measure(clickhouse: ClickHouse, engine: psutil.Process, rows: int, rounds: int) -> list[Round]:
     """Several rounds; the first warms both up and is thrown away."""
+    gc.set_threshold(*GC_THRESHOLDS)  # as the worker does
     each = rows // PARTITIONS
     logs = {partition: log(partition, each, 1) for partition in range(PARTITIONS)}
     blocks = finished(logs, each)
