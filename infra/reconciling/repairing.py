@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from infra.clock import now_ms
 from infra.reconciling.applying import Done, apply, steps_of
 from infra.reconciling.find import find
 from infra.reconciling.repairs import propose, summary
@@ -70,10 +71,10 @@ def repair(
     """Proposals for everything that the order asks for; `onto`: where they are carried out (None: a dry run). Raises Unreachable, UsageError."""
     if onto is not None and not reason.strip():
         raise UsageError('say why it is repaired: --reason "the item was edited by hand, ticket 12"; it is kept in the log')
-    repaired = Repaired(is_applied=onto is not None)
+    repaired, read_at_ms = Repaired(is_applied=onto is not None), now_ms()
     for books in sources.books(order):
         tell(books.customer)
-        repaired.proposals += propose(books, find(books), reason)
+        repaired.proposals += propose(books, find(books), reason, read_at_ms)
     repaired.problems = sources.said.problems
     if onto is not None:
         repaired.done = apply(steps_of(repaired.proposals), *onto)

@@ -22,29 +22,30 @@ from topics.quantity import format_scaled
 from topics.windows import Window
 
 
-def propose(books: Books, drifts: Iterable[Drift], reason: str) -> list[Proposal]:
-    """One proposal a drift of these books, in their order. `reason` is kept with what is written; a dry run may leave it empty."""
+def propose(books: Books, drifts: Iterable[Drift], reason: str, read_at_ms: int) -> list[Proposal]:
+    """One proposal a drift of these books, in their order. `reason` is kept with what is written; a dry run may leave it empty. `read_at_ms`: our own
+    clock before the provider was asked (a customer's may be a test clock's)."""
     said = reason.strip() or "dry run"
-    return [_proposal(books, drift, said) for drift in drifts]
+    return [_proposal(books, drift, said, read_at_ms) for drift in drifts]
 
 
-def _proposal(books: Books, drift: Drift, reason: str) -> Proposal:
+def _proposal(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Proposal:
     if drift.kind == "late_after_finality" and drift.repair == "settle":
-        return _late(books, drift, reason)
+        return _late(books, drift, reason, read_at_ms)
     if drift.repair == "review":
         return _review(drift)
     if drift.repair in {"restore", "emit"}:
         return _restored(books, drift, reason)
     if drift.repair == "amend":
         return _amended(books, drift, reason)
-    return _at_provider(books, drift, reason)
+    return _at_provider(books, drift, reason, read_at_ms)
 
 
 # ── what stands at the provider ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _at_provider(books: Books, drift: Drift, reason: str) -> Proposal:
-    cells = Cells(books, reason)
+def _at_provider(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Proposal:
+    cells = Cells(books, reason, read_at_ms)
     if drift.kind == "double_report":
         steps = beside_steps(cells, cells.named(drift.cells), drift.difference_scaled)
         said = f"leaves {format_scaled(drift.difference_scaled)} units out of the report of its cell, as they stand at another second"
@@ -83,9 +84,9 @@ def _edited(cells: Cells, drift: Drift) -> tuple[list[Restate], str]:
     return set_steps(cells, open_, drift.holds if len(open_) == 1 else ""), said
 
 
-def _late(books: Books, drift: Drift, reason: str) -> Proposal:
+def _late(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Proposal:
     """An adjustment that is open is billed by its policy or settled by a person; one that is missing is opened."""
-    cells = Cells(books, reason)
+    cells = Cells(books, reason, read_at_ms)
     found = cells.named(drift.cells)
     said = next((cell.adjustment for cell in found if cell.adjustment is not None), None)
     if said is None:

@@ -22,9 +22,10 @@ from topics.windows import Window
 class Cells:
     """The cells of one set of books by name, and whether they still take something."""
 
-    def __init__(self, books: Books, reason: str) -> None:
+    def __init__(self, books: Books, reason: str, read_at_ms: int) -> None:
         self._books = books
         self._reason = reason
+        self._read_at_ms = read_at_ms
         self._receipts = {cell.newest.cell: cell.newest for cell in books.cells if not cell.is_moving}
         self._histories = {cell.newest.cell: cell.history for cell in books.cells}
         self._invoices: dict[str, Invoices] = {}
@@ -68,6 +69,7 @@ class Cells:
             attempt=receipt.attempt,
             stands=stands,
             beside=beside,
+            read_at_ms=self._read_at_ms,
             reason=self._reason,
             who=WHO,
         )
@@ -92,6 +94,7 @@ class Cells:
             stands=format_scaled(drift.difference_scaled),
             meter=drift.meter,
             start_s=start_s,
+            read_at_ms=self._read_at_ms,
             reason=self._reason,
             who=WHO,
         )
@@ -110,21 +113,23 @@ def set_steps(cells: Cells, receipts: Iterable[CellReceipt], holds: str) -> list
 
 def beside_steps(cells: Cells, receipts: Sequence[CellReceipt], scaled: int) -> list[Restate]:
     """`scaled` × 10⁻¹² units too many stand somewhere in the period of these cells: they are counted to them, the fullest first, each at most as far
-    as its report can be lowered. Too few, or in final cells: all of it is counted to one, whose adjustment says so. Empty where they do not suffice.
+    as its report can be lowered; in final cells to one, whose adjustment says so. What is too little is taken from them, at most all that each holds.
+    Empty where they do not suffice.
     """
     free = [one for one in receipts if not _is_busy(one)]
     final = [one for one in free if cells.is_final(one)]
-    if final or scaled < 0:
-        one = max(final or free, key=lambda each: (parse_total(standing_of(each)), each.cell), default=None)
-        return [] if one is None else [cells.restate(one, plus(standing_of(one), format_scaled(scaled)), one.beside)]
+    if final and scaled > 0:
+        one = max(final, key=lambda each: (parse_total(standing_of(each)), each.cell))
+        return [cells.restate(one, plus(standing_of(one), format_scaled(scaled)), one.beside)]
     steps: list[Restate] = []
-    left = scaled
-    for one in sorted(free, key=lambda each: (-_room(each), each.cell)):
+    left = abs(scaled)
+    for one in sorted(final or free, key=lambda each: (-_room(each), each.cell)):
         share = min(left, _room(one))
-        if one.meter_target is None and share > 0:
-            units = format_scaled(share)
-            steps.append(cells.restate(one, plus(standing_of(one), units), plus(one.beside, units)))
-            left -= share
+        if share <= 0 or (scaled > 0 and one.meter_target is not None):
+            continue
+        units, left = format_scaled(share), left - share
+        lower = scaled < 0
+        steps.append(cells.restate(one, (minus if lower else plus)(standing_of(one), units), one.beside if lower else plus(one.beside, units)))
     return [] if left else steps
 
 

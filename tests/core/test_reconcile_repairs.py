@@ -14,7 +14,7 @@ from infra.reconciling.find import find
 from infra.reconciling.repairs import propose, summary
 from infra.reconciling.steps import Amend, Proposal, Restate, RestoreEvents, RestoreWindow
 from tests.core import reconcile_books
-from tests.core.reconcile_books import EDGE, ITEM, LONG_S, P, adjusted, book, books, bucket, cell, line, metered, receipt, version
+from tests.core.reconcile_books import EDGE, ITEM, LONG_S, NOW_MS, P, adjusted, book, books, bucket, cell, line, metered, receipt, version
 from topics.quantity import ONE
 
 held = reconcile_books.summary
@@ -25,7 +25,7 @@ SECOND = LONG_S // 3600 + 5
 def only(**more: Any) -> Proposal:
     """The one proposal for the one drift of some books."""
     made = books(**more)
-    (proposal,) = propose(made, find(made), "a test")
+    (proposal,) = propose(made, find(made), "a test", NOW_MS)
     return proposal
 
 
@@ -123,7 +123,7 @@ def test_a_meters_hour_of_nobodys_is_set_to_nothing() -> None:
 def test_a_cell_whose_call_is_under_way_is_left_alone() -> None:
     """What a moving cell holds may be either, so nothing is said of it."""
     made = books(cells=(cell(SECOND, 300), cell(SECOND + 1, 4100, moving=True)), summaries=(held(9999, second=True),))
-    assert [entry for each in propose(made, find(made), "a test") for entry in said(each)] == [(name(SECOND), "300", "0")]
+    assert [entry for each in propose(made, find(made), "a test", NOW_MS) for entry in said(each)] == [(name(SECOND), "300", "0")]
 
 
 def test_an_open_adjustment_is_a_persons() -> None:
@@ -181,12 +181,19 @@ def test_two_repairs_of_one_cell_are_one_step() -> None:
     first, second = receipt(SECOND, 30), receipt(SECOND + 1, 41)
     made = books(cells=(cell(SECOND, 30), cell(SECOND + 1, 41)), summaries=(held(30, second=True),))
     (drift,) = find(made)
-    proposals = propose(made, [drift, drift], "a test")
+    proposals = propose(made, [drift, drift], "a test", NOW_MS)
     assert len(steps_of(proposals)) == 1 and first.cell != second.cell
 
 
 def test_money_adds_up_by_currency() -> None:
     """The effect of a dry run is the sum of what its steps change, where that is known."""
     made = books(cells=(cell(SECOND, 30), cell(SECOND + 1, 41)), summaries=(held(30, second=True),))
-    assert summary(propose(made, find(made), "")) == {"usd": 82}
+    assert summary(propose(made, find(made), "", NOW_MS)) == {"usd": 82}
     assert EDGE > P
+
+
+def test_what_is_too_little_is_taken_from_no_cell_below_nothing() -> None:
+    """A final period lacks more than its fullest cell holds: several cells are told, none that it holds less than nothing."""
+    cells = (cell(1, 300), cell(2, 4100), cell(3, 77))
+    proposal = only(cells=cells, summaries=(held(200),))
+    assert said(proposal) == [(name(2), "0", "0"), (name(1), "123", "0")]

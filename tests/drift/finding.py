@@ -93,7 +93,7 @@ class WorldLog:
 
 def proposals_of(found: Found) -> list[Proposal]:
     """What `--repair` proposes for all of it."""
-    return [proposal for books, drifts in found for proposal in propose(books, drifts, "a test")]
+    return [proposal for books, drifts in found for proposal in propose(books, drifts, "a test", books.now_ms)]
 
 
 def repair(world: World, found: Found, *, dies_after: int | None = None) -> list[Done]:

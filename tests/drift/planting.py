@@ -164,8 +164,12 @@ class Planter:
 
     def _place(self, one: Used) -> tuple[str, str, int]:
         """By the largest cell that the event may be in, so that no two drifts are one cell's."""
-        length_s = max(SORT_OF[one.meter].window_s, DAY_S if SORT_OF[one.meter].aggregation == "day" else HOUR_S)
+        length_s = self._length(one.meter)
         return one.customer, one.meter, one.occurred_at_s - one.occurred_at_s % length_s
+
+    @staticmethod
+    def _length(meter: str) -> int:
+        return max(SORT_OF[meter].window_s, DAY_S if SORT_OF[meter].aggregation == "day" else HOUR_S)
 
     # ── what stands at Stripe ───────────────────────────────────────────────────────────────────────────────────
     def _at_provider(self, kinds: Sequence[Kind], period_s: int) -> None:
@@ -178,6 +182,8 @@ class Planter:
     def _may_take(self, kind: Kind, cell: CellReceipt, period_s: int) -> bool:
         if cell.period_start_s != period_s or cell.state not in {"delivered", "confirmed"} or not int(parse_total(cell.units)) or cell.unconfirmed:
             return False
+        if period_s == START_S and self._of(cell)[2] + self._length(cell.meter) > EDGE_S - 2 * HOUR_S:
+            return False  # it is reported once more before the period's end, which would put it right
         if self._of(cell) in self.taken or (kind in {"wrong_period", "double_report"} and cell.meter_target is not None):
             return False
         pot = self._pot(cell)
@@ -186,7 +192,7 @@ class Planter:
         return self._pots[pot] == 0 if kind in {"provider_edit", "wrong_period"} else self._pots[pot] < MOST_IN_A_POT
 
     def _of(self, cell: CellReceipt) -> tuple[str, str, int]:
-        length_s = max(SORT_OF[cell.meter].window_s, DAY_S if SORT_OF[cell.meter].aggregation == "day" else HOUR_S)
+        length_s = self._length(cell.meter)
         start_s = parse_window_key(cell.windows[0].window).start_s
         return cell.customer, cell.meter, start_s - start_s % length_s
 

@@ -98,5 +98,6 @@ CHECKS: Final[dict[str, Check]] = {
     "H38": Check("H38", "test_h38_amended_once", "seeded", "test_h38_an_amendment_acts_once_and_only_where_it_can"),
     "H39": Check("H39", "test_h39_restored_from_the_archive", "seeded", "test_h39_a_lost_kafka_is_built_again_as_it_was"),
     "H39 damage": Check("H39", "test_h39_restored_from_the_archive", "seeded_damage", "test_h39_an_archive_that_lacks_something_is_no_base"),
+    "H40": Check("H40", "test_h40_restated_once", "seeded", "test_h40_what_was_found_at_the_provider_is_put_right_once"),
 }
 """In the order of the list of hazards."""

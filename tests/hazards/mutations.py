@@ -21,10 +21,11 @@ from tests.hazards.mutations_durable import DURABLE
 from tests.hazards.mutations_finality import FINAL
 from tests.hazards.mutations_meters import METERS
 from tests.hazards.mutations_preflight import PREFLIGHT
+from tests.hazards.mutations_restated import RESTATED
 from tests.hazards.mutations_restored import RESTORED
 from tests.hazards.mutations_shells import SHELLS
 
-ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *METERS, *SHELLS, *ARCHIVE, *PREFLIGHT, *FINAL, *AMENDED, *RESTORED)
+ALL: Final[tuple[Mutation, ...]] = (*COUNTING, *DURABLE, *DELIVERING, *METERS, *SHELLS, *ARCHIVE, *PREFLIGHT, *FINAL, *AMENDED, *RESTORED, *RESTATED)
 MUTATIONS: Final[dict[str, Mutation]] = {mutation.name: mutation for mutation in ALL}
 
 __all__ = ["ALL", "MUTATIONS", "Mutation"]

@@ -14,7 +14,7 @@ from tests.hazards.table import DOCUMENT
 
 BUDGET = 150
 """Seeds tried where the one in the document does not do any more: a change of a world moves the seeds, it must not hide a mutation."""
-HAZARDS = {f"H{number}" for number in (*range(1, 21), *range(22, 40))}
+HAZARDS = {f"H{number}" for number in (*range(1, 21), *range(22, 41))}
 """The hazards that concern counting, delivering and the archive."""
 
 
