@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from infra.control import ControlEvent
-from infra.reconciling.steps import Amend, Proposal, Restate, RestoreEvents, RestoreWindow, Step
+from infra.reconciling.steps import Amend, Proposal, Restate, RestoreEvents, RestoreRecords, RestoreWindow, Step
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.restoring import Span, restore_events, restore_window, span_of
 from sinks.clickhouse.rows import RawRecord
@@ -68,6 +68,8 @@ def _apply(step: Step, log: Log, clickhouse: ClickHouse) -> Done:
         return Done(step, True, "written to the log")
     if isinstance(step, RestoreEvents):
         return _restore_events(step, log, clickhouse)
+    if isinstance(step, RestoreRecords):
+        return _restore_records(step, log, clickhouse)
     partition = log.home(step.window.customer)
     count = restore_window(clickhouse, partition, log.windows(partition, window_key(step.window).encode()))
     if count:
@@ -90,8 +92,19 @@ def _restore_events(step: RestoreEvents, log: Log, clickhouse: ClickHouse) -> Do
     return Done(step, True, f"{count} records taken from usage.events again")
 
 
+def _restore_records(step: RestoreRecords, log: Log, clickhouse: ClickHouse) -> Done:
+    span = Span(step.generation, min(step.offsets), max(step.offsets))
+    try:
+        records = log.events(step.partition, step.generation, span.first, span.last)
+    except LostLog as error:
+        return Done(step, False, f"offsets {span.first} to {span.last} cannot be read again: {error}; restore them from a backup of raw_events")
+    wanted = set(step.offsets)
+    count = restore_events(clickhouse, step.partition, None, span, [record for record in records if record.offset in wanted])
+    return Done(step, True, f"{count} records taken from usage.events again")
+
+
 def _name(window: Window, span: Span) -> str:
     return f"offsets {span.first} to {span.last} of {window.customer!r}"
 
 
-__all__ = ["Amend", "Done", "Log", "Restate", "RestoreEvents", "RestoreWindow", "apply", "steps_of"]
+__all__ = ["Amend", "Done", "Log", "Restate", "RestoreEvents", "RestoreRecords", "RestoreWindow", "apply", "steps_of"]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from infra.clock import now_ms
 from infra.reconciling.applying import Done, apply, steps_of
 from infra.reconciling.find import find
-from infra.reconciling.repairs import propose, summary
+from infra.reconciling.gaps import in_gaps
+from infra.reconciling.repairs import propose, propose_rows, summary
 from infra.reconciling.sources import Order, Sources
 from infra.reconciling.steps import Proposal
 from topics.errors import UsageError
@@ -75,6 +76,8 @@ def repair(
     for books in sources.books(order):
         tell(books.customer)
         repaired.proposals += propose(books, find(books), reason, read_at_ms)
+    if not order.customer and not order.meter:
+        repaired.proposals += propose_rows(in_gaps(sources.lacking(), [each.drift for each in repaired.proposals]))
     repaired.problems = sources.said.problems
     if onto is not None:
         repaired.done = apply(steps_of(repaired.proposals), *onto)

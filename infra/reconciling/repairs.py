@@ -15,7 +15,7 @@ from infra.amending.drafts import Original, Share, accept, correct, void
 from infra.reconciling.books import Books, Copies, Copy
 from infra.reconciling.drift import Drift
 from infra.reconciling.restating import Cells, beside_steps, set_steps
-from infra.reconciling.steps import WHO, Amend, Proposal, Restate, RestoreEvents, RestoreWindow, coordinate_name
+from infra.reconciling.steps import WHO, Amend, Proposal, Restate, RestoreEvents, RestoreRecords, RestoreWindow, coordinate_name
 from topics.amendments import Of
 from topics.instants import US_PER_MS, US_PER_S, format_s
 from topics.quantity import format_scaled
@@ -82,6 +82,19 @@ def _edited(cells: Cells, drift: Drift) -> tuple[list[Restate], str]:
         return cells.stray(drift), "sets to 0 what stands where nothing of ours is"
     said = "sets the cell again" if len(open_) == 1 else f"sets all {len(open_)} cells of the period again"
     return set_steps(cells, open_, drift.holds if len(open_) == 1 else ""), said
+
+
+def propose_rows(drifts: Iterable[Drift]) -> list[Proposal]:
+    """Proposals for records that the archive lacks and no window shows, of whichever customers."""
+    found = []
+    for drift in drifts:
+        at: dict[tuple[int, int], list[int]] = {}
+        for event in drift.events:
+            at.setdefault((event.partition, event.generation), []).append(event.offset)
+        steps = tuple(RestoreRecords(*place, tuple(offsets)) for place, offsets in at.items())
+        said = "takes the records from usage.events again; what the log has lost is in a backup only"
+        found.append(Proposal(drift=drift, steps=steps, sentence=said, by_hand="" if steps else "restore raw_events from a backup", amount=0))
+    return found
 
 
 def _late(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Proposal:

@@ -46,6 +46,14 @@ class RestoreEvents(NamedTuple):
     window: Window
 
 
+class RestoreRecords(NamedTuple):
+    """Raw rows of whichever records lie at these offsets are taken from usage.events again."""
+
+    partition: int
+    generation: int
+    offsets: tuple[int, ...]
+
+
 class RestoreWindow(NamedTuple):
     """A window's revisions are taken from usage.windows again; where it has none any more, `otherwise` emits the window anew."""
 
@@ -53,7 +61,7 @@ class RestoreWindow(NamedTuple):
     otherwise: Amend | None = None
 
 
-Step = Restate | Amend | RestoreEvents | RestoreWindow
+Step = Restate | Amend | RestoreEvents | RestoreRecords | RestoreWindow
 """A step."""
 
 

@@ -47,8 +47,11 @@ def span_of(clickhouse: ClickHouse, window: Window) -> list[Span]:
     return [Span(*row) for row in clickhouse.rows(query("restore_span"), named)]
 
 
-def restore_events(clickhouse: ClickHouse, partition: int, customer: str, span: Span, records: Sequence[RawRecord]) -> int:
-    """Put the customer's `records` of the span (all that the log has) in the place of whatever rows stand there. Returns how many they are."""
+def restore_events(clickhouse: ClickHouse, partition: int, customer: str | None, span: Span, records: Sequence[RawRecord]) -> int:
+    """Put the customer's `records` of the span (all that the log has) in the place of whatever rows stand there. Returns how many they are.
+
+    `customer` None: the records are some of the span's, whoever's, and only rows at their own coordinates give way.
+    """
     if not records:
         return 0
     in_force = InForce(at_once=span.generation > 0)
@@ -61,7 +64,7 @@ def restore_events(clickhouse: ClickHouse, partition: int, customer: str, span: 
     # 1.
     clickhouse.insert(Table(RAW.name, (*RAW.columns, VERSION)), [*columns, [version] * len(records)])
     # 2.
-    also = {"version": version, "customer": customer, "offsets": [record.offset for record in records]}
+    also = {"version": version, "of_customer": customer is not None, "customer": customer or "", "offsets": [record.offset for record in records]}
     clickhouse.command(query("restore_strangers"), {**where, **also})
     return len(records)
 

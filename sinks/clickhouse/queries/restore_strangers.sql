@@ -2,5 +2,5 @@
 ALTER TABLE raw_events DELETE
 WHERE kafka_partition = {partition:UInt32} AND generation = {generation:UInt32} AND kafka_offset BETWEEN {first:UInt64} AND {last:UInt64}
   AND first_seen_inv != {version:UInt64}
-  AND (customer = {customer:String} OR has({offsets:Array(UInt64)}, kafka_offset))
+  AND (({of_customer:Bool} AND customer = {customer:String}) OR has({offsets:Array(UInt64)}, kafka_offset))
 SETTINGS mutations_sync = 1
