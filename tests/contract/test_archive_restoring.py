@@ -73,7 +73,8 @@ def test_a_stranger_among_the_rows_goes(engine_url: str) -> None:
     window = a_window(world)
     (span,) = span_of(clickhouse, window)
     copied = "SELECT * REPLACE({customer} AS customer, {offset} AS kafka_offset) FROM raw_events WHERE kafka_offset = {source}"
-    other = next(record.offset for record in world.events.records if span.first < record.offset < span.last and record.key != window.customer.encode())
+    name = window.customer.encode()
+    other = next(record.offset for record in world.events.records if span.first < record.offset < span.last and record.key != name)
     for customer, offset in (("'somebody'", span.last), ("customer", other)):
         clickhouse.command(f"INSERT INTO raw_events {copied.format(customer=customer, offset=offset, source=span.last)}")
     assert state(clickhouse) != before
