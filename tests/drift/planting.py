@@ -112,7 +112,7 @@ class Planter:
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
     def _copy_of_an_event(self, kind: Kind) -> None:
         """An event sent again: after its id was forgotten, or before and with another content."""
-        apart_s = DAY_S + 2 * HOUR_S if kind == "old_duplicate" else self.chance.randrange(60, DAY_S // 2)
+        apart_s = DAY_S + 2 * HOUR_S if kind == "old_duplicate" else self.chance.randrange(2 * HOUR_S, DAY_S // 2)
         sent = [one for one in self.world.plan.used if not one.bad and self._only_once(one)]
         ends = [(one, EDGE_S if one.occurred_at_s < EDGE_S else UNTIL_S) for one in sent]
         found = [one for one, end_s in ends if one.sent_at_s + apart_s + 2 * HOUR_S < end_s - 3 * HOUR_S and self._is_free(one)]
