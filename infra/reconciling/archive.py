@@ -26,7 +26,8 @@ LATEST_S: Final = MAX_S
 IDS_A_SLICE: Final = 4_000_000
 """Records of one customer whose ids are looked at together: they take some hundred MB in ClickHouse."""
 MOST_COPIES: Final = 1000
-"""Ids with copies that are shown of one slice: a producer that repeats all of its ids does so for one reason."""
+"""Ids with copies that are looked at of one slice: a producer that repeats all of its ids does so for one reason. What is left out is said, and is
+found once these are dealt with."""
 MOST_HOLES: Final = 1000
 """Holes of a partition that are listed; a partition with more has lost a stretch, which its first ones say."""
 Span = tuple[int, int]
@@ -173,17 +174,21 @@ class Archive:
                 found.parked.pop(Window(receipt.customer, receipt.meter, receipt.start_s, receipt.end_s), None)
         return found
 
-    def copies(self, customer: str, since_s: int) -> Iterator[Copies]:
-        """Events received since an instant that share an id with another one, slice by slice."""
+    def copies(self, customer: str, since_s: int, problems: list[str]) -> Iterator[Copies]:
+        """Events received since an instant that share an id with another one, slice by slice; `problems` is told where there are too many."""
         size = self._ask("size", customer=customer)[0][0]
         slices = size // IDS_A_SLICE + 1
         amended = {Coordinate(*row) for row in self._ask("amended", customer=customer)}
         for each in range(slices):
             rows = self._ask("copies", customer=customer, slices=slices, slice=each, limit=MOST_COPIES, since_ms=max(0, since_s) * 1000)
+            shown_ids = 0
             for (source, event_id), group in groupby(rows, key=lambda row: (row[0], row[1])):
+                shown_ids += 1
                 copies = tuple(_copy(row[2:], amended) for row in group)
                 shown = [part.decode("utf-8", "replace") for part in (source, event_id)]
                 yield Copies(customer=customer, source=shown[0], event_id=shown[1], copies=copies)
+            if shown_ids >= MOST_COPIES:
+                problems.append(f"customer {customer!r}: only the first {MOST_COPIES} ids with copies were looked at; reconcile again after a repair")
 
 
 def _is_judged(reach: Archived | None, revision: Revision) -> bool:

@@ -22,7 +22,6 @@ from sinks.stripe.objects import Price, read
 from sinks.stripe.refusal import StripeRefusal
 from sinks.stripe.request import summaries_path
 from topics.errors import TidemarkError, Unreachable
-from topics.invoices import FINAL
 from topics.quantity import ONE, parse
 
 LONGEST_ASK_S: Final = 30 * 86_400
@@ -57,10 +56,10 @@ class Asked(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What came; `problems` are what could not be read, and then nothing is said of it (None)."""
+    """What came, `buckets` by the provider's (meter, customer); `problems` are what could not be read, and then nothing is said of it (None)."""
 
     summaries: dict[str, tuple[SummarySaid, ...]]
-    buckets: dict[str, tuple[BucketSaid, ...]]
+    buckets: dict[tuple[str, str], tuple[BucketSaid, ...]]
     lines: tuple[LineSaid, ...]
     problems: tuple[str, ...]
 
@@ -72,20 +71,19 @@ class Asking:
         self._eras = eras
         self._pause = pause
         self._prices: dict[str, Price | None] = {}
-        self._lines: dict[str, tuple[LineSaid, ...]] = {}
 
     def ask(self, asked: Asked) -> Answers:
         """Everything of one customer."""
         problems: list[str] = []
         summaries: dict[str, tuple[SummarySaid, ...]] = {}
-        buckets: dict[str, tuple[BucketSaid, ...]] = {}
+        buckets: dict[tuple[str, str], tuple[BucketSaid, ...]] = {}
         lines: list[LineSaid] = []
         for item in asked.items:
             if (totals := self._guarded(partial(self._summaries, item), problems)) is not None:
                 summaries[item] = totals
         for each in asked.meters:
             if (usage := self._guarded(partial(self._buckets, each), problems)) is not None:
-                buckets[each.event_name] = usage
+                buckets[each.event_name, each.customer] = usage
         for name in sorted({*asked.invoices, *(said.invoice for found in summaries.values() for said in found if said.invoice)}):
             lines += self._guarded(partial(self._of_invoice, name), problems) or ()
         return Answers(summaries, buckets, tuple(lines), tuple(problems))
@@ -131,21 +129,16 @@ class Asking:
             answered = reading.event_summaries(asked.event_name, asked.customer, grouping, from_s, min(from_s + LONGEST_ASK_S, end_s))
             if isinstance(answered, RetryAfter):
                 raise (Unreachable if answered.down else TidemarkError)(f"the usage of meter {asked.event_name} cannot be read: {answered.sentence}")
-            found += [BucketSaid(asked.event_name, each.start_s, each.end_s, each.total) for each in answered]
+            found += [BucketSaid(asked.event_name, each.start_s, each.end_s, each.total, asked.customer) for each in answered]
         return tuple(found)
 
     def _of_invoice(self, name: str) -> tuple[LineSaid, ...]:
-        """An invoice's usage lines of periods that were over when it was made; final ones are remembered, since they do not change."""
-        if name in self._lines:
-            return self._lines[name]
+        """An invoice's usage lines of periods that were over when it was made."""
         # Under the modern version a line says its parts of a unit too (`quantity_decimal`).
         invoice = self._eras.modern.get(f"/v1/invoices/{name}")
         shown: Mapping[str, Any] = invoice.get("lines") or {}
         rows = self._eras.modern.pages(f"/v1/invoices/{name}/lines") if shown.get("has_more") else shown.get("data", [])
-        lines = whole_lines(_lines(rows, invoice))
-        if invoice.get("status") in FINAL:
-            self._lines[name] = lines
-        return lines
+        return whole_lines(_lines(rows, invoice))
 
     def price(self, name: str) -> Price | None:
         """A price with its tiers, asked for once; None where it cannot be read."""

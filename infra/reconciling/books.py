@@ -85,12 +85,13 @@ class SummarySaid(NamedTuple):
 
 
 class BucketSaid(NamedTuple):
-    """What a meter holds of the customer in one UTC hour or day [start_s, end_s), in units × 10¹²."""
+    """What a meter holds in one UTC hour or day [start_s, end_s), in units × 10¹². `customer` is the provider's ("": of whom all cells are)."""
 
     event_name: str
     start_s: int
     end_s: int
     scaled: int
+    customer: str = ""
 
 
 class LineSaid(NamedTuple):
@@ -136,7 +137,8 @@ class Copies:
 class Books:
     """One customer's meter, whole or within `[from_s, to_s)`: the windows that start there, and all cells whose second lies there.
 
-    `now_ms` is the customer's time (its test clock's). `summaries` and `buckets` are None where the provider was not asked, or did not answer:
+    `now_ms` is the customer's time (its test clock's), `wall_ms` our own (None: the same). `unread` are the (meter, customer) at
+    the provider whose hours or days were not read. `summaries` and `buckets` are None where the provider was not asked, or did not answer:
     then nothing is said of it. `lines` are those of final invoices. `versions` are the customer's items in force, `prices` by id.
     """
 
@@ -154,3 +156,5 @@ class Books:
     versions: tuple[ItemVersion, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
     copies: tuple[Copies, ...] = ()
+    wall_ms: int | None = None
+    unread: frozenset[tuple[str, str]] = frozenset()

@@ -165,7 +165,7 @@ def _provider(books: Books, item: str, start_s: int, end_s: int) -> int | None:
     if said:
         return sum(said)
     is_meter = any(cell.newest.meter_target is not None for cell in books.cells if cell.newest.item == item)
-    if not is_meter or books.buckets is None:
+    if not is_meter or books.buckets is None or books.unread:
         return None
     return sum(each.scaled for each in books.buckets if start_s <= each.start_s < end_s)
 

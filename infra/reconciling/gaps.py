@@ -35,7 +35,8 @@ def in_gaps(lacking: Iterable[Lacking], found: Sequence[Drift]) -> list[Drift]:
     made = []
     for each in lacking:
         known = told.get((each.partition, each.generation), set())
-        left = each.missing - len(known & {offset for first, last in each.holes for offset in range(first, last + 1)}) - without
+        # A hole may be a whole partition: it is never written out.
+        left = each.missing - sum(any(first <= offset <= last for first, last in each.holes) for offset in known) - without
         if left > 0:
             made.append(_drift(each, left, known))
     return made

@@ -12,16 +12,17 @@ from topics.windows import Window
 
 
 def in_ids(books: Books) -> Iterator[Drift]:
-    """`old_duplicate` and `conflicting_body`, one a further event. What an amendment names, a person has decided."""
+    """`old_duplicate` and `conflicting_body`, one a further event. About a copy that an amendment names a person has decided; not about others."""
     for copies in books.copies:
         yield from _of(books, copies)
 
 
 def _of(books: Books, copies: Copies) -> Iterator[Drift]:
-    first = next((copy for copy in copies.copies if copy.verdict == "counted"), None)
-    if first is None or any(copy.is_amended for copy in copies.copies):
+    open_ = [copy for copy in copies.copies if not copy.is_amended]
+    first = next((copy for copy in open_ if copy.verdict == "counted"), None)
+    if first is None:
         return
-    for copy in copies.copies:
+    for copy in open_:
         if copy is first:
             continue
         if copy.body != first.body:

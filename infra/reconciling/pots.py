@@ -15,11 +15,19 @@ from infra.reconciling.drift import Stage
 from infra.reconciling.search import Candidate
 from infra.reconciling.standing import carried, may_be, may_be_carried, stands, stood
 from topics.quantity import ONE, parse_total
-from topics.receipt import CellReceipt
+from topics.receipt import CellReceipt, MeterTarget
 from topics.windows import Window, parse_window_key
 
 MOST_SUMS: Final = 4096
 """Sums that a pot with cells in doubt may have; beyond it nothing is said until fewer are in doubt."""
+
+Owner = str | tuple[str, str]
+"""Whose cells: an item's, or those of (meter, customer) at the provider."""
+
+
+def owner_of(target: MeterTarget) -> tuple[str, str]:
+    """The provider's meter and customer, which keep one total together."""
+    return target.event_name, target.customer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +67,7 @@ class Pot:
         found: list[Candidate] = []
         for cell in self.cells:
             name, now = cell.newest.cell, stands(cell)
-            if now > 0:
+            if now:  # a meter's cell may be less than nothing
                 found += [Candidate("lost_report", name, -now), Candidate("double_report", name, now)]
             found += [Candidate("stale_retry", name, before - now) for before in stood(cell)]
             found += [Candidate("double_report", name, delta) for delta in _deltas(cell.newest) if delta != now]
@@ -78,25 +86,41 @@ def _deltas(receipt: CellReceipt) -> list[int]:
 
 
 class Shelf:
-    """The cells of one customer's meter by item and second, so that a pot finds its own without looking at all."""
+    """The cells of one customer's meter by item (or by the provider's meter and customer) and second, so that a pot finds its own without looking
+    at all."""
 
     def __init__(self, books: Books) -> None:
         self.books = books
-        self._cells: dict[str, list[CellBook]] = {}
+        self._cells: dict[Owner, list[CellBook]] = {}
         for cell in sorted(books.cells, key=lambda cell: (cell.newest.timestamp_s, cell.newest.cell)):
             self._cells.setdefault(cell.newest.item, []).append(cell)
-        self._seconds = {item: [cell.newest.timestamp_s for cell in cells] for item, cells in self._cells.items()}
+            if cell.newest.meter_target is not None:
+                self._cells.setdefault(owner_of(cell.newest.meter_target), []).append(cell)
+        self._seconds = {owner: [cell.newest.timestamp_s for cell in cells] for owner, cells in self._cells.items()}
         self._carried = [(cell.newest.item, *each) for cell in books.cells for each in carried(cell)]
         self._may_be_carried = [(cell.newest.item, *each) for cell in books.cells for each in may_be_carried(cell)]
         self._emitted = {book.window: book.revisions[-1] for book in books.windows if book.revisions}
         held = held_revisions(books)
         self._untaken = [book for book in books.windows if book.revisions and book.parked is None and book.window not in held]
 
+    def bucket(self, target: MeterTarget, item: str, span: tuple[int, int], observed: int) -> Pot:
+        """The pot of a meter's hour or day: all cells that report to it, whichever items billed them (a plan change gives a meter another item).
+        `item` is the one where there is no cell."""
+        inside = self._inside(owner_of(target), span)
+        return self._pot(inside, "provider", inside[-1].newest.item if inside else item, span, observed)
+
     def pot(self, stage: Stage, item: str, span: tuple[int, int], observed: int, invoice: str = "", line: str = "") -> Pot:
         """The pot of an item's seconds `[start_s, end_s)`."""
+        return self._pot(self._inside(item, span), stage, item, span, observed, invoice, line)
+
+    def _inside(self, owner: Owner, span: tuple[int, int]) -> tuple[CellBook, ...]:
+        seconds = self._seconds.get(owner, [])
+        return tuple(self._cells.get(owner, [])[bisect_left(seconds, span[0]) : bisect_left(seconds, span[1])])
+
+    def _pot(
+        self, inside: tuple[CellBook, ...], stage: Stage, item: str, span: tuple[int, int], observed: int, invoice: str = "", line: str = ""
+    ) -> Pot:
         start_s, end_s = span
-        seconds = self._seconds.get(item, [])
-        inside = tuple(self._cells.get(item, [])[bisect_left(seconds, start_s) : bisect_left(seconds, end_s)])
         more = sum(units for of, second, units in self._carried if of == item and start_s <= second < end_s)
         maybe = [units for of, second, units in self._may_be_carried if of == item and start_s <= second < end_s]
         doubts = [may_be(cell) | self._newer(cell) for cell in inside]

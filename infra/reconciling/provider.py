@@ -53,13 +53,15 @@ def _moved(left: dict[int, Pot]) -> tuple[int, int, CellBook, tuple[int, int]] |
     having = [(at, pot) for at, pot in left.items() if pot.difference > 0]
     second: tuple[int, int, CellBook, tuple[int, int]] | None = None
     for (at, short), (to, over) in product(lacking, having):
+        asked: set[tuple[int, int]] = set()  # of many equal cells the first answers for all
         for cell in short.cells if short.stage == over.stage else ():
             units = stands(cell)
             rest = (short.difference + units, over.difference - units)
             if units and rest == (0, 0):
                 return at, to, cell, rest
-            if units and second is None and 0 in rest and _is_single(short, over, rest):
+            if units and second is None and 0 in rest and rest not in asked and _is_single(short, over, rest):
                 second = at, to, cell, rest
+            asked.add(rest)
     return second
 
 
@@ -80,7 +82,7 @@ def _alone(books: Books, pot: Pot, pots: Sequence[Pot]) -> Iterator[Drift]:
         why = explain(difference, candidates)
         if why is not None:
             for change in why.changes:
-                yield _drift(books, pot, change, [each for other in why.others for each in other if each.kind == change.kind])
+                yield _drift(books, pot, change, [each for each in why.others if each.kind == change.kind])
             return
     twice = Candidate("double_report", "", pot.difference)
     for other in pots:

@@ -22,6 +22,7 @@ from infra.reconciling.books import Books, CellBook, Copies, Revision, WindowBoo
 from infra.reconciling.drift import Coordinate
 from infra.reconciling.following import Following, Reach, wait
 from infra.reconciling.gaps import Lacking
+from infra.reconciling.pots import owner_of
 from infra.reconciling.suspects import Stretch, Suspects
 from sinks.stripe.objects import Price
 from topics.bindings import Item, ItemVersion
@@ -140,7 +141,8 @@ class _Page:
         receipts = self._archive.receipts(customer.name, span, {item.item: item for meter in meters for item in customer.items(meter)})
         counted = self._archive.counted(customer.name, span)
         revisions = self._archive.revisions(customer.name, span, self._archived)
-        copies = list(self._archive.copies(customer.name, self._order.from_s)) if self._order.copies else []
+        problems = self._sources.said.problems
+        copies = list(self._archive.copies(customer.name, self._order.from_s, problems)) if self._order.copies else []
         for problem in answers.problems if answers else ():
             self._sources.said.problems.append(f"customer {customer.name!r}: {problem}")
         partitions = {row.partition for rows in revisions.values() for row in rows} | {row.partition for row in counted.values()}
@@ -159,13 +161,11 @@ class _Page:
     ) -> Books:
         versions = tuple(customer.definitions.items.get((customer.name, meter), ()))
         items = {version.item.item for version in versions if version.item is not None} | {cell.newest.item for cell in cells}
-        events = {cell.newest.meter_target.event_name for cell in cells if cell.newest.meter_target is not None}
-        events |= {version.item.event_name for version in versions if version.item is not None and version.item.event_name}
+        events = {owner_of(cell.newest.meter_target) for cell in cells if cell.newest.meter_target is not None}
+        events |= {(version.item.event_name, version.item.stripe_customer) for version in versions if version.item and version.item.event_name}
         lines = () if answers is None else tuple(line for line in answers.lines if line.item in items)
         summaries = None if answers is None else tuple(each for item in sorted(items) for each in answers.summaries.get(item, ()))
-        buckets = None
-        if answers is not None and events <= answers.buckets.keys():
-            buckets = tuple(each for name in sorted(events) for each in answers.buckets[name])
+        buckets = None if answers is None else tuple(each for owner in sorted(events) for each in answers.buckets.get(owner, ()))
         names = {cell.newest.price for cell in cells} | {line.price for line in lines}
         names |= {version.item.price for version in versions if version.item is not None}
         mine = tuple(each for each in copies if _owner(each) == meter)
@@ -184,6 +184,8 @@ class _Page:
             versions=versions,
             prices=self._prices(names),
             copies=mine,
+            wall_ms=self._sources._now_ms,
+            unread=frozenset(events if answers is None else events - answers.buckets.keys()),
         )
 
     def _prices(self, names: Iterable[str]) -> dict[str, Price]:
@@ -258,14 +260,15 @@ class _Customer:
         """What the provider is asked of these meters."""
         items = [item for meter in meters for item in self.items(meter) if item.provider == "stripe"]
         records = {item.item: None for item in items if item.mode == "usage_records"}
-        metered: dict[str, Metered] = {}
+        metered: dict[tuple[str, str], Metered] = {}
         for item in items:
             if item.mode == "meters":
                 since_s = max(item.billable_from_s, self.span[0])
                 until_s = min(self.now_ms // 1000, self.span[1], self.now_ms // 1000 if item.ends_at_s is None else item.ends_at_s)
-                held = metered.get(item.event_name)
-                since_s = since_s if held is None else min(since_s, held.start_s)
-                metered[item.event_name] = Metered(item.event_name, item.stripe_customer, item.aggregation, since_s, max(until_s, since_s))
+                held = metered.get((item.event_name, item.stripe_customer))
+                since_s, until_s = (since_s, until_s) if held is None else (min(since_s, held.start_s), max(until_s, held.end_s))
+                asked = Metered(item.event_name, item.stripe_customer, item.aggregation, since_s, max(until_s, since_s))
+                metered[item.event_name, item.stripe_customer] = asked
         invoices = [said.invoice for said in self.invoices if said.period_start_s < self.span[1] and said.period_end_s > self.span[0]]
         return Asked(tuple(records), tuple(metered.values()), tuple(invoices))
 

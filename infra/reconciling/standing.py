@@ -5,8 +5,11 @@ All numbers are units of the provider × 10¹².
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from infra.reconciling.books import CellBook
 from sinks.adjustments import is_being_billed
+from sinks.meter_readback import MOST_SUBSETS
 from topics.quantity import parse_total
 from topics.receipt import CellReceipt
 
@@ -36,10 +39,9 @@ def may_be(cell: CellBook) -> frozenset[int]:
     if cell.is_moving:
         # Whatever it held on its way, from nothing on: the next run will see it at rest.
         found |= {0, *map(of_record, cell.history), *(parse_total(record.units) for record in cell.history if record.units)}
-    for sent in newest.unconfirmed:
-        found.add(stands(cell) - parse_total(sent.units))
-    if newest.unconfirmed:
-        found.add(stands(cell) - sum(parse_total(sent.units) for sent in newest.unconfirmed))
+    sent = [parse_total(each.units) for each in newest.unconfirmed]
+    for size in range(1, len(sent) + 1) if len(sent) <= MOST_SUBSETS else (1, len(sent)):
+        found |= {stands(cell) - sum(gone) for gone in combinations(sent, size)}
     said = newest.adjustment
     if said is not None and said.cause == "plan_changed" and newest.standing is None:
         found |= set(stood(cell))

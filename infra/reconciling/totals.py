@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from infra.reconciling.books import Books, BucketSaid, LineSaid
+from infra.reconciling.books import Books, LineSaid
 from infra.reconciling.drift import Drift
-from infra.reconciling.pots import Pot, Shelf
+from infra.reconciling.pots import Pot, Shelf, owner_of
 from infra.reconciling.provider import explained
 from sinks.cells import BUCKET_S
 from sinks.stripe.costs import billed
@@ -71,20 +71,26 @@ def _buckets(shelf: Shelf) -> list[Pot]:
     books = shelf.books
     if books.buckets is None:
         return []
-    targets: dict[str, tuple[MeterTarget, str]] = {}
-    for cell in books.cells:
-        if cell.newest.meter_target is not None:
-            targets[cell.newest.meter_target.event_name] = (cell.newest.meter_target, cell.newest.item)
+    targets: dict[tuple[str, str], tuple[MeterTarget, str]] = {}
+    starts: dict[tuple[str, str], set[int]] = {}
+    for cell in sorted(books.cells, key=lambda cell: (cell.newest.timestamp_s, cell.newest.cell)):
+        target = cell.newest.meter_target
+        if target is not None and owner_of(target) not in books.unread:
+            targets[owner_of(target)] = (target, cell.newest.item)
+            length_s = _length_s(target)
+            starts.setdefault(owner_of(target), set()).add(cell.newest.timestamp_s // length_s * length_s)
     found: list[Pot] = []
-    for name, (target, item) in targets.items():
-        said = {each.start_s: each for each in books.buckets if each.event_name == name}
-        length_s = BUCKET_S["day" if target.aggregation == "day" else "hour"]
-        mine = {cell.newest.timestamp_s // length_s * length_s for cell in books.cells if cell.newest.meter_target is not None}
-        for start_s in sorted(mine | said.keys()):
-            bucket = said.get(start_s, BucketSaid(name, start_s, start_s + length_s, 0))
-            if _is_read(books, start_s, start_s + length_s):
-                found.append(shelf.pot("provider", item, (start_s, start_s + length_s), bucket.scaled))
+    for owner, (target, item) in targets.items():
+        said = {each.start_s: each.scaled for each in books.buckets if each.event_name == owner[0] and each.customer in {"", owner[1]}}
+        for start_s in sorted(starts[owner] | said.keys()):
+            span = (start_s, start_s + _length_s(target))
+            if _is_read(books, *span):
+                found.append(shelf.bucket(target, item, span, said.get(start_s, 0)))
     return found
+
+
+def _length_s(target: MeterTarget) -> int:
+    return BUCKET_S["day" if target.aggregation == "day" else "hour"]
 
 
 def _lines(shelf: Shelf) -> list[Pot]:
