@@ -66,6 +66,10 @@ def test_a_log_with_amendments_adds_up_in_every_view(engine_url: str, seed: int,
     same = "customer, meter, window_start, window_end, quantity, events, first_offset, through_offset, hash"
     totals = clickhouse.read(f"SELECT {same} FROM window_totals ORDER BY customer, meter, window_start")
     assert totals == clickhouse.read(f"SELECT {same} FROM window_recount ORDER BY customer, meter, window_start")
+    for total in totals:
+        asked = "customer = {customer:String}, meter = {meter:String}, start = {window_start:String}"
+        shown = clickhouse.read(f"SELECT toString(sum(quantity)) AS quantity, count() AS events FROM window_events({asked})", total)
+        assert shown == [{"quantity": total["quantity"], "events": total["events"]}]
     hashes = {(row["customer"], row["meter"], row["hash"]) for row in totals}
     assert hashes == {(customer, meter, held[3]) for (customer, meter, _), held in account.totals().items()}
     (integrity,) = clickhouse.read("SELECT * FROM integrity")

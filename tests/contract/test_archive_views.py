@@ -65,6 +65,25 @@ def test_usage_events_are_the_naive_account(engine_url: str, seed: int, twice: b
     }
 
 
+@pytest.mark.parametrize("seed", [11, 12])
+def test_window_events_are_the_counted_rows_of_each_window(engine_url: str, seed: int) -> None:
+    """A window asked for by its key shows the rows that `usage_events` counts in it, each with its quantity, and no other."""
+    clickhouse, _, _ = archived(engine_url, seed, twice=True)
+    columns = "kafka_partition, generation, kafka_offset, event_id, source, toString(quantity) AS quantity, occurred_at, received_at, window_end"
+    windows = clickhouse.read("SELECT DISTINCT customer, meter, toString(window_start) AS start FROM usage_events WHERE verdict = 'counted'")
+    assert len(windows) > 10
+    for window in windows:
+        shown = clickhouse.read(
+            f"SELECT {columns} FROM window_events(customer = {{customer:String}}, meter = {{meter:String}}, start = {{start:String}})", window
+        )
+        counted = clickhouse.read(
+            f"SELECT {columns} FROM usage_events WHERE customer = {{customer:String}} AND meter = {{meter:String}}"
+            " AND toString(window_start) = {start:String} AND verdict = 'counted' ORDER BY generation, kafka_offset",
+            window,
+        )
+        assert shown == counted
+
+
 def _class(verdict: str) -> str | None:
     if verdict in {"rerouted", "control"}:
         return None

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
@@ -26,6 +27,8 @@ SPAN = (
 )
 COLUMNS = "event_id, source, quantity, occurred_at, received_at, kafka_partition, kafka_offset, verdict"
 QUERIES: Mapping[str, str] = {
+    "events of a window (window_events)": "SELECT * FROM window_events(customer = {customer:String}, meter = {meter:String},"
+    " start = {start:String}) LIMIT 10000",
     "events of a window (usage_events)": f"SELECT {COLUMNS} FROM usage_events WHERE {WINDOW} ORDER BY kafka_offset LIMIT 10000",
     "sum of a window (usage_events)": f"SELECT sum(quantity), count() FROM usage_events WHERE {WINDOW} AND verdict = 'counted'",
     "recount of a window, by its key": "SELECT * FROM window_recount WHERE customer = {customer:String} AND meter = {meter:String}"
@@ -79,7 +82,9 @@ def windows(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any
             " ORDER BY window_start LIMIT 1",
             {"c": customer, "h": rng.randrange(hours)},
         )
-        found += [{"customer": c.decode(), "meter": m.decode(), "start_s": int(start), "end_s": int(end)} for c, m, start, end in rows]
+        for name, meter, start, end in rows:
+            begun = f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d %H:%M:%S}"
+            found.append({"customer": name.decode(), "meter": meter.decode(), "start": begun, "start_s": int(start), "end_s": int(end)})
     return found
 
 
