@@ -17,7 +17,7 @@ from sinks.limiter import TokenBucket
 from sinks.outcomes import RetryAfter
 from sinks.readback import Summary
 from sinks.stripe.access import Eras
-from sinks.stripe.invoice_line import line_of
+from sinks.stripe.invoice_line import InvoiceLine, line_of
 from sinks.stripe.objects import Price, read
 from sinks.stripe.refusal import StripeRefusal
 from sinks.stripe.request import summaries_path
@@ -138,7 +138,16 @@ class Asking:
         invoice = self._eras.modern.get(f"/v1/invoices/{name}")
         shown: Mapping[str, Any] = invoice.get("lines") or {}
         rows = self._eras.modern.pages(f"/v1/invoices/{name}/lines") if shown.get("has_more") else shown.get("data", [])
-        return whole_lines(_lines(rows, invoice))
+        said = list(_lines(rows, invoice))
+        # Only where units come to nothing is it asked whether they lie in a trial.
+        free = {line.subscription for line, _ in said if line.units and not line.amount and line.subscription}
+        trials = {subscription: self._trial_end_s(subscription) for subscription in sorted(free)}
+        return whole_lines(held._replace(is_trial=held.end_s <= trials.get(line.subscription, -1)) for line, held in said)
+
+    def _trial_end_s(self, subscription: str) -> int:
+        self._pause()
+        found = self._eras.modern.get(f"/v1/subscriptions/{subscription}").get("trial_end")
+        return found if isinstance(found, int) else -1
 
     def price(self, name: str) -> Price | None:
         """A price with its tiers, asked for once; None where it cannot be read."""
@@ -153,17 +162,16 @@ class Asking:
         return self._prices[name]
 
 
-def _lines(rows: Iterable[Mapping[str, Any]], invoice: Mapping[str, Any]) -> Iterable[LineSaid]:
-    """Lines as they bill a subscription item's past period, with the decimals that Stripe shows."""
+def _lines(rows: Iterable[Mapping[str, Any]], invoice: Mapping[str, Any]) -> Iterable[tuple[InvoiceLine, LineSaid]]:
+    """Lines as they bill a subscription item's past period, with the decimals that Stripe shows. A proration bills a share of a price, no usage."""
     for row in rows:
         line = line_of(row, invoice)
-        if line is None or line.end_s > int(invoice.get("created") or 0):
+        if line is None or line.proration or line.end_s > int(invoice.get("created") or 0):
             continue
         exact = row.get("quantity_decimal")
         scaled = parse(exact) if isinstance(exact, str) else line.units * ONE
-        yield LineSaid(
-            line.invoice, line.status, line.id, line.item, line.price, line.start_s, line.end_s, scaled, line.amount, line.currency
-        )
+        place = (line.invoice, line.status, line.id, line.item, line.price, line.start_s, line.end_s)
+        yield line, LineSaid(*place, scaled, line.amount, line.currency)
 
 
 class Pace:

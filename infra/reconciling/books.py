@@ -95,7 +95,10 @@ class BucketSaid(NamedTuple):
 
 
 class LineSaid(NamedTuple):
-    """A usage line of an invoice, tiers added up: units × 10¹² over the service period [start_s, end_s), `amount` in the smallest unit."""
+    """A usage line of an invoice, tiers added up: units × 10¹² over the service period [start_s, end_s), `amount` in the smallest unit.
+
+    `parts` is how many lines Stripe shows for it, each rounded by itself; `is_trial`: its period lies in its subscription's trial, and costs nothing.
+    """
 
     invoice: str
     status: str
@@ -107,6 +110,8 @@ class LineSaid(NamedTuple):
     scaled: int
     amount: int
     currency: str
+    parts: int = 1
+    is_trial: bool = False
 
 
 class Copy(NamedTuple):

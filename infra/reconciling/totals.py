@@ -10,7 +10,7 @@ from infra.reconciling.drift import Drift
 from infra.reconciling.pots import Pot, Shelf, owner_of
 from infra.reconciling.provider import explained
 from sinks.cells import BUCKET_S
-from sinks.stripe.costs import billed
+from sinks.stripe.working import working
 from topics.instants import format_s
 from topics.quantity import ONE, format_scaled
 from topics.receipt import MeterTarget
@@ -116,11 +116,15 @@ def _is_clamped(books: Books, pot: Pot) -> bool:
 
 
 def _amount(books: Books, line: LineSaid) -> Drift | None:
-    """A line whose amount is not what its units cost by its price."""
+    """A line whose amount is not what its units cost by its price, by the rules of `sinks/stripe/line_money.py`: usage of a trial is free, and
+    whether a first tier's flat amount is billed without usage is Stripe's word."""
     price = books.prices.get(line.price)
-    cost = None if price is None or price.currency != line.currency or line.status not in BILLED else billed(price, Fraction(line.scaled, ONE))
-    if cost is None or cost == line.amount:
+    if price is None or price.currency != line.currency or line.status not in BILLED:
         return None
+    found = working(price, Fraction(max(0, line.scaled), ONE), line.parts)
+    if found is None or found.amount == line.amount or (line.amount == 0 and (line.is_trial or not line.scaled)):
+        return None
+    cost = found.amount
     units = format_scaled(line.scaled)
     return Drift(
         kind="rounding",
@@ -146,6 +150,9 @@ def whole_lines(lines: Iterable[LineSaid]) -> tuple[LineSaid, ...]:
     for line in lines:
         key = (line.invoice, line.item, line.price, line.start_s, line.end_s)
         held = found.get(key)
-        found[key] = line if held is None else held._replace(scaled=held.scaled + line.scaled, amount=held.amount + line.amount)
+        found[key] = line if held is None else _together(held, line)
     return tuple(found.values())
 
+
+def _together(held: LineSaid, line: LineSaid) -> LineSaid:
+    return held._replace(scaled=held.scaled + line.scaled, amount=held.amount + line.amount, parts=held.parts + line.parts)
