@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Final, NamedTuple, Protocol
 
 from infra.reconciling.books import Copies, Copy, Emitted, Revision, Total
@@ -25,6 +26,8 @@ EARLIEST_S: Final = MIN_S
 LATEST_S: Final = MAX_S
 IDS_A_SLICE: Final = 4_000_000
 """Records of one customer whose ids are looked at together: they take some hundred MB in ClickHouse."""
+RECOUNTED_AT_ONCE: Final = 4_000_000
+"""Events of one customer that are joined to its revisions at once: they take some hundred MB in ClickHouse, however many there are."""
 MOST_COPIES: Final = 1000
 """Ids with copies that are looked at of one slice: a producer that repeats all of its ids does so for one reason. What is left out is said, and is
 found once these are dealt with."""
@@ -140,10 +143,13 @@ class Archive:
             for meter, start_s, end_s, total, postings, newest, partition in rows
         }
 
-    def revisions(self, customer: str, span: Span, reach: Mapping[int, Archived]) -> dict[Window, list[EmittedRow]]:
-        """Every window's revisions, oldest first; recounted where all raw events up to them are archived and judged."""
+    def revisions(
+        self, customer: str, span: Span, reach: Mapping[int, Archived], sizes: Iterable[tuple[int, int]]
+    ) -> dict[Window, list[EmittedRow]]:
+        """Every window's revisions, oldest first; recounted where all raw events up to them are archived and judged. `sizes`: of each window its
+        start and how many events it has."""
         found: dict[Window, list[EmittedRow]] = {}
-        for row in self._ask("revisions", customer=customer, from_s=span[0], to_s=span[1]):
+        for row in chain.from_iterable(self._ask("revisions", customer=customer, from_s=start, to_s=end) for start, end in _pieces(span, sizes)):
             meter, start_s, end_s, generation, through, partition, log_offset, first_offset, quantity, events, hashed, closed_ms, *recounted = row
             is_judged = _is_judged(reach.get(partition), (generation, through))
             recount = Total(scaled_of(recounted[0] or Decimal(0)), recounted[1], recounted[2].decode()) if is_judged else None
@@ -189,6 +195,20 @@ class Archive:
                 yield Copies(customer=customer, source=shown[0], event_id=shown[1], copies=copies)
             if shown_ids >= MOST_COPIES:
                 problems.append(f"customer {customer!r}: only the first {MOST_COPIES} ids with copies were looked at; reconcile again after a repair")
+
+
+def _pieces(span: Span, sizes: Iterable[tuple[int, int]]) -> Iterator[Span]:
+    """A span in pieces of at most so many events, or of the windows of one start."""
+    at_start: Counter[int] = Counter()
+    for start_s, events in sizes:
+        at_start[start_s] += events
+    from_s, held = span[0], 0
+    for start_s, events in sorted(at_start.items()):
+        if held and held + events > RECOUNTED_AT_ONCE:
+            yield from_s, start_s
+            from_s, held = start_s, 0
+        held += events
+    yield from_s, span[1]
 
 
 def _is_judged(reach: Archived | None, revision: Revision) -> bool:

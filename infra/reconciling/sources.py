@@ -140,7 +140,8 @@ class _Page:
         span = customer.span
         receipts = self._archive.receipts(customer.name, span, {item.item: item for meter in meters for item in customer.items(meter)})
         counted = self._archive.counted(customer.name, span)
-        revisions = self._archive.revisions(customer.name, span, self._archived)
+        sizes = ((window.start_s, row.total.events) for window, row in counted.items())
+        revisions = self._archive.revisions(customer.name, span, self._archived, sizes)
         problems = self._sources.said.problems
         copies = list(self._archive.copies(customer.name, self._order.from_s, problems)) if self._order.copies else []
         for problem in answers.problems if answers else ():

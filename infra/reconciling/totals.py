@@ -40,12 +40,14 @@ def _shown(units: int) -> set[int]:
 
 
 def _periods(shelf: Shelf) -> list[Pot]:
-    """Summaries of periods in which our items were billed; what was before that another program reported."""
+    """Summaries of periods in which our items were billed; what was before that another program reported. Of the period in which we began its
+    usage may be part of the total: then only what is missing is ours."""
     books = shelf.books
     since_s = _billed_from(books)
     ours = [each for each in books.summaries or () if each.item in since_s and each.end_s > since_s[each.item]]
     read = [each for each in ours if _is_read(books, each.start_s, each.end_s)]
-    return [shelf.pot("provider", each.item, (each.start_s, each.end_s), each.units * ONE, each.invoice) for each in read]
+    pots = [shelf.pot("provider", each.item, (each.start_s, each.end_s), each.units * ONE, each.invoice) for each in read]
+    return [pot for pot in pots if pot.start_s >= since_s[pot.item] or pot.difference < 0]
 
 
 def _is_read(books: Books, start_s: int, end_s: int) -> bool:
@@ -79,12 +81,14 @@ def _buckets(shelf: Shelf) -> list[Pot]:
             targets[owner_of(target)] = (target, cell.newest.item)
             length_s = _length_s(target)
             starts.setdefault(owner_of(target), set()).add(cell.newest.timestamp_s // length_s * length_s)
+    since_s = min((version.item.billable_from_s for version in books.versions if version.item is not None), default=-(2**62))
     found: list[Pot] = []
     for owner, (target, item) in targets.items():
         said = {each.start_s: each.scaled for each in books.buckets if each.event_name == owner[0] and each.customer in {"", owner[1]}}
         for start_s in sorted(starts[owner] | said.keys()):
             span = (start_s, start_s + _length_s(target))
-            if _is_read(books, *span):
+            is_ours = start_s in starts[owner] or start_s >= since_s
+            if _is_read(books, *span) and is_ours:
                 found.append(shelf.bucket(target, item, span, said.get(start_s, 0)))
     return found
 

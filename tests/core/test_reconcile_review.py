@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
 from infra.reconciling import pots
+from infra.reconciling.archive import RECOUNTED_AT_ONCE, Archive
 from infra.reconciling.books import CellBook, Copies, Copy
 from infra.reconciling.drift import Coordinate, Drift
 from infra.reconciling.find import find
 from infra.reconciling.gaps import Lacking, in_gaps
 from infra.reconciling.search import Candidate, explain
-from tests.core.reconcile_books import HOUR_S, LONG_S, NOW_MS, P, adjusted, book, books, bucket, cell, metered, summary
+from tests.core.reconcile_books import HOUR_S, LONG_S, NOW_MS, P, adjusted, book, books, bucket, cell, metered, summary, version
 from topics.quantity import ONE
 from topics.receipt import MeterTarget, Sent
 
@@ -145,3 +147,45 @@ def test_an_adjustment_of_a_customer_whose_test_clock_is_ahead() -> None:
     known: dict[str, Any] = {"cells": (waits,), "windows": (book(1, 30, 35),)}
     assert find(books(**known, wall_ms=NOW_MS - 90 * 86_400_000 + 1000)) == []
     assert [each.kind for each in find(books(**known))] == ["late_after_finality"]
+
+
+# ── from when an item is ours ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_period_in_which_we_began() -> None:
+    """Where an item is billed by us from the middle of a period, another program's usage of before is in its total: more is no drift, less is."""
+    since_s = P + 10 * HOUR_S
+    known: dict[str, Any] = {"cells": (_of(cell(12, 30), period_start_s=since_s),), "windows": (), "versions": (version(starts_at_s=since_s),)}
+    assert find(books(**known, summaries=(summary(30),))) == []
+    assert find(books(**known, summaries=(summary(30 + 977),))) == []
+    assert kinds(find(books(**known, summaries=(summary(0),)))) == [("lost_report", (known["cells"][0].newest.cell,))]
+    hours = {**known, "cells": (_of(metered(12, 30), period_start_s=since_s + 60),), "versions": (version(starts_at_s=since_s + 60),)}
+    assert find(books(**hours, buckets=(bucket(10, 5), bucket(12, 30)))) == []
+    assert [each.kind for each in find(books(**hours, buckets=(bucket(11, 5), bucket(12, 30))))] == ["provider_edit"]
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Asked:
+    """An archive that notes which windows it was asked for."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Nothing is there."""
+        assert parameters is not None
+        self.spans.append((parameters["from_s"], parameters["to_s"]))
+        return []
+
+
+def test_a_customer_of_many_events_is_recounted_piece_by_piece() -> None:
+    """So many events are joined at once, whole windows of one start together; the pieces are the span, without gap or overlap."""
+    reader, most = _Asked(), RECOUNTED_AT_ONCE
+    Archive(reader).revisions("acme", (0, 100), {}, [(30, most), (10, most // 2), (10, most // 2), (20, 1), (40, 5)])
+    assert reader.spans == [(0, 20), (20, 30), (30, 40), (40, 100)]
+    reader.spans.clear()
+    Archive(reader).revisions("acme", (0, 100), {}, [(10, 5), (20, 7)])
+    Archive(reader).revisions("acme", (0, 100), {}, [])
+    assert reader.spans == [(0, 100), (0, 100)]
