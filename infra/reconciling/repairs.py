@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from infra.amending.drafts import Original, Share, accept, correct, void
 from infra.reconciling.books import Books, Copies, Copy
 from infra.reconciling.drift import Drift
-from infra.reconciling.restating import Cells, beside_steps, set_steps
+from infra.reconciling.restating import Cells, beside_is_gone, beside_steps, set_steps, standing_of
 from infra.reconciling.steps import WHO, Amend, Proposal, Restate, RestoreEvents, RestoreRecords, RestoreWindow, coordinate_name
+from sinks.units import plus
 from topics.amendments import Of
 from topics.instants import US_PER_MS, US_PER_S, format_s
 from topics.quantity import format_scaled
@@ -46,7 +47,11 @@ def _proposal(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Propo
 
 def _at_provider(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Proposal:
     cells = Cells(books, reason, read_at_ms)
-    if drift.kind == "double_report":
+    if drift.kind == "double_report" and (here := cells.metered_in(drift.cells, drift.period or (0, 0))):
+        # An hour or day is set anew, or is told the difference; what stands in another one than the cell's own is not the cell's.
+        steps = set_steps(cells, here, plus(standing_of(here[0]), format_scaled(drift.difference_scaled)))
+        said = f"tells the report that {format_scaled(drift.difference_scaled)} units too many stand there, and it takes them off"
+    elif drift.kind == "double_report":
         steps = beside_steps(cells, cells.named(drift.cells), drift.difference_scaled)
         said = f"leaves {format_scaled(drift.difference_scaled)} units out of the report of its cell, as they stand at another second"
     elif drift.kind == "wrong_period" and drift.candidates:
@@ -75,6 +80,10 @@ def _edited(cells: Cells, drift: Drift) -> tuple[list[Restate], str]:
     there = cells.named(drift.candidates or drift.cells) or cells.between(drift.item, start_s, end_s)
     open_ = cells.open(there)
     is_beside = drift.difference_scaled > 0 and all(cells.was_set_again(one) and one.meter_target is None for one in open_)
+    if drift.difference_scaled < 0 and open_ and all(map(cells.was_set_again, open_)):
+        gone = beside_is_gone(cells, open_, -drift.difference_scaled)
+        if gone:
+            return gone, f"sends the {format_scaled(-drift.difference_scaled)} units again that stood at another second and are gone"
     if there and (not open_ or is_beside):
         steps = beside_steps(cells, there, drift.difference_scaled)
         return steps, f"counts {format_scaled(drift.difference_scaled)} units that stand at no second of ours to the cells of the period"

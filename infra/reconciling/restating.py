@@ -36,6 +36,10 @@ class Cells:
         """The cells of these names that are at rest: of one whose call is under way nothing can be said."""
         return [self._receipts[name] for name in names if name in self._receipts and self._receipts[name].state != "intent"]
 
+    def metered_in(self, names: Iterable[str], span: tuple[int, int]) -> list[CellReceipt]:
+        """Those of these names that are reported to a meter, at a second of the span."""
+        return [one for one in self.named(names) if one.meter_target is not None and span[0] <= one.timestamp_s < span[1]]
+
     def between(self, item: str, start_s: int, end_s: int) -> list[CellReceipt]:
         """An item's cells of a period."""
         found = [one for one in self._receipts.values() if one.item == item and start_s <= one.timestamp_s < end_s]
@@ -107,8 +111,25 @@ def standing_of(receipt: CellReceipt) -> str:
 
 
 def set_steps(cells: Cells, receipts: Iterable[CellReceipt], holds: str) -> list[Restate]:
-    """Each cell is set again; `holds` is what the provider was found to hold of it ("": what the receipt says)."""
-    return [cells.restate(one, holds or standing_of(one), one.beside) for one in receipts if not _is_busy(one)]
+    """Each cell is set again; `holds` is what the provider was found to hold of it ("": what the receipt says); no more stands beside it."""
+    return [cells.restate(one, holds or standing_of(one), _beside(one, holds)) for one in receipts if not _is_busy(one)]
+
+
+def _beside(receipt: CellReceipt, holds: str) -> str:
+    return receipt.beside if not holds or parse_total(receipt.beside) <= max(0, parse_total(holds)) else format_scaled(max(0, parse_total(holds)))
+
+
+def beside_is_gone(cells: Cells, receipts: Iterable[CellReceipt], scaled: int) -> list[Restate]:
+    """`scaled` × 10⁻¹² units are missing that stood beside these cells: whoever reported them took them back, so the cells' reports say them again.
+    Empty where so much did not stand beside them."""
+    steps: list[Restate] = []
+    left = scaled
+    for one in sorted(receipts, key=lambda each: (-parse_total(each.beside), each.cell)):
+        share = min(left, parse_total(one.beside))
+        if share > 0 and not _is_busy(one):
+            units, left = format_scaled(share), left - share
+            steps.append(cells.restate(one, minus(standing_of(one), units), minus(one.beside, units)))
+    return [] if left else steps
 
 
 def beside_steps(cells: Cells, receipts: Sequence[CellReceipt], scaled: int) -> list[Restate]:

@@ -68,6 +68,25 @@ def test_what_stands_beside_a_cell_already_stays_there() -> None:
     assert said(only(cells=cells, summaries=(held(101, second=True),))) == [(name(SECOND), "60", "30")]
 
 
+@pytest.mark.parametrize("aggregation", ["hour", "sum"])
+def test_a_meters_second_copy_is_taken_off(aggregation: str) -> None:
+    """A meter's hour is set anew, or told the difference: the report needs only to know what stands; in another hour it is a person's."""
+    cells = (metered(SECOND, 30, aggregation=aggregation), metered(SECOND + 1, 41, aggregation=aggregation))
+    proposal = only(cells=cells, buckets=(bucket(SECOND, 30), bucket(SECOND + 1, 82)))
+    assert (proposal.drift.kind, said(proposal), proposal.units) == ("double_report", [(name(SECOND + 1), "82", "0")], -41 * ONE)
+    elsewhere = only(cells=cells, buckets=(bucket(SECOND, 71), bucket(SECOND + 1, 41)))
+    assert (elsewhere.drift.kind, elsewhere.steps) == ("double_report", ())
+
+
+def test_units_beside_a_cell_that_are_gone_are_sent_again() -> None:
+    """Whoever reported beside us took it back: what the cell's report says less is said again, whether or not it is all of the cell."""
+    both = (cell(SECOND, 30), cell(SECOND + 1, 41, beside="41"))
+    assert said(only(cells=both, summaries=(held(30, second=True),))) == [(name(SECOND + 1), "0", "0")]
+    some = tuple(_same_windows(each) for each in (cell(SECOND, 300, 300), cell(SECOND + 1, 4100, 4100, beside="600")))
+    assert said(only(cells=some, summaries=(held(3800, second=True),))) == [(name(SECOND + 1), "3500", "0")]
+    assert said(only(cells=some, summaries=(held(4000, second=True),))) == [(name(SECOND + 1), "3700", "200")]
+
+
 def test_in_a_final_period_it_is_an_adjustment() -> None:
     """Nothing is sent to a period that has ended: its cell is told what stands, and its adjustment says the rest."""
     proposal = only(cells=(cell(1, 30), cell(2, 41)), summaries=(held(30),), lines=(line(30),))
