@@ -6,7 +6,7 @@ the report take those as they come, once, and only while what was seen still is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from infra.control import ControlEvent
@@ -18,6 +18,9 @@ from topics.batch import Headers
 from topics.errors import LostLog
 from topics.windows import Window, window_key
 
+Wanted = Callable[[int, bytes | None], bool]
+"""Told a record's offset and key: whether it is kept. Between a window's first and last event lie those of all customers of its partition."""
+
 
 class Log(Protocol):
     """The log, as repairs need it. Every call may raise Unreachable."""
@@ -26,8 +29,8 @@ class Log(Protocol):
         """A customer's partition."""
         ...
 
-    def events(self, partition: int, generation: int, first: int, last: int) -> list[RawRecord]:
-        """All records of usage.events between two offsets, both included. Raises LostLog where the log does not have them all any more."""
+    def events(self, partition: int, generation: int, first: int, last: int, wanted: Wanted) -> list[RawRecord]:
+        """The wanted records of usage.events between two offsets, both included. Raises LostLog where the log does not have them all any more."""
         ...
 
     def windows(self, partition: int, key: bytes) -> list[tuple[int, bytes, Headers]]:
@@ -81,25 +84,23 @@ def _apply(step: Step, log: Log, clickhouse: ClickHouse) -> Done:
 
 def _restore_events(step: RestoreEvents, log: Log, clickhouse: ClickHouse) -> Done:
     window = step.window
-    partition, count = log.home(window.customer), 0
+    partition, key, count = log.home(window.customer), window.customer.encode(), 0
     for span in span_of(clickhouse, window):
         try:
-            records = log.events(partition, span.generation, span.first, span.last)
+            mine = log.events(partition, span.generation, span.first, span.last, lambda _, found: found == key)
         except LostLog as error:
             return Done(step, False, f"{_name(window, span)} cannot be read again: {error}; restore them from a backup of raw_events")
-        mine = [record for record in records if record.key == window.customer.encode()]
         count += restore_events(clickhouse, partition, window.customer, span, mine)
     return Done(step, True, f"{count} records taken from usage.events again")
 
 
 def _restore_records(step: RestoreRecords, log: Log, clickhouse: ClickHouse) -> Done:
-    span = Span(step.generation, min(step.offsets), max(step.offsets))
+    span, wanted = Span(step.generation, min(step.offsets), max(step.offsets)), set(step.offsets)
     try:
-        records = log.events(step.partition, step.generation, span.first, span.last)
+        records = log.events(step.partition, step.generation, span.first, span.last, lambda offset, _: offset in wanted)
     except LostLog as error:
         return Done(step, False, f"offsets {span.first} to {span.last} cannot be read again: {error}; restore them from a backup of raw_events")
-    wanted = set(step.offsets)
-    count = restore_events(clickhouse, step.partition, None, span, [record for record in records if record.offset in wanted])
+    count = restore_events(clickhouse, step.partition, None, span, records)
     return Done(step, True, f"{count} records taken from usage.events again")
 
 

@@ -26,6 +26,8 @@ from topics.quantity import ONE, parse
 
 LONGEST_ASK_S: Final = 30 * 86_400
 """Of a meter's hours so many seconds are asked for at once: eight pages of a hundred."""
+PAUSES_S: Final = (0.2, 1.0)
+"""After a refusal that passes (429, 5xx) it is asked again: else some customers of each run would not be checked."""
 T = TypeVar("T")
 
 
@@ -89,15 +91,23 @@ class Asking:
         return Answers(summaries, buckets, tuple(lines), tuple(problems))
 
     def _guarded(self, ask: Callable[[], T], problems: list[str]) -> T | None:
-        """What came, or None with the reason listed: one customer's refusal does not end the others' reconciliation."""
-        self._pause()
-        try:
-            return ask()
-        except Unreachable:
-            raise
-        except TidemarkError as error:
-            problems.append(str(error))
-            return None
+        """What came, or None with the reason listed: one customer's refusal does not end the others' reconciliation. A key that is refused does:
+        nothing would be read of anybody, and every number be called the same."""
+        for pause_s in (*PAUSES_S, None):
+            self._pause()
+            try:
+                return ask()
+            except Unreachable:
+                raise
+            except TidemarkError as error:
+                status = error.status if isinstance(error, StripeRefusal) else 0
+                if status in {401, 403}:
+                    raise Unreachable(str(error)) from None
+                if pause_s is None or not (status == 429 or status >= 500):
+                    problems.append(str(error))
+                    return None
+                time.sleep(pause_s)
+        return None
 
     def _summaries(self, item: str) -> tuple[SummarySaid, ...]:
         """An item's totals per period; the period to come has no edges yet. Of an item that is gone there are none: nothing is said of it."""

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from infra import topics_admin
 from infra.control import ControlEvent
 from infra.kafka_io import begin_offsets, producer, reader
+from infra.reconciling.applying import Wanted
 from sinks.clickhouse.rows import RawRecord
 from topics.batch import Headers
 from topics.catalog import EVENTS, WINDOWS
@@ -35,13 +36,13 @@ class KafkaLog:
             self._partitions = asyncio.run(topics_admin.partition_count(self._bootstrap, EVENTS))
         return home_of(customer.encode(), self._partitions)
 
-    def events(self, partition: int, generation: int, first: int, last: int) -> list[RawRecord]:
+    def events(self, partition: int, generation: int, first: int, last: int, wanted: Wanted) -> list[RawRecord]:
         """See Log."""
         if generation != self._generations().get(partition, 0):
             raise LostLog(f"generation {generation} of {EVENTS} {partition} is a log that is gone")
-        return asyncio.run(self._events(partition, first, last))
+        return asyncio.run(self._events(partition, first, last, wanted))
 
-    async def _events(self, partition: int, first: int, last: int) -> list[RawRecord]:
+    async def _events(self, partition: int, first: int, last: int, wanted: Wanted) -> list[RawRecord]:
         found: list[RawRecord] = []
         begin = (await begin_offsets(self._bootstrap, EVENTS, [partition]))[partition]
         if begin > first:
@@ -50,7 +51,8 @@ class KafkaLog:
             async for record in records:
                 if record.offset > last:
                     break
-                found.append(RawRecord(record.offset, record.timestamp, record.key, record.value, tuple(record.headers)))
+                if wanted(record.offset, record.key):
+                    found.append(RawRecord(record.offset, record.timestamp, record.key, record.value, tuple(record.headers)))
         return found
 
     def windows(self, partition: int, key: bytes) -> list[tuple[int, bytes, Headers]]:

@@ -64,6 +64,8 @@ class Keeper:
             log.error("drift %s: %s. %s", drift.kind, drift.sentence, drift.advice)
         if len(new) > SHOWN:
             log.error("%d more new drifts: `tidemark reconcile` lists them", len(new) - SHOWN)
+        if found.problems:
+            log.warning("%d things were not checked, first: %s", len(found.problems), found.problems[0])
         log.info("reconciled %d windows in %.1f s: %s", found.checked["windows"], duration_s, found.summary())
         self._known = {_identity(drift) for drift in found.drifts}
         self.found, self.duration_s, self.failure, self.ended_s = found, duration_s, None, self.clock()

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from infra.reconciling import asking
 from infra.reconciling.asking import Asked, Asking
 from infra.reconciling.find import find
 from sinks.stripe.access import Eras
 from sinks.stripe.objects import Price, Tier
+from sinks.stripe.refusal import StripeRefusal
 from tests.core.reconcile_books import EDGE, ITEM, LONG_S, PRICE, P, books, cell, line, summary
+from topics.errors import Unreachable
 
 TIERED = Price(PRICE.id, billing_scheme="tiered", tiers_mode="graduated", tiers=(Tier(3, "0.5"), Tier(None, "0.5")))
 FLAT = Price(PRICE.id, billing_scheme="tiered", tiers_mode="graduated", tiers=(Tier(3, "1", "500"), Tier(None, "1")))
@@ -83,3 +86,36 @@ def test_a_flat_amount_without_usage_is_stripes_word() -> None:
     assert find(books(lines=(line(0, amount=0),), prices={PRICE.id: FLAT})) == []
     assert find(books(lines=(line(0, amount=500),), prices={PRICE.id: FLAT})) == []
     assert [each.kind for each in find(books(lines=(line(0, amount=7),), prices={PRICE.id: FLAT}))] == ["rounding"]
+
+
+class Refusing(Account):
+    """The account answers the first calls with errors of these statuses."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(row(30, 60))
+        self._statuses = list(statuses)
+
+    def get(self, path: str, **more: Any) -> dict[str, Any]:
+        """An error, or the object."""
+        if self._statuses:
+            raise StripeRefusal(self._statuses.pop(0), "", "no")
+        return super().get(path, **more)
+
+
+@pytest.mark.parametrize(("statuses", "problems", "lines"), [((), 0, 1), ((429, 500), 0, 1), ((429, 500, 503), 1, 0), ((404,), 1, 0)])
+def test_a_refusal_that_passes_is_asked_again(
+    statuses: tuple[int, ...], problems: int, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many calls or an error of the provider's are tried again, and what stays refused is said to be unchecked."""
+    monkeypatch.setattr(asking, "PAUSES_S", (0.0, 0.0))
+    account = Refusing(*statuses)
+    answers = Asking(Eras(account, account)).ask(Asked((), (), ("in_1",)))
+    assert (len(answers.problems), len(answers.lines)) == (problems, lines)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_is_refused_ends_the_run(status: int) -> None:
+    """A key that has expired or may not read is no clean reconciliation in which nothing could be checked."""
+    account = Refusing(status)
+    with pytest.raises(Unreachable, match=str(status)):
+        Asking(Eras(account, account)).ask(Asked((), (), ("in_1",)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from infra.adjusting import settlement
 from infra.control import ControlEvent, settle_event
-from infra.reconciling.applying import Done, apply, steps_of
+from infra.reconciling.applying import Done, Wanted, apply, steps_of
 from infra.reconciling.archive import Archive
 from infra.reconciling.asking import Asking
 from infra.reconciling.books import Books
@@ -74,10 +74,10 @@ class WorldLog:
         """See Log."""
         return home_of(customer.encode(), PARTITIONS)
 
-    def events(self, partition: int, generation: int, first: int, last: int) -> list[RawRecord]:
+    def events(self, partition: int, generation: int, first: int, last: int, wanted: Wanted) -> list[RawRecord]:
         """See Log."""
         assert generation == 0
-        records = self._world.counting[partition].log.records[first : last + 1]
+        records = [each for each in self._world.counting[partition].log.records[first : last + 1] if wanted(each.offset, each.key)]
         return [RawRecord(record.offset, record.timestamp_ms, record.key, record.value, record.headers) for record in records]
 
     def windows(self, partition: int, key: bytes) -> list[tuple[int, bytes, Headers]]:
