@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -105,3 +106,32 @@ def test_a_windows_revisions_are_what_the_topic_says_again(engine_url: str, stat
         restore_window(clickhouse, 0, [(record.offset, record.value or b"", record.headers)])
     assert state(clickhouse) == before and window_key(window)
     assert restore_window(clickhouse, 0, []) == 0 and generations(clickhouse) == {0: 0}
+
+
+class Meanwhile:
+    """A connection on which somebody else restores the same rows, whole, after ours were inserted and before others are deleted."""
+
+    def __init__(self, clickhouse: ClickHouse, happens: Callable[[], object]) -> None:
+        self._clickhouse = clickhouse
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clickhouse, name)
+
+    def command(self, *asked: Any) -> Any:
+        """Somebody else, then ours."""
+        self._happens()
+        return self._clickhouse.command(*asked)
+
+
+def test_two_who_restore_the_same_rows_at_once_lose_none(engine_url: str) -> None:
+    """Two operators repair one window at the same time: neither takes the other's rows for strangers, and what stands is what the log says."""
+    clickhouse, world = archived(engine_url, "at_once", 26)
+    before = state(clickhouse)
+    window = a_window(world)
+    (span,) = span_of(clickhouse, window)
+    changed(clickhouse, "raw_events", f"DELETE WHERE kafka_offset = {span.last}")
+    mine = records_of(world, span, window.customer)
+    other = Meanwhile(clickhouse, lambda: restore_events(clickhouse, 0, window.customer, span, mine))
+    restore_events(cast("ClickHouse", other), 0, window.customer, span, mine)
+    assert state(clickhouse) == before
