@@ -166,6 +166,10 @@ def _amended(books: Books, drift: Drift, reason: str) -> Proposal:
     if drift.kind == "conflicting_body":
         said = "both were counted, with different content: a person must say which one is right, and void or set the other"
         return Proposal(drift=drift, sentence=said, by_hand=f'tidemark amend void {where} --reason "…"')
+    if not any(scaled for *_, scaled in copy.postings):
+        draft = accept(_original(copies, copy), reason, WHO)
+        said = f"accepts {where}: it was counted beside the first one, with quantity 0, so there is nothing to void"
+        return Proposal(drift=drift, steps=(Amend(draft),), sentence=said, units=0, amount=0)
     draft = void(_original(copies, copy), reason, WHO)
     said = f"voids {where}, which was counted beside the first one, by an amendment; the window follows with a new revision"
     return Proposal(drift=drift, steps=(Amend(draft),), sentence=said, units=-drift.difference_scaled, amount=_back(drift))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -216,3 +217,13 @@ def test_what_is_too_little_is_taken_from_no_cell_below_nothing() -> None:
     cells = (cell(1, 300), cell(2, 4100), cell(3, 77))
     proposal = only(cells=cells, summaries=(held(200),))
     assert said(proposal) == [(name(2), "0", "0"), (name(1), "123", "0")]
+
+
+def test_a_second_copy_of_nothing_is_accepted() -> None:
+    """An event of quantity 0 that was counted twice has nothing to void: it is accepted, and the repair of everything else goes on."""
+    one = copies("counted", "a")
+    nothing = tuple(copy._replace(postings=tuple((*posting[:3], 0) for posting in copy.postings)) for copy in one.copies)
+    proposal = only(copies=(dataclasses.replace(one, copies=nothing),))
+    (step,) = proposal.steps
+    assert isinstance(step, Amend) and step.draft.record.kind == "accept"
+    assert proposal.units == 0
