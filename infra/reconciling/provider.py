@@ -114,7 +114,8 @@ def edited(books: Books, pot: Pot, difference: int) -> Drift:
         meter=books.meter,
         window=_window(pot.cells[0]) if len(pot.cells) == 1 else None,
         cells=(pot.cells[0].newest.cell,) if len(pot.cells) == 1 else (),
-        holds=format_scaled(pot.observed) if len(pot.cells) == 1 and pot.stage == "provider" else "",
+        # Without what adjustments carried into the total.
+        holds=format_scaled(stands(pot.cells[0]) + pot.difference) if len(pot.cells) == 1 and pot.stage == "provider" else "",
         item=pot.item,
         period=(pot.start_s, pot.end_s),
         invoice=pot.invoice,

@@ -15,7 +15,8 @@ from infra.reconciling.drift import Coordinate, Drift
 from infra.reconciling.find import find
 from infra.reconciling.gaps import Lacking, in_gaps
 from infra.reconciling.search import Candidate, explain
-from tests.core.reconcile_books import HOUR_S, LONG_S, NOW_MS, P, adjusted, book, books, bucket, cell, metered, summary, version
+from tests.core.reconcile_books import EDGE, HOUR_S, LONG_S, NOW_MS, P, adjusted, book, books, bucket, cell, metered, summary, version
+from topics.adjustments import Carried
 from topics.quantity import ONE
 from topics.receipt import MeterTarget, Sent
 
@@ -189,3 +190,13 @@ def test_a_customer_of_many_events_is_recounted_piece_by_piece() -> None:
     Archive(reader).revisions("acme", (0, 100), {}, [(10, 5), (20, 7)])
     Archive(reader).revisions("acme", (0, 100), {}, [])
     assert reader.spans == [(0, 100), (0, 100)]
+
+
+def test_an_edit_of_a_period_that_holds_carried_units() -> None:
+    """Of a period's total what an adjustment carried into it is not its one cell's: the cell holds the rest."""
+    into = Carried(second=EDGE + 60, units="5", period_start_s=EDGE)
+    cells = (adjusted(1, 35, 30, settled=5, carried=(into,)), cell(IN_SECOND, 7))
+    known: dict[str, Any] = {"cells": cells, "windows": ()}
+    assert find(books(**known, summaries=(summary(30), summary(12, second=True)))) == []
+    (drift,) = find(books(**known, summaries=(summary(30), summary(12 + 977, second=True))))
+    assert (drift.kind, drift.holds, drift.difference_scaled) == ("provider_edit", "984", 977 * ONE)
