@@ -87,10 +87,16 @@ def _buckets(shelf: Shelf) -> list[Pot]:
         said = {each.start_s: each.scaled for each in books.buckets if each.event_name == owner[0] and each.customer in {"", owner[1]}}
         for start_s in sorted(starts[owner] | said.keys()):
             span = (start_s, start_s + _length_s(target))
-            is_ours = start_s in starts[owner] or start_s >= since_s
+            is_ours = start_s in starts[owner] or (start_s >= since_s and _reported_to(books, start_s) in {None, owner})
             if _is_read(books, *span) and is_ours:
                 found.append(shelf.bucket(target, item, span, said.get(start_s, 0)))
     return found
+
+
+def _reported_to(books: Books, instant_s: int) -> tuple[str, str] | None:
+    """The provider's (meter, customer) in force at an instant; None where that was none."""
+    items = [version.item for version in books.versions if version.item is not None and version.valid_from_s <= instant_s]
+    return (items[-1].event_name, items[-1].stripe_customer) if items and items[-1].mode == "meters" else None
 
 
 def _length_s(target: MeterTarget) -> int:

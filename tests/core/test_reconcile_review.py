@@ -56,6 +56,25 @@ def test_a_meter_whose_customer_was_replaced() -> None:
     assert kinds(find(books(cells=(before, after), buckets=said[1:]))) == [("lost_report", (before.newest.cell,))]
 
 
+def test_hours_of_nobodys_at_a_customer_who_is_not_ours_any_more() -> None:
+    """Usage without a cell of ours is judged at the customer whom we reported to at that time: a repair would take it off there, and nowhere else."""
+    bound = {"mode": "meters", "aggregation": "hour", "event_name": "calls"}
+    moved_s = P + 5 * HOUR_S
+    first = version(**bound, stripe_customer="cus_0")
+    second = msgspec.structs.replace(version(**bound, stripe_customer="cus_1"), valid_from_s=moved_s)
+    old = MeterTarget(aggregation="hour", event_name="calls", customer="cus_0")
+    cells = (_of(metered(1, 30), meter_target=old), metered(8, 41))
+    said = [bucket(1, 30)._replace(customer="cus_0"), bucket(8, 41)._replace(customer="cus_1")]
+    known: dict[str, Any] = {"cells": cells, "versions": (first, second)}
+    foreign = (bucket(9, 5)._replace(customer="cus_0"), bucket(2, 5)._replace(customer="cus_1"))
+    assert find(books(**known, buckets=(*said, *foreign))) == []
+    ours = (bucket(2, 5)._replace(customer="cus_0"), bucket(9, 6)._replace(customer="cus_1"))
+    assert [(each.kind, each.difference_scaled) for each in find(books(**known, buckets=(*said, *ours)))] == [
+        ("provider_edit", 5 * ONE),
+        ("provider_edit", 6 * ONE),
+    ]
+
+
 def test_a_negative_hour_that_was_lost() -> None:
     """A meter may hold less than nothing; where that is not there the cause has the same name."""
     cells = (metered(1, 30), metered(2, -12))
