@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from sinks.clickhouse.app_patience import Patience
@@ -29,13 +29,17 @@ IDLE_S: Final = 0.5
 """How long the copier sleeps when no mark moved; a new mark wakes it."""
 
 
+Reached = dict[RawLane, tuple[int, int]]
+"""Lane → (generation, next offset) that is archived once the rows are in."""
+
+
 class Gathered:
     """Rows for one insert, and how far each lane will be archived once they are in."""
 
     def __init__(self) -> None:
         self.columns: Columns = [[] for _ in RAW.columns]
         self.bytes = 0
-        self.reached: dict[RawLane, tuple[int, int]] = {}
+        self.reached: Reached = {}
 
     @property
     def is_full(self) -> bool:
@@ -66,6 +70,10 @@ class RawCopier:
         self._definitions_read = definitions_read
         self._wake = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
+        """The last write; it waits for the one before it."""
+        self._writes: list[asyncio.Task[None]] = []
+        self._answered = asyncio.Event()
+        """The rows of the last write are in, and the progress of the one before."""
         self._gathered = Gathered()
 
     async def open(self, partition: int, definitions: list[Definition]) -> None:
@@ -118,9 +126,10 @@ class RawCopier:
                 if not await self.log_patience.insist(self.turn):
                     await self._sleep()
         finally:
-            if self._writing is not None:
-                self._writing.cancel()
-                await asyncio.wait({self._writing})
+            for write in (writes := list(self._writes)):
+                write.cancel()
+            if writes:
+                await asyncio.wait(writes)
 
     async def _sleep(self) -> None:
         try:
@@ -130,8 +139,11 @@ class RawCopier:
             return
 
     async def turn(self) -> bool:
-        """Read one insert's worth and hand it to the writer; False where there is nothing to copy. The next read overlaps the insert.
+        """Read one insert's worth and hand it to the writer; False where there is nothing to copy.
 
+        Rows are read, built and packed while the insert before them is under way, and its progress row is written while they are inserted:
+        the engine is not kept waiting between two inserts. At most one insert's worth is ahead: no more is read before the insert under
+        way has its answer.
         A read that fails leaves what was gathered before it in place: lanes have moved past those records already.
         """
         for lane in list(self.lanes.values()):
@@ -140,15 +152,22 @@ class RawCopier:
                 await self._read(lane, self._gathered)
                 if lane.next_offset == before:
                     break
-        await self.written()
+        insert = await self._store.packed(self._gathered.columns) if self._gathered.columns[0] else None
+        if self._writing is not None:
+            await self._answered.wait()
+            if self._writing.done():
+                await self.written()
         if not self._gathered.reached:
             return False
-        gathered, self._gathered = self._gathered, Gathered()
-        self._writing = asyncio.ensure_future(self._write(gathered))
+        reached, self._gathered = self._gathered.reached, Gathered()
+        self._answered.clear()
+        self._writing = asyncio.ensure_future(self._write(insert, reached, self._writing))
+        self._writes.append(self._writing)
+        self._writing.add_done_callback(self._writes.remove)
         return True
 
     async def written(self) -> None:
-        """Wait for the insert under way: progress rows are written in the order of their rows."""
+        """Wait for all that is being written. Raises what ended a write: nothing is written after it."""
         if self._writing is not None:
             await asyncio.shield(self._writing)
             self._writing = None
@@ -213,17 +232,24 @@ class RawCopier:
             gathered.add(lane, chunk)
             lane.next_offset, lane.is_fresh = chunk.next_offset, False
 
-    async def _write(self, gathered: Gathered) -> None:
+    async def _write(self, insert: Callable[[], Awaitable[None]] | None, reached: Reached, before: asyncio.Task[None] | None) -> None:
         """In this order, with what a crash between costs:
 
-        1. the rows. A crash before their progress: they are read back on assignment and skipped (`resume.py`);
-        2. the progress row. A crash after it costs nothing: it is what the next owner starts from.
+        1. the rows. A crash before their progress: they are read back on assignment and skipped (`resume.py`), and so are those of the
+           write before, whose progress may still be under way;
+        2. the progress row of the write before, which has been under way beside these rows: progress never passes a write that failed;
+        3. the progress row, while the next rows may be inserted. A crash after it costs nothing: it is what the next owner starts from.
         """
-        if gathered.columns[0]:
-            await self._patience.insist(lambda: self._store.insert(RAW, gathered.columns))
-        rows = [(EVENTS, lane.partition, generation, offset) for lane, (generation, offset) in gathered.reached.items()]
+        try:
+            if insert is not None:
+                await self._patience.insist(insert)
+            if before is not None:
+                await before
+        finally:
+            self._answered.set()
+        rows = [(EVENTS, lane.partition, generation, offset) for lane, (generation, offset) in reached.items()]
         await self._patience.insist(lambda: self._store.insert(PROGRESS, columns_of(rows, PROGRESS)))
-        for lane, (generation, offset) in gathered.reached.items():
+        for lane, (generation, offset) in reached.items():
             if lane.generation == generation:
                 lane.archived_offset = max(lane.archived_offset, offset)
 

@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -144,9 +144,14 @@ class ClickHouse:
         count = len(columns[0])
         if not count:
             return
-        written = self._called(lambda client: self._insert_raw(client, columns) if table is RAW else self._insert(client, table, columns))
-        if written != count:
-            raise Refused(f"ClickHouse wrote {written} of {count} rows into {table.name}; the batch is sent again")
+        if table is RAW:
+            self.insert_packed(raw_block(columns), count)
+        else:
+            _believe(table, self._called(self._insert, table, columns), count)
+
+    def insert_packed(self, block: bytes, count: int) -> None:
+        """Insert a block of `raw_block.py` that holds `count` rows, as `insert` would."""
+        _believe(RAW, self.insert_raw_block(block), count)
 
     @staticmethod
     def _insert(client: Client, table: Table, columns: Columns) -> int:
@@ -158,9 +163,6 @@ class ClickHouse:
             column_oriented=True,
             settings=INSERT_SETTINGS,
         ).written_rows
-
-    def _insert_raw(self, client: Client, columns: Columns) -> int:
-        return self._send_raw(client, raw_block(columns))
 
     def insert_raw_block(self, block: bytes) -> int:
         """Insert a finished block of `raw_block.py`; how many rows the server says it wrote."""
@@ -240,6 +242,11 @@ class ClickHouse:
             client.command(f"CREATE DATABASE IF NOT EXISTS `{self.address.database}`")
 
 
+def _believe(table: Table, written: int, count: int) -> None:
+    if written != count:
+        raise Refused(f"ClickHouse wrote {written} of {count} rows into {table.name}; the batch is sent again")
+
+
 def _reading(client: Client, settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a query; a user who may only read is refused when it says so once more."""
     known = client.server_settings.get("readonly")
@@ -267,6 +274,11 @@ class ClickHouseStore:
     async def insert(self, table: Table, columns: Columns) -> None:
         """See `ports.Store.insert`."""
         await asyncio.to_thread(self.clickhouse.insert, table, columns)
+
+    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+        """See `ports.Store.packed`."""
+        block, count = await asyncio.to_thread(raw_block, columns), len(columns[0])
+        return lambda: asyncio.to_thread(self.clickhouse.insert_packed, block, count)
 
     async def _rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return await asyncio.to_thread(self.clickhouse.rows, sql, parameters)

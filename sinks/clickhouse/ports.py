@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from sinks.clickhouse.rows import RawRecord
@@ -39,6 +39,10 @@ class Store(Protocol):
 
     async def insert(self, table: Table, columns: Columns) -> None:
         """Insert all rows and return once the server has answered that it wrote them all."""
+        ...
+
+    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+        """Raw rows made ready for sending, while another insert may be under way. What it returns inserts them as `insert` does, at every call."""
         ...
 
     async def progress(self, topic: str, partition: int) -> Progress | None:

@@ -208,6 +208,19 @@ async def test_the_store_reads_back_what_was_written(engine_url: str) -> None:
     assert len(RawRows(0, 0, _nothing()).columns([])) == len(RAW.columns)
 
 
+async def test_packed_rows_go_in_at_every_call(engine_url: str) -> None:
+    """Rows that are packed once may be sent twice, as after an answer that was lost, and are the same rows."""
+    clickhouse = archive_at(engine_url, "packed")
+    store = ClickHouseStore(clickhouse)
+    await store.prepare()
+    records = [RawRecord(offset, 1_795_000_000_000, b"k", b"{%d" % offset, ()) for offset in (3, 4, 9)]
+    insert = await store.packed(RawRows(0, 0, _nothing()).columns(records))
+    assert await store.present_raw(0, 0, 0) == set()
+    await insert()
+    await insert()
+    assert clickhouse.rows("SELECT kafka_offset, record_value FROM raw_events FINAL ORDER BY kafka_offset") == [(3, b"{3"), (4, b"{4"), (9, b"{9")]
+
+
 def _nothing() -> Any:
     from sinks.clickhouse.in_force import InForce
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from sinks.clickhouse.ports import ArchivedMark, Progress, RawChunk
@@ -94,6 +94,11 @@ class SimulatedStore:
         """See `ports.Store`."""
         if not await self._ask(lambda: self.engine.insert(table, columns)):
             raise Unreachable("ClickHouse went away in the middle of an insert")
+
+    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+        """See `ports.Store`: the work of a moment, and no request."""
+        await asyncio.sleep(self.kernel.chance.random() * 0.05)
+        return lambda: self.insert(RAW, columns)
 
     async def progress(self, topic: str, partition: int) -> Progress | None:
         """See `ports.Store`."""
