@@ -57,8 +57,10 @@ async def _keep(keeper: Keeper, settings: Settings, stop: asyncio.Event, first_m
 
 
 async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
+    # Not by `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the event.
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return False
     return True
