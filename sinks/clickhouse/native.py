@@ -1,7 +1,7 @@
 """A block of rows in ClickHouse's Native format, for the one table where the cost of writing it counts. Pure.
 
 The driver's own writer goes through every cell of every column; here a column is one join, and one whose cells are all the same, or whose
-arrays are all empty, is a few bytes repeated. `tests/contract/test_archive_native.py` reads back what it writes.
+arrays are all empty, is a few bytes repeated. `tests/contract/test_archive_shorter_rows.py` reads back what it writes.
 
 Format (revision 0, as over HTTP): number of columns and of rows as varints; for each column its name, its type, its data. Strings are a
 varint length and bytes; arrays are their cumulated ends as UInt64, then all elements; Nullable is a byte for each cell before the cells.
