@@ -42,6 +42,8 @@ INSERT_SETTINGS: Final[dict[str, Any]] = {
     "insert_deduplicate": 0,  # one net is enough, and this one would drop a block by its content
     "max_partitions_per_insert_block": 0,  # a broker whose clock jumped over a hundred months must not block its partition (error 252)
 }
+REPLACED_TRIES: Final = 20
+"""How often a statement of a migration finds the view replaced under it: another worker does that once a file, and there are few of them."""
 READ_ONLY: Final[dict[str, Any]] = {"readonly": 1}
 JSON_SETTINGS: Final[dict[str, Any]] = {
     **READ_ONLY,
@@ -234,8 +236,20 @@ class ClickHouse:
         for statement in migration.statements:
             if migration.number in self.applied():
                 return False
-            self.command(statement)
+            self._run(statement)
         return True
+
+    def _run(self, statement: str) -> None:
+        """One statement of a file, again where another worker replaced the view while it ran: each is idempotent (error 218, TABLE_IS_DROPPED)."""
+        for _ in range(REPLACED_TRIES):
+            try:
+                self.command(statement)
+            except Refused as refused:
+                if "TABLE_IS_DROPPED" not in str(refused):
+                    raise
+            else:
+                return
+        self.command(statement)
 
     def _create_database(self) -> None:
         with self._errors(), closing(self._connect(None)) as client:

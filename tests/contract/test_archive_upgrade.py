@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,6 +12,7 @@ from infra.embedded.testing import engine_server
 from sinks.clickhouse.client import Address, ClickHouse
 from sinks.clickhouse.in_force import InForce
 from sinks.clickhouse.migrate import migrations
+from sinks.clickhouse.ports import Refused
 from sinks.clickhouse.rows import RawRecord, RawRows
 from sinks.clickhouse.tables import RAW
 from tests.agents.archive_world import Topics
@@ -91,3 +92,26 @@ def test_an_upgrade_changes_nothing_that_was_said(engine_url: str) -> None:
             clickhouse.command(statement)
         assert clickhouse.migrate([one for one in migrations() if one.number <= migration.number]) == [migration.name]
     assert said(clickhouse, asked) == before
+
+
+class Overtaken(ClickHouse):
+    """Each statement that replaces or alters finds the table gone the first time, as beside a worker that replaces it at that moment."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(address)
+        self.refused: set[str] = set()
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Refused once, then done."""
+        if sql.lstrip().startswith(("ALTER", "CREATE OR REPLACE")) and sql not in self.refused:
+            self.refused.add(sql)
+            raise Refused("ClickHouse refused: code: 218, Table first._tmp_replace_1 is dropped or detached. (TABLE_IS_DROPPED)")
+        super().command(sql, parameters)
+
+
+def test_a_view_replaced_under_a_statement_costs_another_try(engine_url: str) -> None:
+    """Whoever finds a view gone that another worker is just replacing tries again, and the archive is at its newest schema."""
+    overtaken = Overtaken(Address(url=engine_url, database="overtaken"))
+    assert overtaken.migrate() == [migration.name for migration in migrations()]
+    assert overtaken.refused
+    assert overtaken.read("SELECT count() AS n FROM coverage") == [{"n": 0}]

@@ -1,6 +1,6 @@
 -- What a window is made of, asked by its key alone: SELECT * FROM window_events(customer = 'acme', meter = 'api_calls',
--- start = '2026-11-03 10:00:00'). The rows of usage_events that count in it, amendments among them, for half the work: nine tenths of what a
--- look at one window costs is planning, and joins are what is dear to plan. So the marks are one small value and the verdicts are a set.
+-- start = '2026-11-03 10:00:00'). The rows of usage_events that count in it, amendments among them, for a fifth less work: most of what a look
+-- at one window costs is planning. So there is no join: the marks are one small value and the verdicts are a set.
 --
 -- A counted record lies below the mark, has no row in verdict_log and a posting in the window. Its occurred_at lies in the window, which is
 -- never longer than a day (law 8): that bounds the hours that are read.
