@@ -36,23 +36,28 @@ class MendingBatch:
     """A batch that reads as aiokafka's own does, and once more with mended names where that fails."""
 
     def __init__(self, batch: Any, data: Any) -> None:
-        self._batch = batch
+        self.plain = batch
+        """aiokafka's own: its records can be read once, and reading them raises UnicodeDecodeError at such a name."""
         self._data = data
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._batch, name)
+        return getattr(self.plain, name)
 
     def __iter__(self) -> Iterator[Any]:
         try:
-            return iter(list(self._batch))
+            return iter(list(self.plain))
         except UnicodeDecodeError:
-            mended = _DefaultRecordBatchPy(self._data)
-            mended._maybe_uncompress()
-            mend_names(mended._buffer, mended._pos, mended._num_records)
-            return iter(mended)
+            return self.mended()
 
     def __next__(self) -> Any:
-        return next(self._batch)
+        return next(self.plain)
+
+    def mended(self) -> Iterator[Any]:
+        """All records from the beginning, names mended."""
+        mended = _DefaultRecordBatchPy(self._data)
+        mended._maybe_uncompress()
+        mend_names(mended._buffer, mended._pos, mended._num_records)
+        return iter(mended)
 
 
 def mend_names(buffer: bytearray, position: int, records: int) -> None:

@@ -8,7 +8,7 @@ epoch and its two positions are taken together, with no await between, and canno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,22 +18,23 @@ from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, Offset
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
+from infra.delivery_columns import Columns, in_columns
 from infra.delivery_errors import DeliveryBroken
 from topics.batch import Batch, TopicPartition
 from topics.errors import LostLog
 
 Answer = TypeVar("Answer")
 
-MAX_RECORDS_PER_POLL = 20_000
-"""A batch's cap. Below a few thousand the fixed cost per batch shows (facts/performance.md: 1.6 µs an event at 100,
-0.6 at 20,000); above it nothing is gained and the app's reaction time to a revoke grows."""
+MAX_PLAIN_RECORDS = 20_000
+"""How many changelog records a poll takes: Faust handles them one by one, and in between nothing else is handed over."""
 
 FETCH_MAX_WAIT_MS = 150
 """How long the broker may hold a fetch that has nothing to give. Faust fixes 1500, which is also how long a fetch of a
 newly opened partition waits behind a running one. Ten empty fetches a second cost a broker nothing."""
 
 FETCH_MAX_BYTES = 32 * 1024 * 1024
-"""One fetch answer over all partitions; with 4 MiB a partition it binds only above eight partitions per broker."""
+"""One fetch answer over all partitions; with 4 MiB a partition it binds only above eight partitions per broker. A poll makes batches of all
+that has arrived, so this also bounds what waits for the app, and how long the loop that sends the heartbeats is busy: a tenth of a second."""
 
 
 @dataclass(slots=True)
@@ -69,19 +70,21 @@ def kafka_tp(tp: TopicPartition) -> KafkaPartition:
 
 
 def batch_of(tp: TopicPartition, session: Session, records: Sequence[Any], next_offset: int) -> Batch:
-    """Columns of one fetch of one partition; `records` are aiokafka's own undressed ones (`undress`)."""
-    return Batch(
-        topic=tp[0],
-        partition=tp[1],
-        epoch=session.epoch,
-        start_offset=session.position,
-        offsets=[r.offset for r in records],
-        timestamps_ms=[r.timestamp for r in records],
-        keys=[r.key for r in records],
-        values=[r.value for r in records],
-        headers=[r.headers or () for r in records],
-        next_offset=next_offset,
-    )
+    """Columns of records, for those who have records."""
+    columns = Columns(session.position)
+    columns.read(records)
+    return columns.batch(tp, session.epoch, session.position, next_offset)
+
+
+def batches_of(tp: TopicPartition, session: Session, found: Sequence[Columns], position: int) -> Iterator[Batch]:
+    """What one poll took of a partition, up to `position`: the last batch goes to where the consumer stands, one without records if need be."""
+    start = session.position
+    for number, columns in enumerate(found, 1):
+        next_offset = position if number == len(found) else columns.next_offset
+        yield columns.batch(tp, session.epoch, start, next_offset)
+        start = next_offset
+    if start < position:
+        yield Columns(start).batch(tp, session.epoch, start, position)
 
 
 def _as_it_is(_tp: KafkaPartition, record: Any) -> Any:
@@ -89,7 +92,7 @@ def _as_it_is(_tp: KafkaPartition, record: Any) -> Any:
 
 
 def undress(fetcher: Any, tp: KafkaPartition) -> None:
-    """Spare the `ConsumerRecord` of each record of a fetch: a third of the whole cost of reading one.
+    """Spare the `ConsumerRecord` of each record of a fetch: a third of the whole cost of reading one; for who wants records.
 
     Everything before it stays aiokafka's own: checksums, aborted transactions, holes, seeks into the middle of a batch.
     """
@@ -237,23 +240,25 @@ class BatchConsumerThread(AIOKafkaConsumerThread):
         if not sessions:
             return polled
         self._check_positions(assignment, sessions)
-        drained: Mapping[KafkaPartition, Sequence[Any]] = {}
+        drained: dict[KafkaPartition, Sequence[Any]] = {}
         try:
-            # With time-out 0 this returns without ever suspending, so nothing moves between here and the tags below.
-            readable = {kafka_tp(tp) for tp in sessions}
-            for tp in sessions.keys() - plain.keys():
-                undress(consumer._fetcher, kafka_tp(tp))
-            drained = await consumer._fetcher.fetched_records(readable, timeout=0, max_records=MAX_RECORDS_PER_POLL)
+            # With time-out 0 neither ever suspends, so nothing moves between here and the tags below.
+            if as_records := {kafka_tp(tp) for tp in sessions if tp in plain}:
+                drained |= await consumer._fetcher.fetched_records(as_records, timeout=0, max_records=MAX_PLAIN_RECORDS)
+            if in_batches := {kafka_tp(tp) for tp in sessions if tp not in plain}:
+                for partition in in_batches:
+                    in_columns(consumer._fetcher, partition)
+                drained |= await consumer._fetcher.fetched_records(in_batches, timeout=0)
         except OffsetOutOfRangeError as error:
             self._end_lost_sessions(error, sessions, wanted, polled)
         except CorruptRecordException as error:
             raise damaged(error, sessions) from error
         for tp, session in sessions.items():
-            records, position = drained.get(kafka_tp(tp), ()), assignment.state_value(kafka_tp(tp)).position
+            found, position = drained.get(kafka_tp(tp), ()), assignment.state_value(kafka_tp(tp)).position
             if tp in plain:
-                polled.plain[tp] = (records, position)
+                polled.plain[tp] = (found, position)
             elif position > session.position:
-                polled.batches.append(batch_of(tp, session, records, position))
+                polled.batches += batches_of(tp, session, found, position)
             session.position = position
         return polled
 

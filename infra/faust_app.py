@@ -26,7 +26,7 @@ MAX_REQUEST_BYTES = 2 * 1024 * 1024 + 64 * 1024
 one must be refused by the broker, with its name, not here."""
 
 PARTITION_FETCH_BYTES = 4 * 1024 * 1024
-"""Per partition and fetch: at 135 bytes an event about one full batch (`MAX_RECORDS_PER_POLL`); 1 MiB is 10 % slower."""
+"""Per partition and fetch: at 135 bytes an event about one full batch (`delivery_columns.MAX_RECORDS`); 1 MiB is 10 % slower."""
 
 PRODUCER_BATCH_BYTES = 256 * 1024
 """aiokafka's default of 16 KiB makes a request of every few verdicts; a packed changelog segment is larger anyway."""

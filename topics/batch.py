@@ -7,7 +7,8 @@ receive `Batch`. They live here because `streams` and `sinks` never import `infr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Protocol, TypeAlias
 
 TopicPartition: TypeAlias = tuple[str, int]
@@ -32,7 +33,9 @@ class Batch:
     (law 9: without that a log that ends in a marker never reaches its barrier).
     `epoch` is the assignment the records were fetched in: a receiver drops the batch when
     `flow.epoch(batch.tp) != batch.epoch`, and asks again after every await (law 2).
-    Offsets may have holes: aborted records and markers are never delivered (law 7 counts them as `skipped`).
+    Offsets may have holes: aborted records and markers are never delivered (law 7 counts them as `skipped`). Where there is none,
+    delivery gives a `range`.
+    `stamp_runs` and `headed_at` are what delivery knows already of `runs()` and `headed()`; None: they are counted when asked for.
     """
 
     topic: str
@@ -45,6 +48,8 @@ class Batch:
     values: Sequence[bytes | None]
     headers: Sequence[Headers]
     next_offset: int
+    stamp_runs: Sequence[tuple[int, int]] | None = field(default=None, repr=False, compare=False)
+    headed_at: Sequence[int] | None = field(default=None, repr=False, compare=False)
 
     @property
     def tp(self) -> TopicPartition:
@@ -54,6 +59,25 @@ class Batch:
     def __len__(self) -> int:
         """How many records the batch holds; 0 where it only moves `next_offset`."""
         return len(self.offsets)
+
+    def runs(self) -> Sequence[tuple[int, int]]:
+        """Neighbours of one timestamp, as (end, timestamp in ms): from the end before (else 0) up to `end`, exclusive.
+
+        Under `LogAppendTime` all records of a producer's request share one, so there are few.
+        """
+        if self.stamp_runs is not None:
+            return self.stamp_runs
+        found, end = [], 0
+        for stamp_ms, run in groupby(self.timestamps_ms):
+            end += sum(1 for _ in run)
+            found.append((end, stamp_ms))
+        return found
+
+    def headed(self) -> Sequence[int]:
+        """Positions of the records that carry headers, rising; usually there are none."""
+        if self.headed_at is not None:
+            return self.headed_at
+        return [at for at, found in enumerate(self.headers) if found]
 
     def __bool__(self) -> bool:
         """A batch is never false: one without records still moves `next_offset`."""

@@ -149,6 +149,16 @@ LAW_7: Final = (
         "read-uncommitted", "7", "consumers read committed records only",
         "infra.delivery_thread:BatchConsumerThread._create_worker_consumer", '"read_committed"', '"read_uncommitted"', "H9",
     ),
+    without(
+        "aborted-records-read", "7", "records of an aborted transaction are passed, not handed over",
+        "infra.delivery_columns:ColumnRecords._committed",
+        "if batch.is_transactional and batch.producer_id in self._aborted_producers:", "if False:", "H9",
+    ),
+    without(
+        "markers-read", "7", "a transaction's marker is passed, not handed over",
+        "infra.delivery_columns:ColumnRecords._committed",
+        "if batch.is_control_batch:\n            self.next_fetch_offset = batch.next_offset\n            continue", "pass", "H9",
+    ),
     Mutation(
         "retention-passes-unseen", "7", "a log that lost what was never counted halts, with the range (two nets)",
         (Edit("streams.identity:check_identity", "if begin > next_offset:", "if False:"), NO_RANGE), ("H8",),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 
-from infra.delivery_thread import Session, _as_it_is, batch_of
+from infra.delivery_columns import ColumnRecords, Columns
+from infra.delivery_headers import MendingRecords
+from infra.delivery_thread import Session, batches_of
 from tests.core.meterlog import NOW_MS, Disk, Log, customers, fresh, meters_record, usage
 from tests.hazards.apps import built_app
 from tests.hazards.fold import clean
@@ -67,12 +66,11 @@ class Broker:
         self.data += bytes(built)
         self.end += len(records)
 
-    def fetch(self, start: int, level: str) -> tuple[list[Any], int]:
-        """aiokafka's reading of a fetch from `start`: its records and the position after them."""
+    def fetch(self, start: int, level: str) -> tuple[list[Columns], int]:
+        """Delivery's reading of a fetch from `start`: its columns and the position after them."""
         aborted = self.aborted if level == "read_committed" else None
         wanted = READ_COMMITTED if level == "read_committed" else 0
-        found = PartitionRecords(TopicPartition(EVENTS, 0), MemoryRecords(self.data), aborted, start, None, None, False, wanted)
-        found._consumer_record = _as_it_is
+        found = ColumnRecords(TopicPartition(EVENTS, 0), MendingRecords(self.data), aborted, start, None, None, False, wanted)
         return list(found), found.next_fetch_offset
 
 
@@ -108,8 +106,9 @@ def seeded(seed: int) -> list[str]:
     broker, committed = _story(rng)
     level = asyncio.run(isolation_level())
     partition = fresh(Disk(), rng)
-    records, position = broker.fetch(0, level)
-    partition.apply(batch_of((EVENTS, 0), Session(1, 0), records, position))
+    found, position = broker.fetch(0, level)
+    for batch in batches_of((EVENTS, 0), Session(1, 0), found, position):
+        partition.apply(batch)
     counters = partition.counters
     if (counters.counted, counters.residual, counters.next_offset) == (committed, 0, broker.end):
         return []

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import TopicPartition as KafkaPartition
 
+from infra.delivery_columns import Columns
 from infra.delivery_errors import DeliveryBroken
 from infra.delivery_thread import BatchConsumerThread, Session
 from tests.hazards.fold import clean
@@ -29,13 +30,15 @@ class Consumer:
         self._subscription = SimpleNamespace(reassignment_in_progress=False, subscription=SimpleNamespace(assignment=assignment))
         self._fetcher = SimpleNamespace(_records={}, fetched_records=self._fetched)
 
-    async def _fetched(self, wanted: Iterable[Any], *, timeout: float, max_records: int) -> dict[Any, list[Any]]:
+    async def _fetched(self, wanted: Iterable[Any], *, timeout: float) -> dict[Any, list[Columns]]:
         if KAFKA not in set(wanted):
             return {}
-        upto = min(self.log_end, self.state.position + self.rng.randrange(0, min(9, max_records)) + int(timeout))
+        upto = min(self.log_end, self.state.position + self.rng.randrange(0, 9) + int(timeout))
         found = [SimpleNamespace(offset=at, timestamp=0, key=None, value=b"", headers=()) for at in range(self.state.position, upto)]
+        columns = Columns(self.state.position)
+        columns.read(found)
         self.state.position = upto
-        return {KAFKA: found}
+        return {KAFKA: [columns]}
 
 
 async def _life(rng: random.Random) -> list[str]:
