@@ -11,6 +11,7 @@ from infra.cli import (
     adjustments,
     amend,
     audit,
+    check,
     dead_letters,
     explain,
     plans,
@@ -63,7 +64,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MODULES = (
-    start, servers, serve, topics_verbs, send, plans, stripe, see, explain, sql, audit, reconcile, amend, repair, replay, restore,
+    start, check, servers, serve, topics_verbs, send, plans, stripe, see, explain, sql, audit, reconcile, amend, repair, replay, restore,
     adjustments, dead_letters,
 )  # fmt: skip
 for module in MODULES:

@@ -1,8 +1,7 @@
-"""Verbs that speak to servers: check, apply, migrate, worker, sandbox."""
+"""Verbs that speak to servers: apply, migrate, worker, sandbox."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import START, Config, Dir, Json
-from infra.cli.output import note, print_json, say, table
+from infra.cli.output import print_json, say, table
 
 if TYPE_CHECKING:
     from infra.proposal import Answer
@@ -18,47 +17,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds these verbs."""
-    for verb in (check, apply, migrate, worker, sandbox):
+    for verb in (apply, migrate, worker, sandbox):
         app.command(verb.__name__, rich_help_panel=START)(verb)
-
-
-def check(
-    offline: Annotated[bool, typer.Option("--offline", help="only the configuration, no server", show_default=False)] = False,
-    directory: Dir = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Says every fault of the configuration at once (exit 2), then of the servers' settings (exit 1), each with place and remedy.
-
-    \b
-    tidemark check --offline          before anything runs
-    tidemark check                    asks Kafka, ClickHouse and Stripe too
-    """
-    from infra import check as checking
-    from infra.target import resolve
-    from topics.errors import ConfigurationFault
-
-    try:
-        settings = resolve(directory, config, stack=not offline).settings
-    except ConfigurationFault as error:
-        if as_json:
-            print_json(checking.as_json(checking.Found(error.faults, [], [], [])))
-        raise
-    found = checking.offline(settings) if offline else asyncio.run(checking.online(settings))
-    if as_json:
-        print_json(checking.as_json(found))
-    else:
-        say("the configuration is right" + (f" ({settings.source})" if settings.source else ""))
-        for line in (*(f"warning: {warning}" for warning in found.warnings), *found.notes):
-            note(line)
-        for line in (*map(str, found.faults), *found.unreachable):
-            note(line)
-        if not offline and not found.faults and not found.unreachable:
-            say("Kafka, ClickHouse and Stripe are as they must be")
-    if found.unreachable:
-        raise typer.Exit(3)
-    if found.faults:
-        raise typer.Exit(1)
 
 
 def apply(
