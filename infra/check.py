@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra import topics_admin
-from infra.settings_rules import dedup_memory_bytes, warnings
+from infra.settings_rules import dedup_file_bytes, dedup_memory_bytes, warnings
 from topics.errors import Fault, TidemarkError, Unreachable
 
 if TYPE_CHECKING:
@@ -36,9 +36,10 @@ class Found(NamedTuple):
 
 def offline(settings: Settings) -> Found:
     """What the configuration alone shows."""
-    megabytes = dedup_memory_bytes(settings, REFERENCE_RATE) / 1e6
+    memory_mb, file_mb = dedup_memory_bytes(settings, REFERENCE_RATE) / 1e6, dedup_file_bytes(settings, REFERENCE_RATE) / 1e6
     load = f"for every {REFERENCE_RATE:,.0f} events a second"
-    note = f"remembering ids for timing.dedup takes at most {megabytes:,.0f} MB, spread over the meter workers, {load}"
+    cost = f"{memory_mb:,.0f} MB of memory and {file_mb:,.0f} MB of files under worker.dir"
+    note = f"remembering ids for timing.dedup takes {cost}, spread over the meter workers, {load}"
     return Found([], [], warnings(settings), [note, GATES[settings.stripe.gate]])
 
 

@@ -15,6 +15,7 @@ from infra.delivery import install
 from infra.delivery_thread import undress
 from infra.face import Kind, Work, group
 from infra.faust_app import build_app
+from infra.id_blocks import FileBlocks
 from infra.metrics import WorkerMetrics
 from infra.settings import Settings
 from topics.catalog import EVENTS
@@ -83,6 +84,7 @@ def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
         options=MeterOptions(partitions=settings.kafka.partitions, mark_every_ms=None if settings.stripe.gate == "off" else MARK_EVERY_MS),
         now_ms=now_ms,
         random_bytes=os.urandom,
+        keep=FileBlocks(Path(app.conf.datadir)),
     )
     batches = app.channel(maxsize=WAITING_BATCHES)
     flow.attach(meter, lambda batch: batches.put(value=batch))

@@ -6,7 +6,7 @@ portions, so neither the topic nor a recovery grows with history.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from streams.duplicates import U64
 from streams.rows import Row
@@ -35,6 +35,8 @@ RESAID_ROWS: Final = 4000
 """Rows said again in one flush: one segment more, so a flush never takes much longer than its own rows."""
 MERGED_PARTS: Final = 8
 """An hour's ids in more segments than this are written again as few large ones once the hour is over."""
+MERGED_IDS: Final = 4 * IDS_A_SEGMENT
+"""Ids written again in one flush: 2.5 MB, some milliseconds; a busy hour is merged over many flushes."""
 
 
 Prefix = tuple[int, int]
@@ -52,6 +54,14 @@ class _Rows:
         self.live = len(rows)
 
 
+class _Merge(NamedTuple):
+    """An hour whose ids are being written again: `old` segments go once all of its entries, so far those before `done`, are written."""
+
+    bucket: int
+    old: list[bytes]
+    done: int
+
+
 class Changelog:
     """Writer of one partition's segments in one assignment; it only builds records, the shell sends them."""
 
@@ -60,6 +70,7 @@ class Changelog:
         self.number = 0
         self._rows: dict[int, _Rows] = {}
         self._ids: dict[int, list[bytes]] = {}
+        self._merge: _Merge | None = None
         self._id_counts: dict[int, int] = {}
         self._garbage: list[bytes] = []
         self._counters: list[bytes] = []
@@ -158,7 +169,7 @@ class Changelog:
         return rows
 
     def write_ids(self, state: PartitionState, new: list[tuple[int, U64]]) -> list[tuple[bytes, bytes]]:
-        """Segments of new ids, and at most one hour's small segments merged into large ones."""
+        """Segments of new ids, and a portion of one hour's small segments merged into large ones."""
         out: list[tuple[bytes, bytes]] = []
         prefix = (state.generation, state.counters.next_offset)
         for _, key, bucket, count in [found for found in self._unproven_ids if found[0] <= prefix]:
@@ -173,10 +184,32 @@ class Changelog:
             self._garbage += self._forget_bucket(bucket)
         self._garbage += [key for bucket, key in self._foreign_ids if bucket < state.clocks.dead_before]
         self._foreign_ids = [(bucket, key) for bucket, key in self._foreign_ids if bucket >= state.clocks.dead_before]
-        scattered = self._scattered_bucket()
-        if scattered is not None:
-            self._garbage += self._forget_bucket(scattered)
-            out += self._write_bucket(state, scattered, state.ids.in_bucket(scattered).tobytes())
+        return out + self._merge_on(state)
+
+    def _merge_on(self, state: PartitionState) -> list[tuple[bytes, bytes]]:
+        """The next portion of the hour that is being merged. Its old segments become garbage with the last one.
+
+        An hour that is over takes no more ids, so portions of its entries, taken in several flushes, are all of them. After a crash in between
+        both copies are there, and recovery keeps each id once.
+        """
+        merge = self._merge
+        if merge is not None and merge.bucket not in self._ids:  # it died meanwhile, with both copies
+            merge = None
+        if merge is None:
+            bucket = self._scattered_bucket()
+            if bucket is None:
+                self._merge = None
+                return []
+            merge = _Merge(bucket, list(self._ids[bucket]), 0)
+        out = self._write_bucket(state, merge.bucket, state.ids.in_bucket(merge.bucket, merge.done, MERGED_IDS).tobytes())
+        merge = merge._replace(done=merge.done + MERGED_IDS)
+        self._merge = merge
+        if merge.done >= state.ids.entries(merge.bucket):
+            gone = set(merge.old)
+            self._ids[merge.bucket] = [key for key in self._ids[merge.bucket] if key not in gone]
+            self._id_counts[merge.bucket] = state.ids.entries(merge.bucket)
+            self._garbage += merge.old
+            self._merge = None
         return out
 
     def _scattered_bucket(self) -> int | None:

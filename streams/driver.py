@@ -16,6 +16,7 @@ from typing import Any
 
 from streams.emitting import emit, say_closed
 from streams.flushing import flush
+from streams.id_log import Keep, in_memory
 from streams.partition import MeterPartition
 from streams.ports import Changelog, LogReader, Outbox
 from streams.starting import check_committed, check_fresh, out_of_range
@@ -65,6 +66,7 @@ class Meter:
         options: MeterOptions,
         now_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes],
+        keep: Keep = in_memory,
     ) -> None:
         self._flow = flow
         self._changelog = changelog
@@ -73,6 +75,7 @@ class Meter:
         self._options = options
         self._now_ms = now_ms
         self._random_bytes = random_bytes
+        self._keep = keep
         self._held: dict[int, Held] = {}
         self._halted: str | None = None
         self._turn = asyncio.Lock()
@@ -220,6 +223,7 @@ class Meter:
             writer_epoch=self._random_bytes(8),
             id_key=self._random_bytes(16),
             cluster_id=cluster_id,
+            keep=self._keep,
         )
         known = core.identity_offset
         record = await self._reader.record_at(tp, known) if known is not None and begin <= known < end else None

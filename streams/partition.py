@@ -12,6 +12,7 @@ from streams.changelog import Changelog
 from streams.closing import Closing, WindowCounts
 from streams.columns import Reader
 from streams.durability import Emission, Flush, build_emission, build_flush
+from streams.id_log import Keep, in_memory
 from streams.identity import Record, check_identity, identity_offset
 from streams.recovery import recover
 from streams.rows import Row, revision
@@ -55,12 +56,13 @@ class MeterPartition:
         id_key: bytes,
         cluster_id: str,
         fresh_base: int = 0,
+        keep: Keep = in_memory,
     ) -> MeterPartition:
         """From the changelog's records (key, value, offset). `writer_epoch` and `id_key` are 8 and 16 fresh random bytes; the latter is used
-        only where there is no state yet. Raises CorruptState or UnknownVersion, naming the record.
+        only where there is no state yet; `keep` holds the older ids (`streams/id_log.py`). Raises CorruptState or UnknownVersion, naming the record.
         """
         changelog = Changelog(writer_epoch)
-        state = recover(partition, partitions, records, changelog=changelog, id_key=id_key, base=fresh_base)
+        state = recover(partition, partitions, records, changelog=changelog, id_key=id_key, base=fresh_base, keep=keep)
         if not state.identity.cluster_id:
             state.identity.cluster_id = cluster_id
         return MeterPartition(state, changelog)

@@ -14,6 +14,8 @@ import numpy as np
 
 from streams.amending import amended_through
 from streams.changelog import Changelog
+from streams.duplicates import ID_BYTES, distinct
+from streams.id_log import Keep, in_memory
 from streams.rows import Row
 from streams.segments import (
     CounterRecord,
@@ -38,7 +40,14 @@ Found = list[tuple[bytes, Segment, str]]
 
 
 def recover(
-    partition: int, partitions: int, records: Iterable[tuple[bytes | None, bytes | None, int]], *, changelog: Changelog, id_key: bytes, base: int
+    partition: int,
+    partitions: int,
+    records: Iterable[tuple[bytes | None, bytes | None, int]],
+    *,
+    changelog: Changelog,
+    id_key: bytes,
+    base: int,
+    keep: Keep = in_memory,
 ) -> PartitionState:
     """The state that the changelog's `records` (key, value, offset; tombstones included) stand for.
 
@@ -47,14 +56,14 @@ def recover(
     found = _read(partition, records)
     counters = [record for _, record, _ in found if isinstance(record, CounterRecord)]
     if not counters:
-        fresh = PartitionState(partition, partitions, id_key, base=base)
+        fresh = PartitionState(partition, partitions, id_key, base=base, keep=keep)
         _keep_unproven(fresh, found, Extent(0, base), changelog)
         for key, record, _ in found:
             if isinstance(record, RowSegment):
                 changelog.obsolete(key)
         return fresh
     newest = max(counters, key=lambda record: (record.generation, record.counters.next_offset, record.retired.until_s))
-    state = PartitionState(partition, partitions, newest.id_key, generation=newest.generation)
+    state = PartitionState(partition, partitions, newest.id_key, generation=newest.generation, keep=keep)
     state.counters, state.clocks, state.identity, state.closed = newest.counters, newest.clocks, newest.identity, newest.closed
     # A paused writer's counters may be ahead in offsets and behind in retiring: both are facts of one log, so the maxima hold.
     retired = [record.retired for record in counters if record.generation == newest.generation]
@@ -125,16 +134,21 @@ def _apply(state: PartitionState, record: DefinitionSegment, where: str) -> None
 
 def _take_ids(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
     parts = [(key, record) for key, record, _ in found if isinstance(record, IdSegment) and extent.covers(record.generation, record.upto)]
+    state.ids.reserve(sum(len(record.digests) for _, record in parts if _is_live(state, record)) // ID_BYTES)
     for key, record in sorted(parts, key=lambda part: part[1].bucket):
         if record.key_name != state.digester.name:
             changelog.foreign_ids(key, record.bucket)
             continue
-        digests = np.frombuffer(record.digests, np.uint64).reshape(-1, 2)
-        changelog.recovered_ids(key, record.bucket, len(digests))
-        if record.bucket >= state.clocks.dead_before and len(digests):
-            # Two writers may have said the same ids: the table wants distinct ones, and keeps the greater bucket.
-            state.ids.put(np.unique(digests, axis=0), record.bucket, state.clocks.dead_before)
+        changelog.recovered_ids(key, record.bucket, len(record.digests) // ID_BYTES)
+        if _is_live(state, record):
+            # Two writers may have said the same ids, in two segments: the table keeps one, in the greater bucket.
+            digests = np.frombuffer(record.digests, np.uint64).reshape(-1, 2)
+            state.ids.put(distinct(digests), record.bucket, state.clocks.dead_before)
     state.id_counts = state.ids.counts(state.clocks.dead_before)
+
+
+def _is_live(state: PartitionState, record: IdSegment) -> bool:
+    return record.key_name == state.digester.name and record.bucket >= state.clocks.dead_before
 
 
 def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:

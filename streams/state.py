@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.duplicates import U64, Digester, IdTable
+from streams.duplicates import U64, Digester
+from streams.id_log import Keep, in_memory
+from streams.id_table import IdTable
 from streams.rows import Row, Rows
 from topics.amendments import Chain
 from topics.batch import Headers
@@ -73,7 +75,7 @@ class Facts:
 class PartitionState:
     """Everything the fold knows. `generation` and `counters.next_offset` name the prefix it stands for."""
 
-    def __init__(self, partition: int, partitions: int, id_key: bytes, *, generation: int = 0, base: int = 0) -> None:
+    def __init__(self, partition: int, partitions: int, id_key: bytes, *, generation: int = 0, base: int = 0, keep: Keep = in_memory) -> None:
         self.partition = partition
         self.partitions = partitions
         self.generation = generation
@@ -89,7 +91,7 @@ class PartitionState:
         self.amended = Chain()
         """Of each amended event the amendment in force, as long as its windows may change."""
         self.rows = Rows()
-        self.ids = IdTable()
+        self.ids = IdTable(keep)
         self.digester = Digester(id_key)
         self.new_ids: list[tuple[int, U64]] = []
         self.id_counts: dict[int, int] = {}

@@ -263,7 +263,7 @@ def _count(state: PartitionState, batch: Batch, columns: Columns, changed: list[
         bucket = state.clocks.now_ms // HOUR_MS
         state.new_ids.append((bucket, fresh))
         state.id_counts[bucket] = state.id_counts.get(bucket, 0) + len(fresh)
-        state.ids.put(fresh, bucket, state.clocks.dead_before)
+        state.ids.put(fresh, bucket, state.clocks.dead_before, absent=not buckets[keep].any())
     if len(fresh) != total:
         _duplicates(state, batch, columns, kept)
     _add(state, batch, columns, names, kept, changed)

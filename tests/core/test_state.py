@@ -10,7 +10,8 @@ import pytest
 
 from streams.adopt import adopt
 from streams.changelog import Changelog
-from streams.duplicates import Digester, IdTable, first_of_each
+from streams.duplicates import Digester, first_of_each
+from streams.id_table import IdTable
 from streams.partition import MeterPartition
 from streams.recovery import recover
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, customers, fresh, meters_record, usage
@@ -27,7 +28,7 @@ HOUR_MS = 3_600_000
 def test_the_id_table_is_a_dict_of_digest_to_greatest_bucket(seed: int) -> None:
     """Random puts with shared halves of digests, growth and forgetting: the table answers as a dict does."""
     rng = np.random.default_rng(seed)
-    table, model = IdTable(64), dict[tuple[int, int], int]()
+    table, model = IdTable(block_bits=6), dict[tuple[int, int], int]()
     for step in range(60):
         bucket, floor = 100 + step // 4, 100 + step // 4 - 6
         digests = np.unique(rng.integers(0, 40, (rng.integers(1, 200), 2)).astype(np.uint64) << np.uint64(58), axis=0)

@@ -116,7 +116,7 @@ LAW_6: Final = (
     ),
     without(
         "ids-are-not-recovered", "6", "ids come back from the changelog after a crash",
-        "streams.recovery:_take_ids", "if record.bucket >= state.clocks.dead_before and len(digests):", "if False:", "H12", "H2",
+        "streams.recovery:_take_ids", "if _is_live(state, record):", "if False:", "H12", "H2",
     ),
 )  # fmt: skip
 

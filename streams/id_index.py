@@ -1,0 +1,263 @@
+"""Where an id stands in the list of ids: a hash index of 6 bytes a slot that grows by a page at a time and is never rebuilt.
+
+Pages of 16 slots; an id may stand in either of two pages (two words of its digest name them) and takes the emptier one, so pages can be seven
+eighths full and hardly any id finds both full; one that does goes to a short sorted spill. A slot holds 16 bits of the digest, which clear
+nearly all ids that were never seen without a look at their digests, and the place in the list. Pages are split one after the other (linear
+hashing), a few in each call, so there is no moment at which everything is moved. A slot whose place is below `first` is free.
+Digests are keyed (`streams/duplicates.py`), so nobody can choose ids that meet in one page; if they ever do, the spill is slower, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.duplicates import I64, U64
+
+PAGE: Final = 16
+"""Slots of a page: 32 bytes of marks, half a cache line, and 64 of places, one line."""
+LOAD: Final = 0.8
+"""Share of slots in use: 7.5 bytes an id. Pages that are not yet split in a round fill up to the brim; fuller, every third new id would
+make others move, at more than twice the cost (measured at 0.875)."""
+FIRST_PAGES: Final = 16
+SPLIT_SHARE: Final = 256
+"""Pages are split by at least this part of all at a time: one call costs less a page when it splits many, and 100 M ids wait only for
+the split of 400,000, some tens of milliseconds."""
+LEFT_FREE: Final = 2
+"""An id leaves a full page only for one with more free slots than this: else it would soon be asked to move again."""
+MOVED: Final = 3
+"""Ids that leave a full page at once: the next ones that want it then find room."""
+ROOM_SHARE: Final = 32
+"""Arrays are lengthened by this part of themselves: 0.2 bytes an id on average that no id uses yet."""
+PLACES: Final = 1 << 32
+"""Places are below this; the table counts anew before it is reached."""
+_SUM: Final = np.uint64(0x0101010101010101)
+_TOP: Final = np.uint64(56)
+_ONE: Final = np.uint64(1)
+
+
+class IdIndex:
+    """Digest → candidates for its place. Knows places, not digests: the caller compares those."""
+
+    def __init__(self) -> None:
+        self.pages = FIRST_PAGES
+        self._base = FIRST_PAGES
+        """Pages when this round of splits began, a power of two; those below `pages - _base` are split already."""
+        self._marks = np.zeros(FIRST_PAGES * PAGE, np.uint16)
+        self._places = np.zeros(FIRST_PAGES * PAGE, np.uint32)
+        self._spill = _Spill()
+
+    @property
+    def bytes(self) -> int:
+        """Memory that is held."""
+        return self._marks.nbytes + self._places.nbytes + self._spill.bytes
+
+    @property
+    def spilled(self) -> int:
+        """Ids that found both of their pages full."""
+        return len(self._spill.places)
+
+    def _page_of(self, words: U64) -> I64:
+        page = (words & np.uint64(2 * self._base - 1)).view(np.int64)
+        return np.asarray(page - self._base * (page >= self.pages))
+
+    def candidates(self, digests: U64) -> tuple[I64, I64, I64]:
+        """(row of `digests`, slot, place), ascending in nothing, where an id may stand: its own slot is among them if it has one.
+
+        A negative slot is one of the spill.
+        """
+        pages = self._pages_of(digests)
+        wanted = _marks_of(digests)
+        hits = np.flatnonzero(self._marks.reshape(-1, PAGE).take(pages, axis=0) == np.concatenate([wanted, wanted])[:, None])
+        asked = hits >> 4
+        slots = pages[asked] * PAGE + (hits & (PAGE - 1))
+        rows = np.where(asked >= len(digests), asked - len(digests), asked)
+        places = self._places[slots].astype(np.int64)
+        if not len(self._spill.places):
+            return rows, slots, places
+        spilled_rows, at = self._spill.candidates(digests[:, 0])
+        return (
+            np.concatenate([rows, spilled_rows]),
+            np.concatenate([slots, -1 - at]),
+            np.concatenate([places, self._spill.places[at]]),
+        )
+
+    def _pages_of(self, digests: U64) -> I64:
+        """The first pages of all, then the second pages of all."""
+        return np.concatenate([self._page_of(digests[:, 0]), self._page_of(digests[:, 1])])
+
+    def move(self, slots: I64, places: I64) -> None:
+        """Ids that stand in `slots` stand at other places of the list now."""
+        paged = slots >= 0
+        self._places[slots[paged]] = places[paged]
+        self._spill.places[-1 - slots[~paged]] = places[~paged]
+
+    def claim(self, digests: U64, places: I64, first: int, digests_at: Callable[[I64], U64]) -> None:
+        """Give ids that have no slot one each; slots of places below `first` are free."""
+        pages = self._pages_of(digests).reshape(2, -1)
+        left = self._fill(digests, places, pages, first)
+        for which in (0, 1):
+            if len(left):
+                digests, places, pages = digests[left], places[left], pages[:, left]
+                self._relieve(np.unique(pages[which]), first, digests_at)
+                left = self._fill(digests, places, pages, first)
+        self._spill.add(digests[left, 0], places[left], first)
+
+    def _fill(self, digests: U64, places: I64, pages: I64, first: int) -> I64:
+        """Give ids a slot of the emptier of their two `pages` each; returns the rows of those that found both full."""
+        todo, full = np.arange(len(digests)), np.zeros(len(digests), bool)
+        marks, small = _marks_of(digests), places.astype(np.uint32)
+        while len(todo):
+            half = len(todo)
+            free = self._free(pages.reshape(-1), first)
+            counts = _count(free)
+            pick = np.where(counts[half:] > counts[:half], half, 0) + np.arange(half)
+            slots = pages.reshape(-1)[pick] * PAGE + _lowest(free[pick])
+            room = counts[pick] > 0
+            if not room.all():
+                full[todo[~room]] = True
+                todo, pages, slots = todo[room], pages[:, room], slots[room]
+            # Several may want one slot: the last one written has it, the others look again.
+            self._places[slots] = small[todo]
+            lost = self._places[slots] != small[todo]
+            self._marks[slots] = marks[todo]
+            if not lost.any():
+                break
+            won = ~lost
+            self._marks[slots[won]] = marks[todo[won]]
+            todo, pages = todo[lost], pages[:, lost]
+        return np.flatnonzero(full)
+
+    def _free(self, pages: I64, first: int) -> U64:
+        """Of each page 16 bytes in two words: 1 where the slot is free."""
+        return (self._places.reshape(-1, PAGE).take(pages, axis=0) < np.uint32(first)).view(np.uint64)
+
+    def _relieve(self, pages: I64, first: int, digests_at: Callable[[I64], U64]) -> None:
+        """Move some ids of full pages to their other page, where that one has room."""
+        slots = (pages[:, None] * PAGE + np.arange(PAGE)).reshape(-1)
+        places = self._places[slots].astype(np.int64)
+        slots, places = slots[places >= first], places[places >= first]
+        digests = digests_at(places)
+        other = self._pages_of(digests).reshape(2, -1).sum(axis=0) - (slots >> 4)
+        may = np.flatnonzero(_count(self._free(other, first)) > LEFT_FREE)
+        page = slots[may] >> 4
+        may = may[np.arange(len(may)) - np.searchsorted(page, page) < MOVED]
+        self._places[slots[may]] = 0
+        left = self._fill(digests[may], places[may], np.stack([other[may], other[may]]), first)
+        back = may[left]  # Too many wanted one page. Their own slots may have been taken meanwhile, by others that moved.
+        homeless = self._fill(digests[back], places[back], np.stack([other[back], slots[back] >> 4]), first)
+        self._spill.add(digests[back[homeless], 0], places[back[homeless]], first)
+
+    def reserve(self, held: int, more: int, first: int, digests_at: Callable[[I64], U64]) -> None:
+        """Split pages until `more` ids fit beside the `held` ones; `digests_at` gives the digests of places."""
+        wanted = int((held + more) / (LOAD * PAGE)) + 1
+        if wanted <= self.pages:
+            return
+        if not held:
+            self._presize(wanted)
+            return
+        target = max(wanted, self.pages + self.pages // SPLIT_SHARE)
+        while self.pages < target:
+            self._split(min(target, 2 * self._base) - self.pages, first, digests_at)
+        self._again(first, digests_at)
+
+    def _presize(self, wanted: int) -> None:
+        """An empty index of `wanted` pages: recovery knows how many ids come."""
+        self.pages, self._base = wanted, 1 << (wanted.bit_length() - 1)
+        self._marks, self._places = np.zeros(wanted * PAGE, np.uint16), np.zeros(wanted * PAGE, np.uint32)
+        self._spill = _Spill()
+
+    def _split(self, count: int, first: int, digests_at: Callable[[I64], U64]) -> None:
+        """Split the next `count` pages of this round: an id moves to the same slot of the new page where one more bit of its word says so."""
+        start, base = self.pages - self._base, self._base
+        self._lengthen((self.pages + count) * PAGE)
+        old = slice(start * PAGE, (start + count) * PAGE)
+        new = slice(self.pages * PAGE, (self.pages + count) * PAGE)
+        places, marks = self._places[old], self._marks[old]
+        held = np.flatnonzero(places >= np.uint32(first))
+        digests = digests_at(places[held].astype(np.int64))
+        here = (held >> 4) + start
+        # It stands here by its first word or by its second; where both name this page, either will find it again.
+        by_first = (digests[:, 0] & np.uint64(base - 1)) == here.astype(np.uint64)
+        goes = (np.where(by_first, digests[:, 0], digests[:, 1]) & np.uint64(base)) != 0
+        gone = held[goes]
+        self._places[new], self._marks[new] = 0, 0
+        self._places[new][gone], self._marks[new][gone] = places[gone], marks[gone]
+        places[gone] = 0
+        marks[gone] = 0
+        self.pages += count
+        if self.pages == 2 * base:
+            self._base = self.pages
+
+    def _lengthen(self, slots: int) -> None:
+        if slots > len(self._marks):
+            slots += slots // (PAGE * ROOM_SHARE) * PAGE
+            # In place where the system can do it by its page tables; no view of them outlives a call.
+            self._marks.resize(slots, refcheck=False)
+            self._places.resize(slots, refcheck=False)
+
+    def _again(self, first: int, digests_at: Callable[[I64], U64]) -> None:
+        """There is more room: those of the spill try their pages again."""
+        places = self._spill.places[self._spill.places >= first]
+        if len(self._spill.places):
+            self._spill = _Spill()
+            self.claim(digests_at(places), places, first, digests_at)
+
+    def count_anew(self, less: int) -> None:
+        """All places become smaller by `less`; those below it are free."""
+        for start in range(0, len(self._places), 1 << 20):
+            part = self._places[start : start + (1 << 20)]
+            part[:] = np.where(part > np.uint32(less), part - np.uint32(less), 0)
+        self._spill.places = np.maximum(self._spill.places - less, 0)
+
+
+class _Spill:
+    """Ids whose pages were full, sorted by the first word of their digests."""
+
+    def __init__(self) -> None:
+        self._words = np.empty(0, np.uint64)
+        self._filter = np.zeros(1 << 16, bool)
+        self.places = np.empty(0, np.int64)
+
+    @property
+    def bytes(self) -> int:
+        return self._words.nbytes + self.places.nbytes + self._filter.nbytes
+
+    def candidates(self, words: U64) -> tuple[I64, I64]:
+        """(row of `words`, position here) of all that share the first word."""
+        rows = np.flatnonzero(self._filter[words.astype(np.uint16)])
+        left = np.searchsorted(self._words, words[rows], "left")
+        counts = np.searchsorted(self._words, words[rows], "right") - left
+        begins = np.cumsum(counts) - counts
+        return np.repeat(rows, counts), np.arange(counts.sum()) + np.repeat(left - begins, counts)
+
+    def add(self, words: U64, places: I64, first: int) -> None:
+        if not len(words):
+            return
+        live = self.places >= first
+        words, places = np.concatenate([self._words[live], words]), np.concatenate([self.places[live], places])
+        order = np.argsort(words, kind="stable")
+        self._words, self.places = words[order], places[order]
+        self._filter[:] = False
+        self._filter[self._words.astype(np.uint16)] = True
+
+
+def _marks_of(digests: U64) -> NDArray[np.uint16]:
+    """The top bits of the first word, which name no page; never 0, which is the mark of slots that nobody took."""
+    return np.maximum((digests[:, 0] >> np.uint64(48)).astype(np.uint16), np.uint16(1))
+
+
+def _count(free: U64) -> I64:
+    """How many of 16 bytes (two words), each 0 or 1, are 1."""
+    return np.asarray(((free[:, 0] + free[:, 1]) * _SUM) >> _TOP, np.int64)
+
+
+def _lowest(free: U64) -> I64:
+    """Of 16 bytes (two words), each 0 or 1, the index of the first 1."""
+    in_second = free[:, 0] == 0
+    word = np.where(in_second, free[:, 1], free[:, 0])
+    below = (word ^ (word - _ONE)) >> _ONE  # ones below the lowest 1
+    return np.asarray((((below & _SUM) * _SUM) >> _TOP).astype(np.int64) + 8 * in_second)
