@@ -109,6 +109,7 @@ def wire_report(settings: Settings, metrics: WorkerMetrics) -> Wired:
             meter_calls_per_second=float(settings.stripe.meter_calls_per_second),
             live=settings.stripe.live,
             gate=settings.stripe.gate,
+            partitions=settings.kafka.partitions,
         ),
         flow=flow,
         metrics=metrics,

@@ -55,6 +55,10 @@ class Confirming:
                 return lane
         return None
 
+    def is_due(self, now_ms: int) -> bool:
+        """True where `due` may have a lane."""
+        return bool(self._due) and self._due[0][0] <= now_ms
+
     def range_of(self, lane: LaneKey) -> tuple[CellState, ReadBack]:
         """The call that reads the lane's unconfirmed cells, all in one."""
         cells = list(self._waiting[lane].values())

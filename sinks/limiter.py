@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 BURST_S: Final = 0.25
-"""How much may pile up while nothing is sent: Stripe's limits are per second, so a quarter of one cannot overrun them."""
+"""How much may pile up while nothing is sent: enough to keep the rate when the worker is busy for a moment."""
+SECOND_MS: Final = 1000
+"""Providers count calls a second, from whatever instant on: what piled up must not make one second hold more than `rate` calls."""
 RECOVER_PER_S: Final = 0.1
 """After a 429 the rate halves and wins back a tenth of the full rate each second: ten seconds from a standstill."""
 ONE_SIGN_MS: Final = 1000
@@ -15,15 +18,29 @@ LEAST_SHARE: Final = 0.05
 
 
 class TokenBucket:
-    """`rate` calls a second; a 429 halves it for a while."""
+    """`rate` calls a second, and in no second more than that (at least one); a 429 halves it for a while."""
 
     def __init__(self, rate: float) -> None:
-        self._full = float(rate)
-        self._rate = float(rate)
-        self._room = max(1.0, rate * BURST_S)
+        self._whole = self._full = self._rate = float(rate)
+        self.share(1.0)
         self._tokens = self._room
+        self._spent = 0
+        self._lately: deque[tuple[int, int]] = deque()
         self._at_ms: int | None = None
         self._halved_at_ms: int | None = None
+
+    def share(self, part: float) -> None:
+        """From now on this bucket has only a part (0 < part ≤ 1) of the rate: other workers have the rest."""
+        is_whole = self._rate == self._full
+        self._full = self._whole * part
+        self._rate = self._full if is_whole else min(self._rate, self._full)
+        self._room = max(1.0, self._full * BURST_S)
+        self._most = max(1, int(self._full))
+
+    @property
+    def full(self) -> float:
+        """Calls a second that it has while nobody says 429."""
+        return self._full
 
     @property
     def rate(self) -> float:
@@ -33,16 +50,26 @@ class TokenBucket:
     def available(self, now_ms: int) -> int:
         """How many calls may start now."""
         self._refill(now_ms)
-        return int(self._tokens)
+        return max(0, min(int(self._tokens), self._most - self._spent))
 
     def wait_ms(self, now_ms: int) -> int:
         """How long until one call may start; 0 for now."""
         self._refill(now_ms)
-        return 0 if self._tokens >= 1 else int((1 - self._tokens) / self._rate * 1000) + 1
+        token_ms = 0 if self._tokens >= 1 else int((1 - self._tokens) / self._rate * 1000) + 1
+        second_ms = 0 if self._spent < self._most else self._lately[0][0] + SECOND_MS - now_ms
+        return max(token_ms, second_ms)
+
+    def used(self, now_ms: int) -> int:
+        """How many calls started within the last second."""
+        self._refill(now_ms)
+        return self._spent
 
     def spend(self, calls: int) -> None:
         """Take what `available` granted."""
         self._tokens -= calls
+        if self._at_ms is not None:
+            self._spent += calls
+            self._lately.append((self._at_ms, calls))
 
     def limited(self, now_ms: int) -> None:
         """The provider answered 429: half the rate, and nothing saved up."""
@@ -56,6 +83,9 @@ class TokenBucket:
     def _refill(self, now_ms: int) -> None:
         if self._at_ms is None or now_ms < self._at_ms:
             self._at_ms = now_ms
+            self._lately = deque((now_ms, calls) for _, calls in self._lately)
+        while self._lately and now_ms - self._lately[0][0] >= SECOND_MS:
+            self._spent -= self._lately.popleft()[1]
         elapsed_s = (now_ms - self._at_ms) / 1000
         self._rate = min(self._full, self._rate + self._full * RECOVER_PER_S * elapsed_s)
         self._tokens = min(self._room, self._tokens + self._rate * elapsed_s)

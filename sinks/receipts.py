@@ -17,7 +17,7 @@ import msgspec
 
 from sinks.adjustments import finality_of
 from sinks.calls import HAND_OUT_WITHIN_MS, Call, EventRange, ReadBack, is_old, not_after_ms, readable_at_ms
-from sinks.cell_state import CellState
+from sinks.cell_state import CellState, Priority
 from sinks.confirming import Confirming
 from sinks.coverage import Coverage
 from sinks.finality import AFTER_FINAL, billed_nowhere
@@ -44,6 +44,10 @@ from topics.windows import window_key
 
 WRITE_LIMIT: Final = 100
 """Receipts in a transaction: one costs 22 ms whether it holds 1 or 100; more would make the first of them wait for the last."""
+LAST: Final[Priority] = (1 << 62, 0, "")
+"""Behind every cell: reading back what was accepted, and billing adjustments elsewhere."""
+ACCOUNT: Final = "usage_records"
+"""The mode whose limit those fall under."""
 MOVING_MS: Final = 60_000
 """A doubtful event whose hour still changes is read back again after this."""
 
@@ -225,6 +229,16 @@ class Deliveries(Placing):
                 found.append(call)
         return found
 
+    def nearest(self, now_ms: int, full: frozenset[str]) -> Priority | None:
+        """How near the finality of the next call is, leaving out modes that are `full`; LAST for calls that no finality waits for, None for none."""
+        self._schedule.fire(now_ms)
+        if not self.breaker.may_call(now_ms):
+            return None
+        first = self._schedule.lanes.nearest(full)
+        if first is None and ACCOUNT not in full and (self._confirming.is_due(now_ms) or self.remedies.is_due(now_ms)):
+            return LAST
+        return first
+
     def wake_at_ms(self, now_ms: int) -> int | None:
         """When there may be something to do without anything happening; None: never."""
         times = (self._schedule.wake_at_ms(now_ms), self._confirming.wake_at_ms(), self.remedies.wake_at_ms())
@@ -312,11 +326,11 @@ class Deliveries(Placing):
 
     def _confirmation(self, now_ms: int, full: frozenset[str]) -> ReadBack | None:
         """The reading back of a lane whose accepted events are to be confirmed."""
-        if self.breaker.is_open or "usage_records" in full:
+        if self.breaker.is_open or ACCOUNT in full:
             return None
         while (lane := self._confirming.due(now_ms)) is not None:
             cell, call = self._confirming.range_of(lane)
-            if not cell.in_flight and self._schedule.lanes.take(lane):
+            if not cell.in_flight and self._schedule.lanes.take(cell):
                 cell.in_flight = True
                 self.breaker.started()
                 return call

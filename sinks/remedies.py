@@ -164,6 +164,10 @@ class Remedies:
                 found.append(call)
         return found
 
+    def is_due(self, now_ms: int) -> bool:
+        """True where `next_calls` has something to look at."""
+        return bool(self._queue) or (bool(self._timers) and self._timers[0][0] <= now_ms)
+
     def wake_at_ms(self) -> int | None:
         """When there may be something to do without anything happening; None: never."""
         return self._timers[0][0] if self._timers else None

@@ -15,6 +15,7 @@ LIMIT: Final = 10**18
 """Largest |quantity| of one event in units: with it 10⁸ events of the largest size still fit Decimal(38, 12)."""
 _LIMIT_SCALED: Final = LIMIT * ONE
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?", re.ASCII)
+_TOTAL = re.compile(r"(-?)(\d{1,60})(?:\.(\d{1,12}))?", re.ASCII)
 
 
 class Digits(str):
@@ -79,7 +80,9 @@ def format_scaled(scaled: int) -> str:
 
 def parse_total(text: str) -> int:
     """A stored total (our own canonical string, of any size) back to × 10¹². Raises BadQuantity where it is none."""
-    match = re.fullmatch(r"(-?)(\d{1,60})(?:\.(\d{1,12}))?", text, re.ASCII)
+    if text.isdigit() and text.isascii() and len(text) <= 60:
+        return int(text) * ONE  # nearly all totals, without the expression's price
+    match = _TOTAL.fullmatch(text)
     if match is None:
         raise BadQuantity(f"{text[:80]!r} is no stored total")
     scaled = int(match[2]) * ONE + int((match[3] or "").ljust(PLACES, "0"))

@@ -28,7 +28,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSettings:
-    """Where the report's servers are; the key is in no repr. `account` is the name bindings use; `live` allows a live key."""
+    """Where the report's servers are; the key is in no repr. `account` is the name bindings use; `live` allows a live key.
+
+    `partitions` is how many there are in all: a worker that holds some of them takes so much of the account's limits, and leaves the rest to
+    the other workers. 0: there are no others.
+    """
 
     bootstrap: str
     api_base: str
@@ -38,6 +42,7 @@ class ReportSettings:
     meter_calls_per_second: float = METER_CALLS_PER_S
     live: bool = False
     gate: Gate = "off"
+    partitions: int = 0
 
 
 class ReportWorker:
@@ -156,12 +161,19 @@ class ReportWorker:
             now_ms=self._now_ms,
         )
         self._drivers[tp] = driver
+        self._share()
         await driver.open(start)
         return start
+
+    def _share(self) -> None:
+        """The account's limits go with the partitions: all workers together never exceed them, and one alone has them whole."""
+        if self._settings.partitions and self._drivers:
+            self._caller.share(min(1.0, len(self._drivers) / self._settings.partitions))
 
     async def on_revoked(self, tps: frozenset[TopicPartition]) -> None:
         """See `topics.batch.Listener.on_revoked`: calls in flight are waited for a little, their answers written, the offset marked."""
         leaving = [driver for tp in tps if (driver := self._drivers.pop(tp, None)) is not None]
+        self._share()
         await asyncio.gather(*(driver.finish() for driver in leaving))
 
     async def on_out_of_range(self, tp: TopicPartition, wanted: int, begin: int, end: int) -> None:

@@ -1,14 +1,18 @@
-"""Calls in flight: a few threads with open connections, one token bucket for the account, shared by all partitions of this worker."""
+"""Calls in flight: a few threads with open connections, one token bucket for the account, shared by all partitions of this worker.
+
+Whose turn it is is decided at each call: of all partitions the one whose next call has the nearest finality, whatever woke it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Final, ParamSpec, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from sinks.calls import Call, ReadBack
+from sinks.cell_state import Priority
 from sinks.limiter import TokenBucket
 from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, Refused, RetryAfter, outcome_of
 from sinks.readback import Summary
@@ -17,12 +21,13 @@ from sinks.stripe.app_ports import Metrics, Provider
 from sinks.stripe.remedy_request import wanted_bill
 from sinks.stripe.request import wanted_of
 
-IN_FLIGHT: Final = 16
-"""Calls at once: at 20 ms an answer that is 800 a second, more than any account may make, and few enough for Stripe's concurrency limits."""
+IN_FLIGHT: Final = 64
+"""Calls at once: at half a second an answer that is 128 a second, more than an ordinary account may make. Fewer would make the answers' time the
+limit (Stripe answers a write in a tenth of a second or several); threads exist only as far as they are needed."""
 METER_CALLS_PER_S: Final = 20.0
 """Meter events: 1,000 a second in live mode, outside of the account's limit; in a sandbox they count towards its 25 (Stripe, "Rate limits")."""
 LONGEST_WAIT_S: Final = 1.0
-"""How long a partition waits for a token before it looks at its own state again."""
+"""How long nobody is asked whether it has a call at most: what it costs to have missed something."""
 ASIDE: Final = 4
 """Calls that are made aside take at most this part of the account's limit: a quarter."""
 P = ParamSpec("P")
@@ -38,6 +43,26 @@ async def happens(event: asyncio.Event, timeout_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
+
+
+class Member(Protocol):
+    """A partition that makes calls. Nothing of it waits."""
+
+    def nearest(self, now_ms: int, full: frozenset[str]) -> Priority | None:
+        """How near the finality of its next call is, without modes that are `full`; None where it has none."""
+        ...
+
+    def pull(self, now_ms: int, rooms: Mapping[str, int]) -> bool:
+        """Start that call; False where it had none after all."""
+        ...
+
+    def wake_at_ms(self, now_ms: int) -> int | None:
+        """When it may have another one without anything happening."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """What its own `nearest` or `pull` raised."""
+        ...
 
 
 class Caller:
@@ -57,8 +82,10 @@ class Caller:
         self._now_ms = now_ms
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stripe")
         self._free = IN_FLIGHT
-        self._freed = asyncio.Event()
         self._aside_s = ASIDE / calls_per_second
+        self._members: list[Member] = []
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.calls = 0
         """Calls that came back, with whatever outcome: a worker that waits for a provider is alive, and shows it."""
 
@@ -72,14 +99,70 @@ class Caller:
         now_ms = self._now_ms()
         return {mode: bucket.available(now_ms) for mode, bucket in self._buckets.items()}
 
-    async def room(self) -> None:
-        """Return when a call may start, or after a while."""
-        wait_s = min(LONGEST_WAIT_S, min(bucket.wait_ms(self._now_ms()) for bucket in self._buckets.values()) / 1000)
-        if wait_s:
-            await asyncio.sleep(wait_s)
-        elif not self._free:
-            self._freed.clear()
-            await happens(self._freed, LONGEST_WAIT_S)
+    def share(self, part: float) -> None:
+        """This worker has a part of all partitions, and so of the account's limits; the other workers have the rest."""
+        for bucket in self._buckets.values():
+            bucket.share(part)
+
+    # ── whose turn it is ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def joined(self, member: Member) -> Iterator[None]:
+        """Inside the block the member has its turns."""
+        self._members.append(member)
+        self.wake()
+        try:
+            yield
+        finally:
+            self._members.remove(member)
+
+    def wake(self) -> None:
+        """Somebody may have a call, or a slot is free: see to it as soon as what runs now has ended."""
+        if self._soon is None and self._members:
+            self._soon = asyncio.get_running_loop().call_soon(self._deal)
+
+    def _deal(self) -> None:
+        """Start calls, the nearest finality first, until slots, tokens or calls run out; then look again when that may have changed."""
+        self._soon = None
+        if self._timer is not None:
+            self._timer.cancel()
+        asked, wait_ms = list(self._members), LONGEST_WAIT_S * 1000
+        while self._free > 0 and asked:
+            now_ms = self._now_ms()
+            rooms = self.room_of()
+            full = frozenset(mode for mode, room in rooms.items() if room < 1)
+            wants = [(nearest, member) for member in asked if (nearest := self._nearest(member, now_ms, full)) is not None]
+            if not wants:
+                wait_ms = min(wait_ms, self._wait_ms(asked, now_ms, full))
+                break
+            first = min(wants, key=lambda want: want[0])[1]
+            if not self._pull(first, now_ms, rooms):
+                asked.remove(first)
+        if self._members:
+            self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._deal)
+
+    def _nearest(self, member: Member, now_ms: int, full: frozenset[str]) -> Priority | None:
+        try:
+            return member.nearest(now_ms, full)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its own partition halts, and the others go on
+            member.fail(error)
+            return None
+
+    def _pull(self, member: Member, now_ms: int, rooms: Mapping[str, int]) -> bool:
+        try:
+            return member.pull(now_ms, rooms)
+        except Exception as error:  # noqa: BLE001 - as above
+            member.fail(error)
+            return False
+
+    def _wait_ms(self, asked: list[Member], now_ms: int, full: frozenset[str]) -> float:
+        """How long until one of those who have nothing to call now may have something: a token for it, or a time that it waits for."""
+        waits = [at_ms - now_ms for member in self._members if (at_ms := member.wake_at_ms(now_ms)) is not None and at_ms > now_ms]
+        others = [mode for mode in self._buckets if mode not in full]
+        for mode in full:
+            if any(self._nearest(member, now_ms, frozenset(others)) is not None for member in asked):
+                waits.append(self._buckets[mode].wait_ms(now_ms))
+        return max(1, min(waits, default=LONGEST_WAIT_S * 1000))
 
     def take(self, call: Call | ReadBack | RemedyCall) -> None:
         """A picked call will be made: it has its slot and its token from here on."""
@@ -163,10 +246,13 @@ class Caller:
 
     def close(self) -> None:
         """Wait for nobody: what is on its way keeps its thread until it ends."""
+        for handle in (self._soon, self._timer):
+            if handle is not None:
+                handle.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._provider.close()
 
     def _give_back(self) -> None:
         self.calls += 1
         self._free += 1
-        self._freed.set()
+        self.wake()

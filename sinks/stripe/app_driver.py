@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from sinks.calls import Call, ReadBack
+from sinks.cell_state import Priority
 from sinks.receipts import Deliveries
 from sinks.remedy_calls import MODE as REMEDY_MODE
 from sinks.remedy_calls import Bill, LookUp, Quote, RemedyCall
@@ -62,7 +63,8 @@ class PartitionDriver:
         self._log: Log | None = None
         self._machine = Deliveries(tp[1], account, 0)
         self._calls: set[asyncio.Task[None]] = set()
-        self._to_write, self._to_call, self._covered, self._defined = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._to_write, self._covered, self._defined = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._failed: asyncio.Future[None]
         self._defined_to = 0
         self._stopping = self._working = False
         self._task: asyncio.Task[None] | None = None
@@ -283,27 +285,39 @@ class PartitionDriver:
             self._machine.written(write, started_ms)
             self._mark()
             self._covered.set()
-            self._to_call.set()
+            self._caller.wake()
 
     async def _calling(self) -> None:
-        while self._working and not self._stopping:
-            self._to_call.clear()
-            free = self._caller.free
-            calls: list[Call | ReadBack | RemedyCall] = []
-            if free and self.is_current:
-                calls += self._machine.next_calls(self._now_ms(), free, self._caller.room_of())
-                room = min(free, self._caller.room_of()[REMEDY_MODE]) - len(calls)
-                calls += self._machine.remedies.next_calls(self._now_ms(), max(0, room))
-            for call in calls:
-                self._caller.take(call)
-                task = asyncio.create_task(self._make(self._machine, call))
-                self._calls.add(task)
-                task.add_done_callback(self._call_ended)
-            self._to_write.set()  # an intent that had become too old to call wants to be asserted
-            if not free:
-                await self._caller.room()
-            elif not calls:
-                await self._sleep(self._to_call)
+        """Calls are made when it is this partition's turn, until it ends; raises what went wrong with one."""
+        self._failed = asyncio.get_running_loop().create_future()
+        with self._caller.joined(self):
+            await self._failed
+
+    def nearest(self, now_ms: int, full: frozenset[str]) -> Priority | None:
+        """See `app_calls.Member`."""
+        return self._machine.nearest(now_ms, full) if self._working and self.is_current else None
+
+    def pull(self, now_ms: int, rooms: Mapping[str, int]) -> bool:
+        """See `app_calls.Member`."""
+        calls: list[Call | ReadBack | RemedyCall] = [*self._machine.next_calls(now_ms, 1, rooms)]
+        if not calls and rooms[REMEDY_MODE] > 0:
+            calls += self._machine.remedies.next_calls(now_ms, 1)
+        for call in calls:
+            self._caller.take(call)
+            task = asyncio.create_task(self._make(self._machine, call))
+            self._calls.add(task)
+            task.add_done_callback(self._call_ended)
+        self._to_write.set()  # an intent that had become too old to call wants to be asserted
+        return bool(calls)
+
+    def wake_at_ms(self, now_ms: int) -> int | None:
+        """See `app_calls.Member`."""
+        return self._machine.wake_at_ms(now_ms)
+
+    def fail(self, error: Exception) -> None:
+        """See `app_calls.Member`."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
 
     async def _make(self, machine: Deliveries, call: Call | ReadBack | RemedyCall) -> None:
         """One call. Its answer goes to the machine that asked: one that was replaced meanwhile is told nothing."""
@@ -338,7 +352,7 @@ class PartitionDriver:
 
     def _wake(self) -> None:
         self._to_write.set()
-        self._to_call.set()
+        self._caller.wake()
 
 
 def _closed_at_ms(headers: object) -> int | None:

@@ -316,7 +316,7 @@ async def test_a_report_worker_has_the_gate_that_its_settings_say() -> None:
 
 async def test_the_gate_asks_when_the_reports_leave_room() -> None:
     """Its calls wait while half of the slots are taken or the account's limit is used up, and count against both."""
-    caller = Caller(FakeProvider(), 100.0, Counted(), lambda: 0)
+    caller = Caller(FakeProvider(), 400.0, Counted(), lambda: 0)
     asked = asyncio.Event()
     busy = [Call(b"", intent, 0) for _ in range(IN_FLIGHT // 2) for intent in [usage_intent()]]
     for call in busy:

@@ -67,6 +67,35 @@ def test_the_bucket_never_lets_more_through(rate: int, gaps: list[int], seed: in
         assert spent <= rate * now_ms / 1000 + max(1, rate * 0.25) + 1e-6
 
 
+@given(st.integers(1, 300), st.lists(st.integers(0, 400), min_size=5, max_size=60), st.integers(0, 2**32))
+def test_no_second_holds_more_calls_than_the_rate(rate: int, gaps: list[int], seed: int) -> None:
+    """From whatever instant on: within any second no more calls start than a second's worth, also after a pause in which some had piled up."""
+    chance = random.Random(seed)
+    bucket = TokenBucket(rate)
+    now_ms, starts = 0, list[int]()
+    for gap in gaps:
+        now_ms += gap
+        calls = min(bucket.available(now_ms), chance.randrange(1, 400))
+        bucket.spend(calls)
+        starts += [now_ms] * calls
+        assert sum(at_ms > now_ms - 1000 for at_ms in starts) <= rate
+        assert bucket.used(now_ms) == sum(at_ms > now_ms - 1000 for at_ms in starts)
+
+
+def test_the_shares_of_workers_add_up_to_the_rate() -> None:
+    """Three workers with a third of the partitions each make no more calls together than one alone may; one that has all again has all of them."""
+    bucket = TokenBucket(100)
+    bucket.share(1 / 3)
+    made = 0
+    for now_ms in range(0, 10_000, 10):
+        calls = bucket.available(now_ms)
+        bucket.spend(calls)
+        made += calls
+    assert 0.95 * 100 / 3 * 10 <= made <= 100 / 3 * 10 + 100 * 0.25 / 3
+    bucket.share(1.0)
+    assert bucket.rate == bucket.full == 100
+
+
 def test_waiting_as_long_as_told_brings_a_token() -> None:
     """After `wait_ms` a call may start, at any rate."""
     for rate in (0.5, 3, 80, 1000):
