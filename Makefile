@@ -25,8 +25,8 @@ check: env  ## ruff, mypy --strict, house tests
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/house -q
 
-bench: env  ## events per second against stock Faust and a bare aiokafka loop, in the same run
-	@$(BIN)/python -m tests.benchmarks
+bench: env  ## the speed goals against Kafka Streams, bare loops, Quix and stock Faust in one run (ARGS="--shapes all", --help)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 chaos: env  ## kill N processes on real Kafka and compare every number (SEED=1, BROKERS=1 or 3, JSON=file)
 	@$(BIN)/python -m tests.chaos --kills $(or $(N),100) --seed $(or $(SEED),1) --brokers $(or $(BROKERS),1) $(if $(JSON),--json "$(JSON)")

@@ -1,128 +1,147 @@
-"""`make bench`: the meter with everything on, a bare aiokafka loop, and stock Faust's windowed table, on one real Kafka in one run.
+"""`make bench`: Tidemark's meter and five others on one real Kafka in one run, and the goals of issue "Speed and scale" with their results.
 
-Broker on the first core, contestant on the last. Prints events/s and ratios; `--json FILE` keeps them for a later comparison.
+Broker on the first core, contestant on the last, one after the other over the same log; each sum is checked. Rates are events by committed
+offsets between 15 % and 100 % of the log. infra/docs/benchmarks.md says what is fair, what is skipped and why.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import importlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tests.benchmarks import report
+from tests.benchmarks.contest import Contest, contend, say
+from tests.benchmarks.contestants import EVERYBODY, METER, QUICK, Contestant
+from tests.benchmarks.goals import PARTS, Figure, missed, parts, table
+from tests.benchmarks.history import EVENTS_LONG, history
+from tests.benchmarks.profiling import profile
+from tests.benchmarks.shapes import SHAPES
 
-from infra.applying import apply_topics, publish_meters
-from infra.embedded.testing import kafka_broker
-from infra.settings import load_settings
-from tests.benchmarks import load
-from tests.benchmarks.measure import Result, Source, pin, run
-from topics.catalog import EVENTS
-
-GOAL_STOCK = 30
-"""Issue "The main job": the meter does at least 30 times stock Faust's windowed table."""
-METERS = """
-[kafka]
-partitions = 4
-replication = 1
-min_insync = 1
-[[meters]]
-slug = "units"
-event_type = "api.request"
-value = "units"
-window = "1m"
-grace = "5m"
-"""
+GOAL_SHAPES = ("base", "million", "million-at-once")
+"""What the goals are measured on."""
+EVENTS = 4_000_000
+"""Below it a JVM is still warming up, and commits each half second blur the rate."""
 
 
-def main() -> None:
-    """Parse arguments, run, print."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=2_000_000, help="events for the meter and the bare loop (default 2,000,000)")
-    parser.add_argument("--stock-events", type=int, default=100_000, help="events for stock Faust, which is slow (default 100,000)")
+@dataclass(frozen=True)
+class Order:
+    """What is to be run, from the command line."""
+
+    shapes: tuple[str, ...]
+    contestants: tuple[Contestant, ...]
+    events: int
+    is_long: bool
+    has_parts: bool
+
+    @property
+    def scale(self) -> float:
+        """The share of the full size at which everything is run."""
+        return min(1.0, self.events / EVENTS)
+
+
+def parse(words: Sequence[str]) -> tuple[argparse.Namespace, Order]:
+    """The command line; without words it is the whole table of goals."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=EVENTS, help=f"events of each shape (default {EVENTS:,}); all else is scaled with it")
+    parser.add_argument("--shape", action="append", choices=sorted(SHAPES), help="only this shape, again for more; no other part of the table")
+    parser.add_argument("--shapes", choices=("goals", "all"), default="goals", help="all: the others too, a quarter of an hour longer")
+    parser.add_argument("--only", help="contestants by key, with commas: " + ",".join(one.key for one in EVERYBODY))
+    parser.add_argument("--long", action="store_true", help=f"with --shape: also the run of {EVENTS_LONG:,} events")
+    parser.add_argument("--no-parts", action="store_true", help="leave out the parts with modules of their own: " + ", ".join(PARTS))
+    parser.add_argument("--profile", action="store_true", help="only run the meter under a sampling profiler, and say where its time goes")
     parser.add_argument("--json", type=Path, help="write the results to this file")
-    arguments = parser.parse_args()
+    parser.add_argument("--compare", type=Path, help="say how this run's ratios stand to those in a file of an earlier --json")
+    found = parser.parse_args(words)
+    shapes = tuple(found.shape or (SHAPES if found.shapes == "all" else GOAL_SHAPES))
+    wanted = set((found.only or ",".join(one.key for one in EVERYBODY)).split(","))
+    if unknown := wanted - {one.key for one in EVERYBODY}:
+        parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
+    who = tuple(one for one in EVERYBODY if one.key in wanted)
+    is_table = not found.shape and not found.only
+    return found, Order(shapes, who, found.events, is_table or found.long, is_table and not found.no_parts)
+
+
+def main() -> int:
+    """Run, print, write; 1 where a contestant's sum was wrong."""
+    arguments, order = parse(sys.argv[1:])
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as name:
-        results = measure(Path(name), arguments.events, arguments.stock_events)
-    report(results)
+        if arguments.profile:
+            for shape in arguments.shape or ["base"]:
+                profile(_room(name, f"profile-{shape}"), SHAPES[shape], order.events)
+            return 0
+        contests = {shape: contest(order, shape, _room(name, shape)) for shape in order.shapes}
+        found = report.figures(contests)
+        if order.is_long:
+            found += history(_room(name, "history"), round(EVENTS_LONG * order.scale))
+        if order.has_parts:
+            found += run_parts(Path(name), order.scale)
+    written = report.document(machine(order), contests, found)
+    tell(contests, found, order)
+    if arguments.compare:
+        for line in report.compare(written, json.loads(arguments.compare.read_text())):
+            print(line)
     if arguments.json:
-        document = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "results": [r.as_dict() for r in results]}
-        arguments.json.write_text(json.dumps(document, indent=1))
+        arguments.json.write_text(json.dumps(written, indent=1) + "\n")
+    return 1 if any(result.wrong for each in contests.values() for result in each.results.values()) else 0
 
 
-def measure(directory: Path, events: int, stock_events: int) -> list[Result]:
-    """Publish once, then run each contestant over the same log (stock Faust over a shorter one)."""
-    with kafka_broker(directory, heap="1g") as cluster:
-        for node in cluster.nodes:
-            if node.process is not None:
-                pin(psutil.Process(node.process.pid), 0)
-        config = directory / "tidemark.toml"
-        config.write_text(METERS)
-        environment = {"TIDEMARK_CONFIG": str(config), "TIDEMARK_KAFKA__BOOTSTRAP": cluster.bootstrap}
-        settings = load_settings(config, environment)
-        apply_topics(settings)
-        publish_meters(settings)
-        say(f"publishing {events:,} events …")
-        load.publish(cluster.bootstrap, EVENTS, events, seed=1)
-        asyncio.run(create(cluster.bootstrap, "bench.stock"))
-        load.publish(cluster.bootstrap, "bench.stock", stock_events, seed=2)
-        return contend(directory, cluster.bootstrap, config, events + load.PARTITIONS, stock_events)
+def contest(order: Order, shape: str, room: Path) -> Contest:
+    """One shape: everybody on the base shape, the quick ones on others."""
+    who = order.contestants if shape == "base" else tuple(one for one in order.contestants if one in QUICK)
+    return contend(room, SHAPES[shape], order.events, who or (METER,), order.scale)
 
 
-def contend(directory: Path, bootstrap: str, config: Path, end: int, stock_end: int) -> list[Result]:
-    """Run one contestant after the other; `end` and `stock_end` are the offsets (summed) at which they are done."""
-
-    def one(name: str, command: list[str], group: str, topic: str, upto: int, **more: str) -> Result:
-        common = {"BENCH_BOOTSTRAP": bootstrap, "BENCH_GROUP": group, "BENCH_TOPIC": topic}
-        source = Source(bootstrap, group, topic, load.PARTITIONS, upto)
-        result = run(name, command, common | more, directory / f"{group}.log", source)
-        show(result)
-        return result
-
-    worker = {"TIDEMARK_CONFIG": str(config), "TIDEMARK_KAFKA__BOOTSTRAP": bootstrap, "TIDEMARK_WORKER__NAME": "meter-0"}
-    worker |= {"TIDEMARK_WORKER__HTTP": "127.0.0.1:0", "TIDEMARK_EMBEDDED": "1"}
-    stock = ["-m", "tests.benchmarks.stock", "worker", "-l", "warn", "--without-web"]
-    return [
-        one("tidemark meter", ["-m", "infra", "worker", "meter"], "tidemark-meter", EVENTS, end, **worker),
-        one("bare aiokafka loop", ["-m", "tests.benchmarks.bare"], "bench-bare", EVENTS, end),
-        one("stock Faust windowed table", stock, "bench-stock", "bench.stock", stock_end),
-    ]
+def run_parts(name: Path, scale: float) -> list[Figure]:
+    """The parts of the table that have modules of their own; one that fails is said and does not take the others with it."""
+    found: list[Figure] = []
+    for part in parts():
+        say(f"part {part} …")
+        try:
+            found += importlib.import_module(part).figures(_room(str(name), part), scale, say)
+        except Exception as error:  # noqa: BLE001 what a part may raise is its own; the rest of the table is still worth printing
+            say(f"part {part} failed: {type(error).__name__}: {error}")
+    return found
 
 
-async def create(bootstrap: str, topic: str) -> None:
-    """A topic for stock Faust, which cannot share `usage.events` with a group of its own table."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, load.PARTITIONS, 1)])
-        await admin.create_topics([NewTopic("bench-stock-sums-changelog", load.PARTITIONS, 1)])
-    finally:
-        await admin.close()
+def _room(home: str, name: str) -> Path:
+    """An empty directory."""
+    room = Path(home) / name
+    room.mkdir()
+    return room
 
 
-def say(text: str) -> None:
-    """Progress, with the time."""
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+def machine(order: Order) -> dict[str, object]:
+    """What the figures were measured on."""
+    return {
+        "when": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),
+        "events": order.events,
+    }
 
 
-def show(result: Result) -> None:
-    """One contestant's figures."""
-    say(f"{result.name:28} {result.events_per_s:10,.0f} events/s  {result.cpu_us_per_event:7.2f} µs CPU/event  {result.resident_mb:6.0f} MB")
-
-
-def report(results: list[Result]) -> None:
-    """The ratios, and how they stand to the goal."""
-    ours = results[0]
-    for other in results[1:]:
-        say(f"meter : {other.name:28} {ours.events_per_s / other.events_per_s:8.2f} ×")
-    ratio = ours.events_per_s / results[-1].events_per_s
-    say(f"goal: at least {GOAL_STOCK} × stock Faust's windowed table: {'reached' if ratio >= GOAL_STOCK else 'NOT reached'}")
+def tell(contests: dict[str, Contest], found: list[Figure], order: Order) -> None:
+    """Ratios, then the goals."""
+    print()
+    for each in contests.values():
+        print("\n".join(report.ratio_lines(each)))
+    print("\nGoals" + (f" (at {order.scale:.0%} of the full size: no figures to go by)" if order.scale < 1 else ""))
+    print("\n".join(table(found)))
+    if short := missed(found):
+        print(f"not reached: {', '.join(short)}. Where the meter's time goes: make bench ARGS=--profile")
+    print(", ".join(f"{name} {value}" for name, value in machine(order).items()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

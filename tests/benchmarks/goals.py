@@ -63,7 +63,7 @@ GOALS = (
 )
 """In the order of the issue."""
 
-PARTS = ("tests.benchmarks.state", "tests.benchmarks.delivering", "tests.benchmarks.workers")
+PARTS = ("tests.benchmarks.state", "tests.benchmarks.delivering", "tests.benchmarks.scaling")
 """Measures with a module of their own, run after the contest: memory and recovery; close to delivered; two workers. One that is not there
 is named as not measured."""
 

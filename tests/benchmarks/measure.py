@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -16,22 +18,39 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 WARM = 0.15
 """Start-up, imports, joining and first fetches lie in the first 15 %."""
 POLL_S = 0.05
-LONGEST_S = 900
+LONGEST_S = 1_200
+LEAVE_S = 20
+"""A contestant that is asked to end says its sums and goes; one that does not is ended."""
+
+
+class Sample(NamedTuple):
+    """A look at a contestant: steady clock, CPU seconds used until then, source offsets committed."""
+
+    at_s: float
+    cpu_s: float
+    committed: int
 
 
 @dataclass(frozen=True)
 class Result:
-    """One contestant's run: events per wall second, CPU microseconds per event of its process, its resident memory."""
+    """One contestant's run.
+
+    `events_per_s` by the wall clock, `cpu_us_per_event` of its process, both over `events`; `resident_mb` at the end; `changelog_bytes` per event
+    of the whole run (0: it keeps none); `wrong` says what of its sums is not as expected, empty where all is.
+    """
 
     name: str
     events: int
     events_per_s: float
     cpu_us_per_event: float
     resident_mb: float
+    changelog_bytes: float = 0.0
+    wrong: str = ""
+    samples: tuple[Sample, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """For the JSON file."""
-        return asdict(self)
+        return asdict(replace(self, samples=()))
 
 
 @dataclass(frozen=True)
@@ -45,6 +64,23 @@ class Source:
     end: int
 
 
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Whatever this thread starts meanwhile, with all its own threads, stays on the first (0) or last (−1) core of those it may use.
+
+    Set before the start and not after it: a JVM that runs already has threads that would not move. No pinning where the system has none (macOS).
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(allowed)[core]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def committed(group: Consumer, topic: str, partitions: int) -> int:
     """Sum of the group's committed offsets; 0 while its coordinator still loads."""
     try:
@@ -55,42 +91,52 @@ def committed(group: Consumer, topic: str, partitions: int) -> int:
 
 
 def run(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path, source: Source) -> Result:
-    """Start a contestant on the last core and time it until it is done with its source. Ends it, whatever happens."""
+    """Start a contestant on the last core, time it until it is done with its source, ask it to end. Ends it, whatever happens."""
     watched = Consumer({"bootstrap.servers": source.bootstrap, "group.id": source.group, "enable.auto.commit": False})
-    with log.open("wb") as out:
-        child = subprocess.Popen([sys.executable, *command], stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+    with log.open("wb") as out, pinned(-1):
+        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=True)
     try:
-        process = psutil.Process(child.pid)
-        pin(process, -1)
-        return _watch(name, child, process, lambda: committed(watched, source.topic, source.partitions), source.end, log)
+        samples, memory_mb = _watch(name, child, watched, source, log)
+        child.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(LEAVE_S)
+        return summed(name, samples, source.end, memory_mb)
     finally:
         watched.close()
         child.kill()
         child.wait()
 
 
-def pin(process: psutil.Process, core: int) -> None:
-    """Keep a process to the first (0) or last (−1) core, where the system allows it and there are two."""
-    if hasattr(process, "cpu_affinity") and (os.cpu_count() or 1) > 1:
-        process.cpu_affinity([range(os.cpu_count() or 1)[core]])
-
-
-def _watch(name: str, child: subprocess.Popen[bytes], process: psutil.Process, position: Callable[[], int], end: int, log: Path) -> Result:
+def _watch(name: str, child: subprocess.Popen[bytes], watched: Consumer, source: Source, log: Path) -> tuple[list[Sample], float]:
+    """Samples until the source is done, one whenever more was committed, and the resident memory then."""
+    process = psutil.Process(child.pid)
     deadline_s = time.monotonic() + LONGEST_S
-    begun: tuple[float, float, int] | None = None
+    samples = [Sample(time.monotonic(), 0.0, 0)]
     while time.monotonic() < deadline_s:
         if child.poll() is not None:
             raise RuntimeError(f"{name} ended with {child.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-        at = position()
-        now_s, cpu = time.monotonic(), process.cpu_times()
-        cpu_s = cpu.user + cpu.system
-        if begun is None and at >= WARM * end:
-            begun = (now_s, cpu_s, at)
-        if at >= end:
-            if begun is None or now_s == begun[0]:
-                raise RuntimeError(f"{name} was done before it could be measured: use more events")
-            events = at - begun[2]
-            memory_mb = process.memory_info().rss / 1e6
-            return Result(name, events, events / (now_s - begun[0]), (cpu_s - begun[1]) / events * 1e6, memory_mb)
+        at = committed(watched, source.topic, source.partitions)
+        if at > samples[-1].committed:
+            cpu = process.cpu_times()
+            samples.append(Sample(time.monotonic(), cpu.user + cpu.system, at))
+            if at >= source.end:
+                return samples, process.memory_info().rss / 1e6
         time.sleep(POLL_S)
     raise RuntimeError(f"{name} was not done within {LONGEST_S} s:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def summed(name: str, samples: Sequence[Sample], end: int, memory_mb: float) -> Result:
+    """The result of a run's samples: from the first one at or past 15 % of `end` to the last. Raises RuntimeError where these are one."""
+    begun, done = between(samples, WARM * end, end)
+    if done.committed == begun.committed:
+        raise RuntimeError(f"{name} was done before it could be measured: use more events")
+    events = done.committed - begun.committed
+    rate = events / (done.at_s - begun.at_s)
+    return Result(name, events, rate, (done.cpu_s - begun.cpu_s) / events * 1e6, memory_mb, samples=tuple(samples))
+
+
+def between(samples: Sequence[Sample], low: float, high: float) -> tuple[Sample, Sample]:
+    """The first samples at or past two positions (the last one where none is). A sample lies where a commit was seen: no span begins inside one."""
+    first = next((sample for sample in samples if sample.committed >= low), samples[-1])
+    last = next((sample for sample in samples if sample.committed >= high), samples[-1])
+    return first, last
