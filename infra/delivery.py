@@ -5,7 +5,8 @@
     flow.attach(listener, lambda batch: batches.put(value=batch))
 
 Small files: `delivery_holdings` (which epoch, which position; pure) · `delivery_thread` (aiokafka's side) ·
-`delivery_consumer` (Faust's side) · `delivery_headers` (names that are no text) · `delivery_overrides` (what of theirs is replaced, pinned by hash).
+`delivery_consumer` (Faust's side) · `delivery_columns` (fetches to columns) · `delivery_socket` (answers
+received where they stay) · `delivery_headers` (names that are no text) · `delivery_overrides` (what of theirs is replaced, pinned by hash).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from infra.delivery_errors import DeliveryBroken
 from infra.delivery_headers import read_any_header_name
 from infra.delivery_holdings import Holdings
 from infra.delivery_overrides import OVERRIDES
+from infra.delivery_socket import receive_in_place
 from infra.delivery_thread import Session
 from topics.batch import Batch, Listener, TopicPartition
 from topics.errors import Unreachable
@@ -260,6 +262,7 @@ def install(app: Any, topics: Iterable[str], listener: Listener | None = None, p
     if app._transport is not None:
         raise DeliveryBroken("install delivery before the app's first topic or agent: its transport is already made")
     read_any_header_name()
+    receive_in_place()
     delivery = Delivery(app, topics)
     if listener is not None and put is not None:
         delivery.attach(listener, put)

@@ -14,6 +14,8 @@ from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBa
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.record.util import decode_varint
 
+from infra.checksum import is_whole
+
 _HIGHEST_ASCII: Final = 127
 
 
@@ -51,6 +53,10 @@ class MendingBatch:
 
     def __next__(self) -> Any:
         return next(self.plain)
+
+    def validate_crc(self) -> bool:
+        """Whether the batch is as its producer or the broker wrote it."""
+        return is_whole(self._data)
 
     def mended(self) -> Iterator[Any]:
         """All records from the beginning, names mended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
+from infra.checksum import fastest
 from infra.delivery_columns import ColumnRecords, Columns, in_columns
 from infra.delivery_headers import MendingRecords
 from infra.delivery_thread import Session, batches_of
@@ -122,6 +126,28 @@ def test_damage_is_refused_as_aiokafka_refuses_it(seed: int) -> None:
         outcome.append((str(caught.value), state.position))
     assert outcome[0] == outcome[1]
     assert str(TP) in outcome[0][0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_fast_checksum_is_aiokafkas(seed: int) -> None:
+    """Every batch that aiokafka takes for whole or for damaged is so here too, at any length."""
+    rng = random.Random(seed)
+    for written in (fetch_of(rng, plain=True), flipped(rng, fetch_of(rng, plain=True))):
+        ours, theirs = MendingRecords(written.data), MemoryRecords(written.data)
+        while ours.has_next():
+            assert ours.next_batch().validate_crc() == theirs.next_batch().validate_crc()
+    data = rng.randbytes(rng.randrange(5000))
+    assert fastest()(data) == calc_crc32c(data)
+
+
+def test_a_checksum_without_its_c_part_is_aiokafkas_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the fast one is not installed, or only in Python, aiokafka's own is taken."""
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    assert fastest() is calc_crc32c
+    monkeypatch.setitem(sys.modules, "google_crc32c", SimpleNamespace(implementation="python", value=None))
+    assert fastest() is calc_crc32c
+    monkeypatch.setitem(sys.modules, "google_crc32c", SimpleNamespace(implementation="c", value=len))
+    assert fastest() is len
 
 
 def test_only_markers_move_the_position() -> None:
