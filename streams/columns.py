@@ -1,117 +1,56 @@
-"""From a batch to columns: one Python loop an event for decoding and checks, everything after it is columnar.
+"""From a batch to columns: one Python loop an event for decoding, everything after it is done for all records at once.
 
-A record that is plain (known customer at home, no headers, fields of the right types, time in UTC, meters without history) is read here; every
-other one goes through `topics.judging.judge`, the reference. Both must say the same: `tests/core/test_meter_columns.py` holds them against
-each other.
+A record that is plain (known customer at home, fields of the right types, no headers of ours) is read here; every other one goes through
+`topics.judging.judge`, the reference. Both must say the same: `tests/core/test_meter_columns.py` holds them against each other.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import msgspec
+import numpy as np
 
+from streams.amounts import amounts_of, ones
 from streams.rows import Row
+from streams.shapes import Shape
+from streams.sheet import CODE_BITS, I64, Column, Origins, Sheet
 from streams.state import PartitionState
-from topics.batch import Batch
-from topics.bindings import ItemVersion
+from streams.times import instants_us
+from topics.batch import Batch, Headers
 from topics.clocks import ClockVersion
-from topics.content_hash import field
 from topics.definitions import Definition
-from topics.event import CONTROL_PREFIX, MAX_DEPTH, Event, Rejection
+from topics.event import MAX_DEPTH, Rejection
 from topics.home import home_of
-from topics.instants import US_PER_MS, US_PER_S, parse_us
-from topics.judging import Control, Rerouted, Setting, Usage, judge, scaled_quantity, selected
-from topics.meters import BEGINNING_S, COUNT, Meter, MeterVersion
-from topics.quantity import LIMIT, ONE, Digits
-from topics.windows import Window
+from topics.instants import US_PER_MS, US_PER_S
+from topics.judging import Control, Rerouted, Setting, Usage, judge
+from topics.meters import COUNT, Meter, MeterVersion
 
-_decode = msgspec.json.Decoder(Event, float_hook=Digits).decode
 _MAX_PLAIN_BYTES: Final = 64 * 1024
-"""A plain record is far smaller; larger ones take the slow path, where sizes are counted exactly."""
-_MAX_CUSTOMERS: Final = 1 << 18
-"""Customers before all are forgotten, about 1 kB each: memory must not grow with history, and what is forgotten costs 10 µs to find again."""
-_MAX_TIMES: Final = 1 << 16
-"""Seconds, and fractions of a second, before they are forgotten: a day of seconds; microseconds are not worth more."""
-_MAX_SOURCES: Final = 1 << 20
-"""Sources of all customers before they are forgotten: a producer that puts an id into `source` must not fill the memory."""
-_MAX_NAME: Final = 512
-"""A name (key, source, type) longer than this is not kept: names come from producers, and a mistaken one may be 64 KiB."""
-_MAX_FRESH: Final = 1 << 16
-"""Rows that only duplicates asked for, before they are forgotten."""
+"""A plain record, or its headers, is far smaller; larger ones go to the reference, where sizes are counted exactly."""
+_FLAT_BYTES: Final = 180
+"""An event with all its fields has 67 bytes, and 65 levels of brackets 130 more: a shorter one cannot nest too deep."""
+_MAX_HELD_BYTES: Final = 1 << 28
+"""What is held of customers and sources before all are forgotten: memory must not grow with history, nor with an id that a producer puts into
+`source`; what is forgotten costs 10 µs to find again."""
+_CUSTOMER_BYTES: Final = 1000
+_SOURCE_BYTES: Final = 500
+"""What one costs beside its name, roughly."""
 _FORGET_ROWS: Final = 1 << 18
 """Retired rows before the cells that still point to them are let go: walking all customers at each flush would cost more than it frees."""
-
-
-class Source:
-    """What all events of one customer and source share: the keyed prefix of their ids, the first hashed bytes by meter."""
-
-    __slots__ = ("heads", "prefix")
-
-    def __init__(self, prefix: bytes) -> None:
-        self.prefix = prefix
-        self.heads: dict[str, bytes] = {}
+_SOME_TIME: Final = "1970-01-01T00:00:00.000Z"
+_READ_FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 
 class Customer:
-    """A customer at home here: name, sources, and cells (rows) by grid start and meter."""
+    """A customer at home here: name, and cells (rows) by grid start and meter."""
 
-    __slots__ = ("cells", "name", "sources")
+    __slots__ = ("cells", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.cells: dict[int, Row] = {}
-        self.sources: dict[str, Source] = {}
-
-
-class Plan:
-    """The meters of one event type, where each has had one version from the beginning; else `meters` is None and the reference is asked."""
-
-    __slots__ = ("meters", "only_count", "only_meter")
-
-    def __init__(self, state: PartitionState, event_type: str) -> None:
-        versions = [state.definitions.meters[slug] for slug in state.definitions.by_type.get(event_type, ())]
-        steady = all(len(found) == 1 and found[0].valid_from_s == BEGINNING_S and not found[0].removed for found in versions)
-        steady = steady and bool(versions) and not event_type.startswith(CONTROL_PREFIX)
-        self.meters: tuple[Meter, ...] | None = tuple(found[0].meter for found in versions) if steady else None
-        only = self.meters[0] if self.meters and len(self.meters) == 1 and not self.meters[0].where else None
-        self.only_meter = only
-        self.only_count = [(only, ONE)] if only is not None and only.value == COUNT else None
-
-    def postings(self, event: Event, instant_us: int, state: PartitionState) -> list[tuple[Meter, int]] | None:
-        """Meter and quantity × 10¹² of each posting; None where one is at fault and the reference must say how."""
-        found: list[tuple[Meter, int]] = []
-        meters = self.meters or ()
-        if self.only_meter is None and any(meter.where for meter in meters):
-            meters = tuple(selected(event, instant_us // US_PER_S, state.definitions))
-        for meter in meters:
-            data = event.data
-            value = data.get(meter.value) if type(data) is dict else None
-            if meter.value == COUNT:
-                scaled: int | Rejection = ONE
-            elif type(value) is int and 0 <= value <= LIMIT:
-                scaled = value * ONE
-            else:
-                scaled = scaled_quantity(event, meter)
-            if isinstance(scaled, Rejection):
-                return None
-            found.append((meter, scaled))
-        return found or None
-
-
-class Columns:
-    """Usage of one stretch of a batch, not yet cleared of duplicates; `at` are positions in the batch."""
-
-    def __init__(self) -> None:
-        self.at: list[int] = []
-        self.ids: list[str] = []
-        self.prefixes: list[bytes] = []
-        self.occurred_at_us: list[int] = []
-        # one entry a posting: which usage row it belongs to, its window's row, quantity × 10¹², first hashed bytes
-        self.of: list[int] = []
-        self.rows: list[Row] = []
-        self.scaled: list[int] = []
-        self.heads: list[bytes] = []
 
 
 class Reader:
@@ -119,48 +58,53 @@ class Reader:
 
     def __init__(self, state: PartitionState) -> None:
         self.state = state
-        self.customers: dict[bytes | None, Customer | None] = {}
-        self.clocked: dict[bytes, Customer] = {}
-        """Customers with a test clock: `plain` knows none of them, so the reference judges all of theirs, by their time."""
-        self.plans: dict[str, Plan] = {}
-        self.seconds: dict[str, int | None] = {}
-        self.fractions: dict[str, int] = {"Z": 0}
-        self.meter_numbers: dict[str, int] = {}
-        self.fresh: dict[Window, Row] = {}
-        """Rows that took no event yet (all theirs were duplicates): a window has one row at any time, whatever the caches forget."""
+        self.codes: dict[bytes | None, int] = {}
+        """Number of a key's customer; −1: it is not at home here, or no text."""
+        self.known: list[Customer] = []
+        self.clocked: set[int] = set()
+        """Customers with a test clock: the reference judges all of theirs, by their time."""
+        self.sources: dict[str, int] = {}
+        self._source_names: list[str] = []
+        self.origins = Origins()
+        self.meter_numbers: dict[tuple[str, int], int] = {}
         self.version = -1
-        self._sources = 0
+        self._shape: Shape | None = None
+        self._sheet: Sheet | None = None
+        self._held_bytes = 0
         self._retired = 0
 
+    # ── what is forgotten ────────────────────────────────────────────────────────────────────────────────────────────
     def forget(self) -> None:
         """Empty the caches that depend on definitions and rows; never inside a stretch."""
-        self.plans.clear()
-        for customer in (*self.customers.values(), *self.clocked.values()):
-            if customer is not None:
-                customer.cells.clear()
-        self.fresh.clear()
+        self._shape = self._sheet = None
+        for customer in self.known:
+            customer.cells.clear()
+        clocks = self.state.definitions.clocks
+        self.clocked = {number for number, customer in enumerate(self.known) if customer.name in clocks} if clocks else set()
         self._retired = 0
         self.version = self.state.definitions.version
 
+    def _forget_names(self) -> None:
+        """Begin all numbers anew; nothing that holds one may be in use."""
+        self.codes.clear()
+        self.known.clear()
+        self.clocked.clear()
+        self.sources.clear()
+        self._source_names.clear()
+        self.origins = Origins()
+        self._held_bytes = 0
+
     def follow(self, folded: list[Definition]) -> None:
-        """Forget what a control record made old: a binding touches its customer alone, else binding all customers would take for ever."""
+        """Forget what a control record made old. A binding makes nothing old, else binding all customers would take for ever: a cell is kept only
+        where its row holds events, and such a row stays whole (`streams/control.py`)."""
         if self.version + len(folded) != self.state.definitions.version or any(isinstance(one, MeterVersion) for one in folded):
             self.forget()
             return
         for one in folded:
-            if isinstance(one, ClockVersion):
-                self.customers.pop(one.customer.encode(), None)
-            customer = self._known(one.customer.encode()) if isinstance(one, ItemVersion) else None
-            if customer is not None:
-                customer.cells.clear()
+            number = self.codes.get(one.customer.encode(), -1) if isinstance(one, ClockVersion) else -1
+            if number >= 0:
+                self.clocked.add(number)
         self.version = self.state.definitions.version
-
-    def settle(self) -> None:
-        """A stretch is counted: what took an event is among the state's rows now."""
-        if self.fresh:
-            self.fresh = {window: row for window, row in self.fresh.items() if row.first_offset < 0}
-        if len(self.fresh) > _MAX_FRESH:
-            self.forget()
 
     def retired(self, rows: int) -> None:
         """So many rows were let go. A cell that points to one is never asked for again (its events are too late), it only holds memory."""
@@ -168,170 +112,256 @@ class Reader:
         if self._retired >= _FORGET_ROWS:
             self.forget()
 
-    def plain(self, batch: Batch, at: int, columns: Columns) -> int:
-        """Take plain records from position `at` on; returns the position of the first that is not plain, or the end.
+    def done(self) -> None:
+        """The batch is folded: let go of its columns."""
+        self._sheet = None
 
-        It stops where the log's now moves, at a hole in the offsets, at a header, and at whatever the reference must judge.
-        """
-        state, clocks = self.state, self.state.clocks
-        offsets, stamps, headers = batch.offsets, batch.timestamps_ms, batch.headers
-        keys, values = batch.keys, batch.values
-        customers, plans, seconds, fractions = self.customers.get, self.plans.get, self.seconds.get, self.fractions.get
-        add_at, add_id, add_prefix, add_moment = columns.at.append, columns.ids.append, columns.prefixes.append, columns.occurred_at_us.append
-        add_of, add_row, add_scaled, add_head = columns.of.append, columns.rows.append, columns.scaled.append, columns.heads.append
-        index, numbers = len(columns.at), self.meter_numbers
-        now_ms, final_until_us, next_offset = clocks.now_ms, clocks.final_until_us, state.counters.next_offset
-        ahead_us = (now_ms + state.definitions.timing.future_ms) * US_PER_MS
-        for at in range(at, len(offsets)):  # noqa: B020, PLR1704 - `at` is where the loop stands when it breaks
-            value = values[at]
-            if stamps[at] > now_ms or offsets[at] != next_offset or headers[at] or value is None:
-                break
-            customer = customers(keys[at]) or self._customer(keys[at])
-            if customer is None or len(value) > _MAX_PLAIN_BYTES or not value.isascii():
-                break
-            if len(value) > 2 * MAX_DEPTH and value.count(b"{") + value.count(b"[") > MAX_DEPTH:
-                break
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    def sheet(self, batch: Batch, at: int) -> Sheet:
+        """The columns that hold position `at` of the batch: read once, and once more where a record has changed the meters."""
+        if self.version != self.state.definitions.version:
+            self.forget()
+        sheet = self._sheet
+        if sheet is None or sheet.batch is not batch:
+            if self._held_bytes > _MAX_HELD_BYTES:
+                self._forget_names()
+            sheet = self._sheet = self._read(batch, at)
+        return sheet
+
+    def _read(self, batch: Batch, first: int) -> Sheet:
+        if self._shape is None:
+            self._shape = Shape(self.state.definitions)
+        shape, sheet = self._shape, Sheet(batch, first)
+        events = self._events(shape, sheet, batch.values[first:])
+        sheet.not_plain(at - first for at in batch.headed() if at >= first and not _is_foreign(batch.headers[at]))
+        sheet.ids = [event.id for event in events]
+        if not all(sheet.ids):
+            sheet.not_plain(place for place, text in enumerate(sheet.ids) if not text)
+        self._read_customers(sheet, events, list(batch.keys[first:]))
+        _read_times(sheet, [event.time for event in events])
+        self._read_postings(shape, sheet, events)
+        return sheet
+
+    def _events(self, shape: Shape, sheet: Sheet, values: Iterable[bytes | None]) -> list[Any]:
+        """Decode each record; what cannot be decoded, or may be more than a plain record, is not plain."""
+        events: list[Any] = []
+        add, decode, nothing = events.append, shape.decode, shape.nothing
+        faults: list[int] = []
+        for value in values:
             try:
-                event = _decode(value)
-            except (msgspec.DecodeError, RecursionError):
-                break
-            text, plan = event.time, plans(event.type) or self._plan(event.type)
-            if event.subject != customer.name or event.specversion != "1.0" or not event.id or not event.source or text is None:
-                break
-            instant_us, fraction_us = seconds(text[:19]), fractions(text[19:])
-            if instant_us is None or fraction_us is None:
-                instant_us = self._instant_us(text)
-            else:
-                instant_us += fraction_us
-            if plan.meters is None or instant_us is None or not final_until_us <= instant_us <= ahead_us:
-                break
-            postings = plan.only_count or plan.postings(event, instant_us, state)
-            if postings is None:
-                break
-            source = customer.sources.get(event.source) or self._source(customer, event.source)
-            add_at(at)
-            add_id(event.id)
-            add_prefix(source.prefix)
-            add_moment(instant_us)
-            for meter, scaled in postings:
-                cell = (instant_us // (meter.window_s * US_PER_S) << 16) | numbers[meter.slug]
-                add_of(index)
-                add_row(customer.cells.get(cell) or self._row(customer, meter, instant_us // US_PER_S, cell))
-                add_scaled(scaled)
-                add_head(source.heads.get(meter.slug) or self._head(customer, source, event.source, meter.slug))
-            index += 1
-            next_offset += 1
+                add(decode(value))  # type: ignore[arg-type]  # a record without a value raises TypeError
+            except _READ_FAULTS:
+                faults.append(len(events))
+                add(nothing)
+        present = [value or b"" for value in values] if faults else values
+        if not b"".join(present).isascii():  # type: ignore[arg-type]
+            faults += [place for place, value in enumerate(present) if value is not None and not value.isascii() and not _is_utf8(value)]
+        if max(map(len, present)) >= _FLAT_BYTES:  # type: ignore[arg-type]
+            faults += [place for place, value in enumerate(present) if value is not None and len(value) >= _FLAT_BYTES and not _is_flat(value)]
+        sheet.not_plain(faults)
+        return events
+
+    def _read_customers(self, sheet: Sheet, events: list[Any], keys: list[bytes | None]) -> None:
+        """Whose events they are, and where they come from."""
+        subjects = [event.subject.encode() for event in events]
+        if subjects != keys:
+            sheet.not_plain(place for place, (subject, key) in enumerate(zip(subjects, keys, strict=True)) if subject != key)
+        codes, sources = self.codes, [event.source for event in events]
+        for key in set(keys).difference(codes):
+            self._number(key)
+        sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
+        sheet.plain &= sheet.customers >= 0
+        distinct = set(sources)
+        numbers: Any
+        if len(distinct) == 1:
+            numbers = self._source(sources[0])
         else:
-            at = len(offsets)
-        state.counters.next_offset = next_offset
-        return at
+            found = {source: self._source(source) for source in distinct}
+            numbers = np.fromiter(map(found.__getitem__, sources), np.int64, len(sources))
+        if "" in distinct:
+            sheet.not_plain(place for place, source in enumerate(sources) if not source)
+        pairs = (sheet.customers << CODE_BITS | numbers).tolist()
+        for pair in set(pairs).difference(self.origins):
+            self._origin(pair)
+        sheet.origins = np.fromiter(map(self.origins.__getitem__, pairs), np.int64, len(pairs))
 
-    def _known(self, key: bytes) -> Customer | None:
-        return self.clocked.get(key) or self.customers.get(key)
+    def _read_postings(self, shape: Shape, sheet: Sheet, events: list[Any]) -> None:
+        """What each event selects, and how much."""
+        kinds = [event.type for event in events]
+        if len(set(kinds)) == 1:
+            self._read_kind(shape, sheet, kinds[0], events, None)
+            return
+        places: dict[str, list[int]] = {kind: [] for kind in set(kinds)}
+        for place, kind in enumerate(kinds):
+            places[kind].append(place)
+        for kind, where in places.items():
+            self._read_kind(shape, sheet, kind, [events[place] for place in where], np.array(where, np.int64))
 
-    def _customer(self, key: bytes | None) -> Customer | None:
-        """The customer of a key that is at home here; None where it is not, or is no text."""
-        customer = None
+    def _read_kind(self, shape: Shape, sheet: Sheet, kind: str, events: list[Any], where: I64 | None) -> None:
+        """Events of one type, which stand at these places (None: at all)."""
+        plan = shape.plan(kind)
+        whole = slice(None) if where is None else where
+        if plan is None:
+            sheet.plain[whole] = False
+            return
+        sheet.plain[whole] &= sheet.instants[whole] >= plan.since_us
+        if where is None:
+            where = np.arange(len(events), dtype=np.int64)
+        selected = np.zeros(len(events), np.bool_)
+        for meter in plan.meters:
+            chosen, at = events, where
+            if meter.where:
+                having = np.array(shape.having(events, meter), np.bool_)
+                selected |= having
+                index = np.flatnonzero(having)
+                chosen, at = [events[place] for place in index.tolist()], where[index]
+            else:
+                selected[:] = True
+            if not len(at):
+                continue
+            if meter.value == COUNT:
+                amounts = ones(len(at))
+            else:
+                amounts, faults = amounts_of(shape.column(chosen, meter.value), allow_negative=meter.allow_negative)
+                sheet.plain[at[faults]] = False
+            sheet.columns[meter.slug, meter.window_s] = Column(meter, at, amounts)
+        if not selected.all():
+            sheet.plain[where[~selected]] = False
+
+    # ── numbers of names ─────────────────────────────────────────────────────────────────────────────────────────────
+    def _number(self, key: bytes | None) -> int:
+        """A number for the customer of a key."""
+        number = -1
         if key and home_of(key, self.state.partitions) == self.state.partition:
             try:
                 customer = Customer(key.decode())
             except UnicodeDecodeError:
-                customer = None
-        if customer is not None and customer.name in self.state.definitions.clocks:
-            self.clocked.setdefault(key or b"", customer)
-            customer = None
-        if key is None or len(key) <= _MAX_NAME:
-            if len(self.customers) >= _MAX_CUSTOMERS:
-                self.customers.clear()
-                self._sources = 0
-            self.customers[key] = customer
-        return customer
+                pass
+            else:
+                number = len(self.known)
+                self.known.append(customer)
+                if customer.name in self.state.definitions.clocks:
+                    self.clocked.add(number)
+        self.codes[key] = number
+        self._held_bytes += _CUSTOMER_BYTES + len(key or b"")
+        return number
 
-    def _plan(self, event_type: str) -> Plan:
-        if len(self.plans) >= 10_000:
-            self.plans.clear()
-        plan = Plan(self.state, event_type)
-        if len(event_type) <= _MAX_NAME:
-            self.plans[event_type] = plan
-        for meter in plan.meters or ():
-            self.meter_numbers.setdefault(meter.slug, len(self.meter_numbers))
-        return plan
+    def _source(self, name: str) -> int:
+        number = self.sources.get(name)
+        if number is None:
+            number = self.sources[name] = len(self.sources)
+            self._source_names.append(name)
+            self._held_bytes += _SOURCE_BYTES + len(name)
+        return number
 
-    def _instant_us(self, text: str) -> int | None:
-        """`2026-11-03T10:00:05[.123456]Z` by a cache of its seconds; None for any other form."""
-        if not 20 <= len(text) <= 27 or text[-1] != "Z" or not text.isascii():
-            return None
-        second = text[:19]
-        instant_us = self.seconds.get(second, -1)
-        if instant_us == -1:
-            if len(self.seconds) >= _MAX_TIMES:
-                self.seconds.clear()
-            instant_us = self.seconds[second] = parse_us(second + "Z")
-        fraction = text[20:-1]
-        if instant_us is None or len(text) == 20:
-            return instant_us
-        if text[19] != "." or not fraction.isdigit():
-            return None
-        if len(self.fractions) >= _MAX_TIMES:
-            self.fractions.clear()
-            self.fractions["Z"] = 0
-        self.fractions[text[19:]] = fraction_us = int(fraction.ljust(6, "0"))
-        return instant_us + fraction_us
+    def _origin(self, pair: int) -> int:
+        number = pair >> CODE_BITS
+        name = self.known[number].name if number >= 0 else ""
+        source = self._source_names[pair & ((1 << CODE_BITS) - 1)]
+        self._held_bytes += _SOURCE_BYTES + len(source)
+        return self.origins.add(pair, name, source, self.state.digester.prefix(name, source))
+
+    # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+    def rows_of(self, meter: Meter, customers: I64, instants: I64) -> tuple[list[Row], I64]:
+        """The rows of postings, each once, and which of them each posting belongs to."""
+        grid = instants // (meter.window_s * US_PER_S)
+        lowest = int(grid.min())
+        cells = (grid - lowest << CODE_BITS) | customers
+        order = np.argsort(cells, kind="stable")
+        ordered = cells[order]
+        begins = np.ones(len(cells), np.bool_)
+        begins[1:] = ordered[1:] != ordered[:-1]
+        of = np.empty(len(cells), np.int64)
+        of[order] = np.cumsum(begins) - 1
+        firsts = order[begins]
+        number = self.meter_numbers.setdefault((meter.slug, meter.window_s), len(self.meter_numbers))
+        rows: list[Row] = []
+        cut: list[int] = []
+        known, add = self.known, rows.append
+        for cell, code, first in zip(grid[firsts].tolist(), customers[firsts].tolist(), firsts.tolist(), strict=True):
+            customer = known[code]
+            row = customer.cells.get(cell << 16 | number)
+            if row is None:
+                row = self._row(customer, meter, int(instants[first]) // US_PER_S, cell << 16 | number)
+                if row.window.end_s - row.window.start_s != meter.window_s:
+                    cut.append(len(rows))
+            add(row)
+        if cut:
+            self._divide(meter, customers, instants, rows, of, cut)
+        return rows, of
+
+    def _divide(self, meter: Meter, customers: I64, instants: I64, rows: list[Row], of: I64, cut: list[int]) -> None:
+        """Grid cells that an edge cuts have several windows: each of their events is looked up."""
+        places = {rows[index].window: index for index in cut}
+        for place in np.flatnonzero(np.isin(of, cut)).tolist():
+            window = self.state.definitions.window_of(self.known[customers[place]].name, meter, int(instants[place]) // US_PER_S)
+            if window not in places:
+                places[window] = len(rows)
+                rows.append(self.state.rows.get(window) or Row(window))
+            of[place] = places[window]
 
     def _row(self, customer: Customer, meter: Meter, instant_s: int, cell: int) -> Row:
         """The row of the window that holds the instant, or a new one that is not registered yet."""
         window = self.state.definitions.window_of(customer.name, meter, instant_s)
-        row = self.state.rows.get(window) or self.fresh.setdefault(window, Row(window))
+        row = self.state.rows.get(window) or Row(window)
         # A cell that an edge cuts has several windows: it is looked up each time.
         if window.end_s - window.start_s == meter.window_s:
             customer.cells[cell] = row
         return row
 
-    @staticmethod
-    def _head(customer: Customer, source: Source, name: str, slug: str) -> bytes:
-        head = source.heads[slug] = field(customer.name) + field(slug) + field(name)
-        return head
-
-    def _source(self, customer: Customer, name: str) -> Source:
-        source = Source(self.state.digester.prefix(customer.name, name))
-        if len(name) > _MAX_NAME:
-            return source
-        self._sources += 1
-        if self._sources > _MAX_SOURCES:
-            self._sources = 1
-            for other in self.customers.values():
-                if other is not None:
-                    other.sources.clear()
-        customer.sources[name] = source
-        return source
-
-    def take(self, columns: Columns, at: int, key: bytes, usage: Usage) -> None:
-        """Add an event that the reference judged to be usage."""
-        customer = self._known(key) or self._customer(key) or self._known(key)
-        if customer is None:
-            raise AssertionError("usage of a customer that is not at home")
-        event, window_at_s = usage.event, usage.occurred_at_us // US_PER_S
-        source = customer.sources.get(event.source) or self._source(customer, event.source)
-        index = len(columns.at)
-        columns.at.append(at)
-        columns.ids.append(event.id)
-        columns.prefixes.append(source.prefix)
-        columns.occurred_at_us.append(usage.occurred_at_us)
-        for posting in usage.postings:
-            slug = posting.window.meter
-            meter = self.state.definitions.meter_at(slug, window_at_s)
-            if meter is None:
-                raise AssertionError("a posting of a meter that is not in force")
-            # A meter with history has several grids: a cell of one must not be taken for a cell of another.
-            number = self.meter_numbers.setdefault(f"{slug}/{meter.window_s}", len(self.meter_numbers))
-            cell = (window_at_s // meter.window_s << 16) | number
-            columns.of.append(index)
-            columns.rows.append(customer.cells.get(cell) or self._row(customer, meter, window_at_s, cell))
-            columns.scaled.append(posting.scaled)
-            columns.heads.append(source.heads.get(slug) or self._head(customer, source, event.source, slug))
-
+    # ── the reference ────────────────────────────────────────────────────────────────────────────────────────────────
     def slow(self, batch: Batch, at: int) -> Rejection | Rerouted | Control | Usage:
         """The reference's judgement of one record."""
         state = self.state
         setting = Setting(state.partition, state.partitions, state.clocks.now_ms, state.clocks.final_until_us, state.definitions)
         return judge(batch.keys[at], batch.values[at], batch.headers[at], batch.timestamps_ms[at], setting)
+
+    def take(self, sheet: Sheet, at: int, usage: Usage) -> None:
+        """Write an event into the columns that the reference judged to be usage."""
+        place, event = at - sheet.first, usage.event
+        number = self.codes[event.subject.encode()]
+        pair = number << CODE_BITS | self._source(event.source)
+        sheet.judged[place] = True
+        sheet.ids[place] = event.id
+        sheet.instants[place] = usage.occurred_at_us
+        sheet.customers[place] = number
+        sheet.origins[place] = self.origins[pair] if pair in self.origins else self._origin(pair)
+        for posting in usage.postings:
+            slug = posting.window.meter
+            meter = self.state.definitions.meter_at(slug, usage.occurred_at_us // US_PER_S)
+            if meter is None:
+                raise AssertionError("a posting of a meter that is not in force")
+            # A meter with history has several grids: each has columns of its own.
+            sheet.column(meter).late.append((place, posting.scaled))
+
+
+def _read_times(sheet: Sheet, texts: list[str | None]) -> None:
+    """When events occurred; those that do not say so when they were received."""
+    without: list[int] = []
+    said: Any = texts
+    if None in texts:
+        without = [place for place, text in enumerate(texts) if text is None]
+        said = [_SOME_TIME if text is None else text for text in texts]
+    sheet.instants, faults = instants_us(said)
+    sheet.not_plain(faults)
+    if without:
+        sheet.instants[without] = sheet.stamps[without] * US_PER_MS
+
+
+def _is_foreign(headers: Headers) -> bool:
+    """True where headers are a producer's own, and not many: nothing depends on them."""
+    size = sum(4 * len(name) + len(data or b"") for name, data in headers)
+    return size <= _MAX_PLAIN_BYTES and not any(name.startswith("tidemark-") for name, _ in headers)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_flat(value: bytes) -> bool:
+    """True where the value is of ordinary size and surely not nested deeper than the reference allows."""
+    return len(value) <= _MAX_PLAIN_BYTES and value.count(b"{") + value.count(b"[") <= MAX_DEPTH

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import Final
+from bisect import bisect_left
+from typing import Final, TypeVar
 
+import numpy as np
+
+from streams.adding import add
 from streams.amending import take_amendment
-from streams.columns import Columns, Reader
+from streams.columns import Reader
 from streams.control import fold_control
 from streams.duplicates import HOUR_MS, dead_before, first_of_each
-from streams.rows import Row, revision
+from streams.hashing import posting_digests
+from streams.names import Names
+from streams.rows import Row
+from streams.sheet import I64, Mask, Sheet
 from streams.state import PartitionState, Rerouting
 from topics.amendments import Amendment
 from topics.batch import Batch
@@ -24,15 +31,17 @@ from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
 from topics.flushes import Flush
 from topics.instants import US_PER_MS
 from topics.judging import Control, Rerouted, Usage
+from topics.meters import Timing
 from topics.origin import origin_of, reroute_headers
 from topics.positions import position
 from topics.rejected import Rejected
 from topics.verdict import Verdict
 
 _sha256 = hashlib.sha256
-_i64 = struct.Struct("<q").pack
 MAX_SENTENCE: Final = 1000
 """Characters of a rejection's sentence."""
+_LATEST_MS: Final = 1 << 52
+"""The year 144,000: microseconds of later instants leave 64 bits, and the reference, which has no such bound, is asked."""
 
 
 def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
@@ -50,13 +59,13 @@ def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
     changed: list[Row] = []
     at = next((i for i, offset in enumerate(batch.offsets) if offset >= counters.next_offset), len(batch))
     while at < len(batch):
-        columns = Columns()
-        at, control = _read_stretch(state, reader, batch, at, columns)
-        _count(state, batch, columns, changed)
-        reader.settle()
+        sheet, begin = reader.sheet(batch, at), at
+        at, control = _read_stretch(state, reader, batch, sheet, begin)
+        _count(state, reader, sheet, range(begin, at), changed)
         if control is not None:
             _fold(state, reader, batch, at, control, changed)
             at += 1
+    reader.done()
     if len(batch) and batch.offsets[-1] > state.identity.last_offset:
         state.identity.last_offset = batch.offsets[-1]
         state.identity.last_digest = record_digest(batch.keys[-1], batch.values[-1], batch.timestamps_ms[-1])
@@ -77,34 +86,47 @@ def _move_to(state: PartitionState, next_offset: int, records: int) -> None:
     state.counters.next_offset = next_offset
 
 
-def _read_stretch(state: PartitionState, reader: Reader, batch: Batch, at: int, columns: Columns) -> tuple[int, Event | None]:
-    """Read records into columns up to the end, a control record (returned with its position) or the hour in which ids die."""
-    if reader.version != state.definitions.version:
-        reader.forget()
-    counters, end = state.counters, len(batch)
-    while (at := reader.plain(batch, at, columns)) < end:
-        if batch.timestamps_ms[at] > state.clocks.now_ms:
-            if columns.at and _turns_hour(state, batch.timestamps_ms[at]):
-                return at, None
-            _advance(state, batch.timestamps_ms[at])
-            continue
-        if batch.offsets[at] != counters.next_offset:
-            _move_to(state, batch.offsets[at], 0)
-            continue
+def _read_stretch(state: PartitionState, reader: Reader, batch: Batch, sheet: Sheet, at: int) -> tuple[int, Event | None]:
+    """Judge records from `at` on, up to the end, a control record (returned with its position) or the hour in which ids die."""
+    begin, first = at, sheet.first
+    _advance_to(state, batch.timestamps_ms[at])
+    now_ms = np.maximum.accumulate(np.maximum(sheet.stamps[at - first :], state.clocks.now_ms))
+    now_ms = now_ms[: bisect_left(now_ms, True, 1, key=lambda stamp: _turns_hour(state, int(stamp)))]
+    end, control = at + len(now_ms), None
+    plain = sheet.plain[begin - first : end - first] & _in_time(state, now_ms, sheet.instants[begin - first : end - first])
+    if reader.clocked:
+        plain &= ~np.isin(sheet.customers[begin - first : end - first], list(reader.clocked))
+    for at in (np.flatnonzero(~plain) + begin).tolist():  # noqa: PLR1704 - where the reference stands
+        _advance_to(state, int(now_ms[at - begin]))
         judged = reader.slow(batch, at)
         if isinstance(judged, Control):
-            return at, judged.event
+            end, control = at, judged.event
+            break
         if state.definitions.meters_digest is None:
             raise _no_meters(state)
         if isinstance(judged, Usage):
-            reader.take(columns, at, batch.keys[at] or b"", judged)
+            reader.take(sheet, at, judged)
         elif isinstance(judged, Rerouted):
             _reroute(state, batch, at, judged)
         else:
             _reject(state, batch, at, judged)
-        counters.next_offset += 1
-        at += 1
-    return at, None
+    if end > begin:
+        sheet.plain[begin - first : end - first] = plain[: end - begin]
+        _advance_to(state, int(now_ms[end - begin - 1]))
+        _move_to(state, batch.offsets[end - 1] + 1, end - begin)
+    if control is not None:
+        _move_to(state, batch.offsets[end], 0)
+    return end, control
+
+
+def _in_time(state: PartitionState, now_ms: I64, instants_us: I64) -> Mask:
+    """True where an event lies neither before all that is final nor too far ahead, by the log's now at its record."""
+    timing = state.definitions.timing
+    if int(now_ms[-1]) > _LATEST_MS:
+        return np.zeros(len(now_ms), np.bool_)
+    final_until_us = np.maximum(state.clocks.final_until_us, _final_us(now_ms, timing))
+    found: Mask = (instants_us >= final_until_us) & (instants_us <= _ahead_us(now_ms, timing))
+    return found
 
 
 def _turns_hour(state: PartitionState, timestamp_ms: int) -> bool:
@@ -127,15 +149,35 @@ def pass_time(state: PartitionState, now_ms: int) -> None:
         _advance(state, now_ms)
 
 
+def _advance_to(state: PartitionState, timestamp_ms: int) -> None:
+    """A record was appended then: the log's now never goes back."""
+    if timestamp_ms > state.clocks.now_ms:
+        _advance(state, timestamp_ms)
+
+
 def _advance(state: PartitionState, timestamp_ms: int) -> None:
     """The log's now moves on, and with it all that depends on it; none of it ever goes back."""
     clocks, timing = state.clocks, state.definitions.timing
     clocks.now_ms = timestamp_ms
     if state.definitions.meters_digest is None:
         return  # the first version holds from the beginning: no default horizon may make final what it would still take
-    clocks.final_until_us = max(clocks.final_until_us, (timestamp_ms - timing.horizon_ms) * US_PER_MS)
-    clocks.ahead_until_us = max(clocks.ahead_until_us, (timestamp_ms + timing.future_ms) * US_PER_MS + 1)
+    clocks.final_until_us = max(clocks.final_until_us, _final_us(timestamp_ms, timing))
+    clocks.ahead_until_us = max(clocks.ahead_until_us, _ahead_us(timestamp_ms, timing) + 1)
     clocks.dead_before = max(clocks.dead_before, dead_before(timestamp_ms, timing.dedup_ms))
+
+
+Now = TypeVar("Now", int, I64)
+"""The log's now of one record, or of each of many."""
+
+
+def _final_us(now_ms: Now, timing: Timing) -> Now:
+    """Events before it are too late, in microseconds."""
+    return (now_ms - timing.horizon_ms) * US_PER_MS
+
+
+def _ahead_us(now_ms: Now, timing: Timing) -> Now:
+    """Events after it lie in the future, in microseconds."""
+    return (now_ms + timing.future_ms) * US_PER_MS
 
 
 def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: Event, changed: list[Row]) -> None:
@@ -246,16 +288,17 @@ def _reroute(state: PartitionState, batch: Batch, at: int, rerouted: Rerouted) -
     state.counters.rerouted += 1
 
 
-def _count(state: PartitionState, batch: Batch, columns: Columns, changed: list[Row]) -> None:
+def _count(state: PartitionState, reader: Reader, sheet: Sheet, stretch: range, changed: list[Row]) -> None:
     """Clear a stretch of duplicates and add the rest to its rows."""
-    total = len(columns.at)
+    begin, end = stretch.start - sheet.first, stretch.stop - sheet.first
+    places = np.flatnonzero(sheet.plain[begin:end] | sheet.judged[begin:end]) + begin
+    total = len(places)
     if not total:
         return
-    names = [text.encode() for text in columns.ids]
-    digests = state.digester.digests(columns.prefixes, names)
+    names = Names.of(sheet.ids if total == len(sheet.ids) else [sheet.ids[place] for place in places.tolist()])
+    digests = state.digester.digests(reader.origins.prefixes[sheet.origins[places]], names)
     buckets = state.ids.find(digests)
     keep = first_of_each(digests) & ~((buckets != 0) & (buckets >= state.clocks.dead_before))
-    kept = keep.tolist()
     fresh = digests if keep.all() else digests[keep]
     state.counters.counted += len(fresh)
     state.counters.duplicate += total - len(fresh)
@@ -265,15 +308,14 @@ def _count(state: PartitionState, batch: Batch, columns: Columns, changed: list[
         state.id_counts[bucket] = state.id_counts.get(bucket, 0) + len(fresh)
         state.ids.put(fresh, bucket, state.clocks.dead_before, absent=not buckets[keep].any())
     if len(fresh) != total:
-        _duplicates(state, batch, columns, kept)
-    _add(state, batch, columns, names, kept, changed)
+        _duplicates(state, sheet, places[~keep])
+    _add(state, reader, sheet, places, names, keep, changed)
 
 
-def _duplicates(state: PartitionState, batch: Batch, columns: Columns, kept: list[bool]) -> None:
-    for index, keep in enumerate(kept):
-        if keep:
-            continue
-        at = columns.at[index]
+def _duplicates(state: PartitionState, sheet: Sheet, places: I64) -> None:
+    batch = sheet.batch
+    for place in places.tolist():
+        at = place + sheet.first
         event = parse_event(batch.values[at])
         verdict = Verdict(
             verdict="duplicate",
@@ -282,32 +324,23 @@ def _duplicates(state: PartitionState, batch: Batch, columns: Columns, kept: lis
             offset=batch.offsets[at],
             customer=event.subject if isinstance(event, Event) else "",
             source=event.source if isinstance(event, Event) else "",
-            event_id=columns.ids[index],
+            event_id=sheet.ids[place],
         )
         state.facts.verdicts.append((batch.keys[at], verdict))
 
 
-def _add(state: PartitionState, batch: Batch, columns: Columns, names: list[bytes], kept: list[bool], changed: list[Row]) -> None:
-    """Add postings to rows; each row takes sum, count, offsets and hash together (law 2)."""
-    offsets, number, base = batch.offsets, state.step_number, revision(state.generation, 0)
-    moments, at, i64, sha256 = columns.occurred_at_us, columns.at, _i64, _sha256
-    postings = 0
-    for index, row, scaled, head in zip(columns.of, columns.rows, columns.scaled, columns.heads, strict=True):
-        if not kept[index]:
+def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names: Names, keep: Mask, changed: list[Row]) -> None:
+    """Add the postings of what was kept to their rows, meter by meter."""
+    fresh = np.zeros(len(sheet.ids), np.bool_)
+    fresh[places[keep]] = True
+    name_of = np.empty(len(sheet.ids), np.int64)
+    name_of[places] = np.arange(len(places))
+    for column in sheet.columns.values():
+        where, amounts = column.chosen(sheet.plain, fresh)
+        if not len(where):
             continue
-        # the bytes of topics/content_hash.py, with the fields that repeat made once
-        name = names[index]
-        data = head + len(name).to_bytes(4, "little") + name + i64(moments[index]) + scaled.to_bytes(16, "little", signed=True)
-        row.content_hash += int.from_bytes(sha256(data).digest(), "little")
-        row.scaled += scaled
-        row.events += 1
-        row.rev = base | offsets[at[index]]
-        if row.mark != number:
-            row.mark = number
-            changed.append(row)
-            if row.first_offset < 0:
-                row.first_offset = offsets[at[index]]
-                row.own = row.window.customer in state.definitions.clocks
-                state.rows.add(row)
-        postings += 1
-    state.counters.postings += postings
+        meter, instants, index = column.meter, sheet.instants[where], name_of[where]
+        heads = reader.origins.heads(meter.slug, sheet.origins[where])
+        digests = posting_digests(heads, names if len(index) == len(names) else names.some(index), instants, amounts)
+        rows, of = reader.rows_of(meter, sheet.customers[where], instants)
+        add(state, changed, rows, of, sheet.offsets[where], amounts, digests)

@@ -13,7 +13,7 @@ from infra.auditing.partition import Order, PartitionRun
 from infra.auditing.recount import LogRecord, NoMeters, Recount
 from infra.auditing.run import audit_all, chosen_partitions
 from infra.auditing.show import document, is_clean, show
-from streams import columns, step
+from streams import adding, hashing, step
 from tests.core.audit_world import AuditWorld
 from tests.core.meterlog import NOW_MS, PARTITIONS, Log, customers, meters_record, usage
 from tests.core.test_audit import finished, numbers
@@ -197,20 +197,26 @@ async def test_a_person_reads_what_was_found_and_what_was_not_checked(capsys: py
 
 
 def one_more(original: Any) -> Any:
-    """The fast path's postings, each with 10⁻¹² more."""
+    """Postings are added, each with 10⁻¹² more."""
 
-    def postings(plan: Any, event: Any, instant_us: int, state: Any) -> Any:
-        found = original(plan, event, instant_us, state)
-        return found and [(meter, scaled + 1) for meter, scaled in found]
+    def add(state: Any, changed: Any, rows: Any, of: Any, offsets: Any, amounts: Any, digests: Any) -> None:
+        more = amounts.copy()
+        more[:, 0] += np.uint64(1)
+        original(state, changed, rows, of, offsets, more, digests)
 
-    return postings
+    return add
+
+
+def in_milliseconds(original: Any) -> Any:
+    """Postings are hashed with times in another unit."""
+    return lambda heads, names, moments, amounts: original(heads, names, moments // 1000, amounts)
 
 
 DEFECTS: dict[str, tuple[Any, str, Any]] = {
-    "quantities": (columns.Plan, "postings", one_more(columns.Plan.postings)),
+    "quantities": (step, "add", one_more(adding.add)),
     "duplicates": (step, "first_of_each", lambda digests: np.ones(len(digests), bool)),
     "clock": (step, "dead_before", lambda now_ms, dedup_ms: (now_ms + 1_000_000_000) // 3_600_000),
-    "hash": (step, "_i64", lambda moment: (moment // 1000).to_bytes(8, "little", signed=True)),
+    "hash": (step, "posting_digests", in_milliseconds(hashing.posting_digests)),
 }
 
 

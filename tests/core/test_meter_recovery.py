@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streams.adopt import adopt
@@ -12,6 +13,7 @@ from streams.changelog import Changelog
 from streams.duplicates import Digester
 from streams.durability import counters_of
 from streams.identity import check_identity
+from streams.names import Names
 from streams.partition import MeterPartition
 from streams.recovery import recover
 from streams.segments import COUNTERS, DEFINITIONS, IDS, ROWS, encode_segment
@@ -244,7 +246,7 @@ def test_no_two_ids_are_digested_alike() -> None:
     names += [b"x" * length + tail for length in range(1, 300) for tail in (b"", b"\0", b"\x80", b"\x80\0")]
     names = sorted(set(names))
     prefix = digester.prefix("c", "s")
-    digests = {tuple(row) for row in digester.digests([prefix] * len(names), names).tolist()}
+    digests = {tuple(row) for row in digester.digests(np.frombuffer(prefix * len(names), np.uint64).reshape(-1, 2), Names.of_bytes(names)).tolist()}
     assert len(digests) == len(names)
 
 

@@ -1,0 +1,113 @@
+"""A batch as columns: what each record says of itself, and the numbers that customers and sources have inside one worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.amounts import limbs_of
+from topics.batch import Batch
+from topics.content_hash import field
+from topics.meters import Meter
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+Mask = NDArray[np.bool_]
+CODE_BITS: Final = 24
+"""Of a customer's or a source's number: what is held (`streams/columns.py`) allows 2¹⁸ of them, and one batch a few more."""
+
+
+class Column:
+    """Postings of one meter in a batch: where they stand, ascending, and quantity × 10¹². `late` are those that the reference found."""
+
+    __slots__ = ("amounts", "late", "meter", "where")
+
+    def __init__(self, meter: Meter, where: I64, amounts: U64) -> None:
+        self.meter = meter
+        self.where = where
+        self.amounts = amounts
+        self.late: list[tuple[int, int]] = []
+
+    def chosen(self, plain: Mask, fresh: Mask) -> tuple[I64, U64]:
+        """The postings of events that count, in order."""
+        take = fresh[self.where] & plain[self.where]
+        where, amounts = (self.where, self.amounts) if take.all() else (self.where[take], self.amounts[take])
+        late = [(place, scaled) for place, scaled in self.late if fresh[place]]
+        if not late:
+            return where, amounts
+        where = np.concatenate([where, np.array([place for place, _ in late], np.int64)])
+        amounts = np.concatenate([amounts, limbs_of([scaled for _, scaled in late])])
+        order = np.argsort(where, kind="stable")
+        return where[order], amounts[order]
+
+
+class Sheet:
+    """The records of a batch from `first` on, as columns in their order; a place here is a position in the batch less `first`.
+
+    `plain` are records that need no reference, as far as bytes and meters say; time decides the rest (`streams/step.py`). `judged` are those that
+    the reference found to be usage. Nothing else in the columns means anything at other places.
+    """
+
+    def __init__(self, batch: Batch, first: int) -> None:
+        count = len(batch) - first
+        self.batch = batch
+        self.first = first
+        offsets = batch.offsets[first:]
+        # in offset order, so without a hole where the last one is as far as their number says
+        if offsets[-1] - offsets[0] == count - 1:
+            self.offsets = np.arange(offsets[0], offsets[0] + count, dtype=np.int64)
+        else:
+            self.offsets = np.fromiter(offsets, np.int64, count)
+        self.stamps = np.fromiter(batch.timestamps_ms[first:], np.int64, count)
+        self.plain = np.ones(count, np.bool_)
+        self.judged = np.zeros(count, np.bool_)
+        self.ids: list[str] = []
+        self.instants = np.zeros(count, np.int64)
+        self.customers = np.zeros(count, np.int64)
+        self.origins = np.zeros(count, np.int64)
+        self.columns: dict[tuple[str, int], Column] = {}
+
+    def column(self, meter: Meter) -> Column:
+        """The meter's postings, none yet where no plain record has one."""
+        key = (meter.slug, meter.window_s)
+        if key not in self.columns:
+            self.columns[key] = Column(meter, np.empty(0, np.int64), np.empty((0, 2), np.uint64))
+        return self.columns[key]
+
+    def not_plain(self, places: Iterable[int]) -> None:
+        """The reference is asked about these."""
+        for place in places:
+            self.plain[place] = False
+
+
+class Origins(dict[int, int]):
+    """Numbers of (customer, source) pairs, with what their events share: the keyed prefix of ids, and by meter the first hashed bytes."""
+
+    def __init__(self) -> None:
+        self.prefixes = np.zeros((64, 2), np.uint64)
+        self.names: list[tuple[str, str]] = []
+        self._heads: dict[str, dict[int, bytes]] = {}
+
+    def add(self, pair: int, customer: str, source: str, prefix: bytes) -> int:
+        """One more; returns its number."""
+        number = self[pair] = len(self.names)
+        self.names.append((customer, source))
+        if number == len(self.prefixes):
+            self.prefixes = np.concatenate([self.prefixes, np.zeros_like(self.prefixes)])
+        self.prefixes[number] = np.frombuffer(prefix, np.uint64)
+        return number
+
+    def heads(self, meter: str, origins: I64) -> list[bytes]:
+        """The hashed fields customer, meter and source of events of these origins."""
+        known = self._heads.setdefault(meter, {})
+        wanted = origins.tolist()
+        try:
+            return list(map(known.__getitem__, wanted))
+        except KeyError:
+            for number in set(wanted).difference(known):
+                customer, source = self.names[number]
+                known[number] = field(customer) + field(meter) + field(source)
+            return list(map(known.__getitem__, wanted))
