@@ -71,7 +71,7 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, Order]:
 
 
 def main() -> int:
-    """Run, print, write; 1 where a contestant's sum was wrong."""
+    """Run, print, write; 1 where a contestant's sum was wrong or the meter failed."""
     arguments, order = parse(sys.argv[1:])
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as name:
         if arguments.profile:
@@ -91,7 +91,7 @@ def main() -> int:
             print(line)
     if arguments.json:
         arguments.json.write_text(json.dumps(written, indent=1) + "\n")
-    return 1 if any(result.wrong for each in contests.values() for result in each.results.values()) else 0
+    return 1 if any(each.is_wrong for each in contests.values()) else 0
 
 
 def contest(order: Order, shape: str, room: Path) -> Contest:

@@ -17,9 +17,9 @@ from infra.applying import apply_topics, publish_meters
 from infra.embedded.testing import kafka_broker
 from infra.settings import load_settings
 from tests.benchmarks.answers import written_bytes
-from tests.benchmarks.contestants import FAUST, Arena, Contestant
+from tests.benchmarks.contestants import FAUST, METER, Arena, Contestant
 from tests.benchmarks.load import PARTITIONS
-from tests.benchmarks.measure import Result, Source, pinned, run
+from tests.benchmarks.measure import LONGEST_S, Result, Source, pinned, run
 from tests.benchmarks.publishing import publish
 from tests.benchmarks.quix_home import Skipped
 from tests.benchmarks.shapes import Expected, Shape
@@ -46,6 +46,11 @@ class Contest:
         """A contestant's events a second; None where it did not contend, or its sum was wrong."""
         found = self.results.get(key)
         return found.events_per_s if found is not None and not found.wrong else None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether a sum was wrong, or the meter could not run at all."""
+        return "meter" in self.skipped or any(result.wrong for result in self.results.values())
 
     def as_dict(self) -> dict[str, object]:
         """For the JSON file."""
@@ -86,8 +91,9 @@ def contend(directory: Path, shape: Shape, events: int, contestants: Sequence[Co
                 continue
             try:
                 results[contestant.key] = one(where, contestant, expected, round(contestant.slow_events * slow_share))
-            except Skipped as reason:
-                skipped[contestant.key] = str(reason)
+            except (Skipped, RuntimeError) as reason:
+                # One that fails does not take the others with it; the last line says most.
+                skipped[contestant.key] = str(reason).strip().splitlines()[-1]
                 say(f"{contestant.name:30} skipped: {reason}")
     return Contest(shape.name, events, event_bytes, results, skipped)
 
@@ -106,7 +112,8 @@ def one(where: Arena, contestant: Contestant, expected: Expected, slow_events: i
     source = Source(where.bootstrap, contestant.group, contestant.topic, PARTITIONS, end)
     result = run(contestant.name, command, contestant.environment(where), log, source)
     written = written_bytes(where.kafka_data, contestant.changelogs_on(where.shape))
-    result = replace(result, changelog_bytes=written / end, wrong=contestant.wrong(where, expected, log))
+    wrong = contestant.wrong(where, expected, log) if result.share == 1 or contestant is METER else ""
+    result = replace(result, changelog_bytes=written / end / result.share, wrong=wrong)
     show(result, end)
     return result
 
@@ -143,5 +150,7 @@ def show(result: Result, end: int) -> None:
         f"{result.name:30} {result.events_per_s:10,.0f} events/s  {result.cpu_us_per_event:7.2f} µs CPU/event  {result.resident_mb:6.0f} MB  "
         f"{kept}  (of {end:,})"
     )
+    if result.share < 1:
+        say(f"{result.name:30} was ended at {result.share:.0%} of the log, after {LONGEST_S} s: its sum is not checked")
     if result.wrong:
         say(f"{result.name:30} WRONG SUM, its rate does not count: {result.wrong}")

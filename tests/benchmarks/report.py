@@ -25,6 +25,8 @@ def ratios(contest: Contest) -> dict[str, float]:
 def ratio_lines(contest: Contest) -> list[str]:
     """A line for each ratio, and for each contestant that is missing why."""
     lines = [f"shape {contest.shape:15} meter : {key:14} {ratio:8.2f} ×" for key, ratio in ratios(contest).items()]
+    ended = {key: result.share for key, result in contest.results.items() if result.share < 1}
+    lines += [f"shape {contest.shape:15} {key} was too slow: timed over {share:.0%} of the log, sum not checked" for key, share in ended.items()]
     lines += [f"shape {contest.shape:15} meter : {key:14} skipped: {why}" for key, why in contest.skipped.items()]
     wrong = {key: result.wrong for key, result in contest.results.items() if result.wrong}
     return lines + [f"shape {contest.shape:15} {key}: WRONG SUM: {why}" for key, why in wrong.items()]

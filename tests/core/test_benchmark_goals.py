@@ -40,6 +40,21 @@ def test_a_wrong_sum_has_no_rate() -> None:
     assert report.ratios(base(meter=result(400, wrong="residual 1"), aiokafka=result(10))) == {}
 
 
+def test_a_wrong_sum_or_a_meter_that_failed_fails_the_run() -> None:
+    """The exit code tells a script; a contestant that is not there, or slow, does not."""
+    assert not base(meter=result(400), aiokafka=result(200)).is_wrong
+    assert base(meter=result(400), aiokafka=result(200, wrong="units 1, expected 2")).is_wrong
+    assert Contest("base", 1, 1.0, {"aiokafka": result(1)}, {"meter": "ended with 2"}).is_wrong
+
+
+def test_one_that_was_too_slow_is_said() -> None:
+    """A rate over a part of the log is a rate, and its line says which part."""
+    slow = Result("one", 1_000, 10.0, 1.0, 100.0, share=0.43)
+    contest = base(meter=result(400), faust=slow)
+    assert report.ratios(contest)["faust"] == 40.0
+    assert any("timed over 43%" in line for line in report.ratio_lines(contest))
+
+
 def test_each_goal_is_in_the_table_once_with_its_result() -> None:
     """Reached, not reached, not measured and why, or not part of this run: every goal of the issue is on a line of its own."""
     figures = [Figure("kafka_streams", 2.0), Figure("aiokafka", 1.19, "short"), Figure("quix", None, why="no network"), Figure("recovery", 15.1)]
