@@ -34,20 +34,34 @@ def add(state: PartitionState, changed: list[Row], rows: list[Row], of: I64, off
     np.maximum.at(last, of, offsets)
     scaled = signed_sums(amounts, of, count)
     hashes = _integers(_limb_sums(digests, of, count))
-    base, number = revision(state.generation, 0), state.step_number
+    base = revision(state.generation, 0)
     for row, more, total, digest, begin, through in zip(rows, events, scaled, hashes, first.tolist(), last.tolist(), strict=True):
-        row.content_hash += digest
-        row.scaled += total
-        row.events += more
-        row.rev = base | through
-        if row.mark != number:
-            row.mark = number
+        if _take(state, row, total, more, digest, begin, base | through):
             changed.append(row)
-            if row.first_offset < 0:
-                row.first_offset = begin
-                row.own = row.window.customer in state.definitions.clocks
-                state.rows.add(row)
     state.counters.postings += len(of)
+
+
+def add_one(state: PartitionState, changed: list[Row], row: Row, offset: int, scaled: int, digest: int) -> None:
+    """Add one posting."""
+    if _take(state, row, scaled, 1, digest, offset, revision(state.generation, offset)):
+        changed.append(row)
+    state.counters.postings += 1
+
+
+def _take(state: PartitionState, row: Row, scaled: int, events: int, digest: int, first_offset: int, rev: int) -> bool:
+    """A row takes sum, count, offsets and hash together (law 2). True where this step had not changed it yet."""
+    row.content_hash += digest
+    row.scaled += scaled
+    row.events += events
+    row.rev = rev
+    if row.mark == state.step_number:
+        return False
+    row.mark = state.step_number
+    if row.first_offset < 0:
+        row.first_offset = first_offset
+        row.own = row.window.customer in state.definitions.clocks
+        state.rows.add(row)
+    return True
 
 
 def signed_sums(amounts: U64, of: I64, count: int) -> list[int]:

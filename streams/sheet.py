@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streams.amounts import limbs_of
 from topics.batch import Batch
 from topics.content_hash import field
+from topics.judging import Posting
 from topics.meters import Meter
 
 I64 = NDArray[np.int64]
@@ -69,6 +70,8 @@ class Sheet:
         self.customers = np.zeros(count, np.int64)
         self.origins = np.zeros(count, np.int64)
         self.columns: dict[tuple[str, int], Column] = {}
+        self.few: list[tuple[int, str, Posting]] | None = None
+        """Where there are so few records that columns do not pay: the postings found by the reference, with their place and source."""
 
     def column(self, meter: Meter) -> Column:
         """The meter's postings, none yet where no plain record has one."""

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from streams.adding import add
+from streams.adding import add, add_one
 from streams.amending import take_amendment
 from streams.columns import Reader
 from streams.control import fold_control
@@ -26,6 +26,7 @@ from topics.amendments import Amendment
 from topics.batch import Batch
 from topics.bindings import CLOSE_TYPE, ItemVersion
 from topics.clocks import ClockVersion
+from topics.content_hash import event_hash
 from topics.errors import CorruptState, Halt
 from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
 from topics.flushes import Flush
@@ -333,6 +334,9 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
     """Add the postings of what was kept to their rows, meter by meter."""
     fresh = np.zeros(len(sheet.ids), np.bool_)
     fresh[places[keep]] = True
+    if sheet.few is not None:
+        _add_few(state, sheet, fresh.tolist(), changed)
+        return
     name_of = np.empty(len(sheet.ids), np.int64)
     name_of[places] = np.arange(len(places))
     for column in sheet.columns.values():
@@ -344,3 +348,13 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
         digests = posting_digests(heads, names if len(index) == len(names) else names.some(index), instants, amounts)
         rows, of = reader.rows_of(meter, sheet.customers[where], instants)
         add(state, changed, rows, of, sheet.offsets[where], amounts, digests)
+
+
+def _add_few(state: PartitionState, sheet: Sheet, fresh: list[bool], changed: list[Row]) -> None:
+    """The same, posting by posting."""
+    for place, source, posting in sheet.few or ():
+        if fresh[place]:
+            window, scaled = posting
+            row = state.rows.get(window) or Row(window)
+            digest = event_hash(window.customer, window.meter, source, sheet.ids[place], int(sheet.instants[place]), scaled)
+            add_one(state, changed, row, int(sheet.offsets[place]), scaled, digest)

@@ -19,6 +19,8 @@ _SECOND: Final = 19
 _DIGITS: Final = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
 _MARKS: Final = ((4, "-"), (7, "-"), (10, "T"), (13, ":"), (16, ":"))
 _TEN: Final = np.uint8(10)
+_FEW: Final = 20
+"""Up to so many texts it is faster to read each by itself (4 µs) than to begin with columns (80 µs)."""
 _NO_DAY: Final = -(1 << 40)
 
 
@@ -40,8 +42,11 @@ def instants_us(texts: list[str]) -> tuple[I64, list[int]]:
 
 def _read(texts: list[str], places: range | list[int], found: I64, faults: list[int]) -> None:
     """Texts of one length, which stand at these places of `found`."""
-    instants, good = _common(texts)
-    found[places if isinstance(places, list) else slice(None)] = instants
+    if len(texts) <= _FEW:
+        good = np.zeros(len(texts), np.bool_)
+    else:
+        instants, good = _common(texts)
+        found[places if isinstance(places, list) else slice(None)] = instants
     for index in np.flatnonzero(~good).tolist():
         instant_us = parse_us(texts[index])
         if instant_us is None:

@@ -252,11 +252,11 @@ LAW_11: Final = (
     ),
     without(
         "sums-wrap", "11", "sums are integers of any size",
-        "streams.adding:add", "row.scaled += total", "row.scaled = (row.scaled + total + 2**63) % 2**64 - 2**63", "H14",
+        "streams.adding:_take", "row.scaled += scaled", "row.scaled = (row.scaled + scaled + 2**63) % 2**64 - 2**63", "H14",
     ),
     without(
         "float-sums", "11", "sums are integers, never binary floats",
-        "streams.adding:add", "row.scaled += total", "row.scaled = int(float(row.scaled) + total)", "H14",
+        "streams.adding:_take", "row.scaled += scaled", "row.scaled = int(float(row.scaled) + scaled)", "H14",
     ),
     without(
         "thirteenth-place-is-cut", "11", "a number of more than twelve places is refused, never rounded",

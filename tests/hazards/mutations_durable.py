@@ -80,7 +80,7 @@ LAW_2: Final = (
     ),
     without(
         "hash-is-xor", "2", "the hash is a sum, in which two equal postings do not cancel",
-        "streams.adding:add", "row.content_hash += digest", "row.content_hash ^= digest", "H20",
+        "streams.adding:_take", "row.content_hash += digest", "row.content_hash ^= digest", "H20",
     ),
 )  # fmt: skip
 
