@@ -6,6 +6,7 @@ Nothing is counted per event: the meter's counters are durable facts of the log,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -21,6 +22,9 @@ MetricName = Literal[
     "tidemark_close_to_delivered_seconds",  # histogram: from a window's closing to the provider's answer
     "tidemark_delivery_outcomes_total",  # {provider, outcome}: answers of providers
     "tidemark_oldest_undelivered_seconds",  # age of the oldest due window that no provider has answered for (meter: not emitted); 0 where none is
+    "tidemark_backlog_cells",  # {provider, account, mode}: due cells that are not delivered
+    "tidemark_backlog_eta_seconds",  # {provider, account, mode}: until the last of them is, at the rate used of late; +Inf while the provider is down
+    "tidemark_backlog_missed_cells",  # {provider, account, mode}: how many of them would come after their finality at that rate
     "tidemark_adjustments_open",  # cells that are final and hold other units than they should, and that nobody has settled
     "tidemark_gate_held_invoices",  # drafts that the invoice gate holds; only where [stripe] gate is on
     "tidemark_gate_unready_invoices",  # drafts that lack usage of ours, held or not
@@ -60,6 +64,8 @@ class StatusCollector:
             for state, number in windows.items():
                 states.add_metric([state], number)
             yield states
+        if (backlog := status.get("backlog")) is not None:
+            yield from _backlog(backlog["by"])
         if (adjustments := status.get("adjustments")) is not None:
             yield GaugeMetricFamily("tidemark_adjustments_open", "Final cells with a difference that is not settled.", value=adjustments)
         if (gate := status.get("gate")) is not None:
@@ -87,6 +93,19 @@ class StatusCollector:
             residual.add_metric([str(line["partition"])], line["residual"])
         yield events
         yield residual
+
+
+def _backlog(lines: Iterable[Mapping[str, Any]]) -> Iterable[Metric]:
+    labels = ("provider", "account", "mode")
+    cells = GaugeMetricFamily("tidemark_backlog_cells", "Due cells that are not delivered.", labels=labels)
+    eta = GaugeMetricFamily("tidemark_backlog_eta_seconds", "Until the last of them is delivered, at the rate used of late.", labels=labels)
+    missed = GaugeMetricFamily("tidemark_backlog_missed_cells", "How many of them would come after their finality.", labels=labels)
+    for line in lines:
+        of = [line[label] for label in labels]
+        cells.add_metric(of, line["cells"])
+        eta.add_metric(of, inf if line["eta_s"] is None else line["eta_s"])
+        missed.add_metric(of, line["missed"])
+    yield from (cells, eta, missed)
 
 
 def _gate(gate: Mapping[str, Any]) -> Iterable[Metric]:

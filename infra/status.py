@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from sinks.backlog import added_up
 from topics.catalog import EVENTS
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ def gate(said: Iterable[Mapping[str, Any]]) -> dict[str, int] | None:
     return {name: sum(each[name] for each in found) for name in ("held", "unready", "released_with_alarm")} if found else None
 
 
+def backlog(said: Iterable[Mapping[str, Any]]) -> Status:
+    """What is due and not delivered, of all report workers: cells, when the last of them is delivered, what would come too late at that rate."""
+    found = [worker["backlog"] for worker in said if worker.get("backlog") is not None]
+    return added_up((line for each in found for line in each["by"]), sum(each["unread"] for each in found))
+
+
 async def ask(processes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """`/status` of every worker that answers; a dead or silent one is missing."""
     import aiohttp
@@ -117,6 +124,7 @@ def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: b
         "processes": [{name: process.get(name) for name in ("name", "pid", "state", "restarts", "http")} for process in target.processes],
         "partitions": partitions,
         "windows": windows,
+        "backlog": backlog(said),
         "adjustments": sum(worker.get("adjustments", 0) for worker in said),
         "gate": gate(said),
         "alarms": alarms(said),

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Final, Literal
 
 from sinks.adjustments import is_open
+from sinks.backlog import Backlog
 from sinks.cell_state import CellState
 
 State = Literal["delivered", "undelivered", "parked", "unbound"]
@@ -21,7 +22,9 @@ class Tally:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._late: dict[bytes, CellState] = {}
+        self.backlog = Backlog()
+        self._alike: dict[tuple[tuple[str, int], ...], dict[str, int]] = {}
+        """Nearly all cells are counted alike, and nobody changes a count: one of each is kept, not one a cell."""
 
     def counts(self) -> dict[str, int]:
         """Windows by state, all four states always there."""
@@ -34,18 +37,19 @@ class Tally:
 
     def cell(self, cell: CellState) -> None:
         """The cell changed."""
-        now: Counter[str] = Counter(states_of(cell))
+        now: dict[str, int] = {}
+        for state in states_of(cell):
+            now[state] = now.get(state, 0) + 1
         if cell.receipt is not None and is_open(cell.receipt):
             now[ADJUSTMENT] = 1
+        self.backlog.note(cell, waits="undelivered" in now)
         if now == cell.tally:
             return
-        self._counts.subtract(cell.tally)
-        self._counts.update(now)
-        cell.tally = dict(now)
-        if "undelivered" in now:
-            self._late[cell.key] = cell
-        else:
-            self._late.pop(cell.key, None)
+        for counted, windows in cell.tally.items():
+            self._counts[counted] -= windows
+        for counted, windows in now.items():
+            self._counts[counted] += windows
+        cell.tally = self._alike.setdefault(tuple(now.items()), now)
 
     def window(self, before: State | None, after: State | None) -> None:
         """A window without a cell changed; None: it is not one (yet, or any more)."""
@@ -56,7 +60,7 @@ class Tally:
 
     def oldest_ms(self) -> int | None:
         """When the meter closed the oldest of the windows that are undelivered; None where none waits or none says so."""
-        return min((cell.closed_at_ms for cell in self._late.values() if cell.closed_at_ms is not None), default=None)
+        return self.backlog.oldest_ms()
 
 
 def states_of(cell: CellState) -> list[State]:

@@ -208,5 +208,28 @@ def show_windows(status: dict[str, Any]) -> None:
     windows = ", ".join(f"{count} {state}" for state, count in status["windows"].items())
     word = "[green]settled[/green]" if status["settled"] else "[yellow]not settled[/yellow]"
     console().print(f"windows: {windows} · {word}")
+    for line in status["backlog"]["by"]:
+        show_backlog(line)
+    if status["backlog"]["unread"]:
+        say(f"backlog: {status['backlog']['unread']:,} totals that the report has not read yet")
     if status["adjustments"]:
         say(f"adjustments: {status['adjustments']} open; `tidemark adjustments` lists them with money")
+
+
+def show_backlog(line: dict[str, Any]) -> None:
+    """The backlog of one way of reporting, and a warning where some of it would come too late."""
+    eta = "no end in sight while the provider is down" if line["eta_s"] is None else f"delivered in {span(line['eta_s'])}"
+    used = "none made of late" if line["used_per_s"] is None else f"{line['used_per_s']:g} made of late"
+    where = f"{line['provider']} {line['account']}, {line['mode']}"
+    say(f"backlog: {line['cells']:,} cells due at {where}: {eta}; {line['allowed_per_s']:g} calls a second allowed, {used}")
+    if line["missed"]:
+        said = f"{line['missed']:,} cells would come too late at this rate; the first are final at {line['first_missed_at']} (see operating.md)"
+        console().print(said, style="red", markup=False)
+
+
+def span(seconds: float) -> str:
+    """A length of time for people: its two largest units."""
+    whole = max(0, round(seconds))
+    parts = [(whole // 86_400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    found = [(number, unit) for number, unit in parts if number]
+    return " ".join(f"{number} {unit}" for number, unit in found[:2]) or "0 s"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sinks.backlog import Way, added_up, shown, together
+from sinks.cells import PROVIDER
 from sinks.gate import Gate
 from sinks.stripe.agent_clock import SteadyClock
 from sinks.stripe.app_calls import METER_CALLS_PER_S, Caller
@@ -106,10 +108,20 @@ class ReportWorker:
             "windows": {state: sum(count[state] for count in counts) for state in STATES},
             "adjustments": sum(driver.machine.tally.adjustments for driver in drivers),
             "oldest_undelivered_s": max(0.0, (self._now_ms() - min(oldest)) / 1000) if oldest else None,
+            "backlog": self._backlog(drivers),
             "halted": self.halted,
             "waiting": next((driver.waiting for driver in drivers if driver.waiting is not None), self._silence(drivers)),
             "progress": self.progress,
         } | ({} if self._gate is None else {"gate": self._gate.shown()})
+
+    def _backlog(self, drivers: list[PartitionDriver]) -> dict[str, Any]:
+        """What is due and not delivered, by how it is reported; `unread`: records of usage.windows that this worker has not read yet."""
+        finals, undated = together(driver.machine.tally.backlog for driver in drivers)
+        is_down, now_ms = self._silence(drivers) is not None, self._now_ms()
+        unread = sum(max(0, self._ends.get(driver.tp, 0) - driver.machine.coverage.next_offset) for driver in drivers)
+        ways = [Way(PROVIDER, self._settings.account, mode, *self._caller.pace_of(mode)) for mode in ("usage_records", "meters")]
+        lines = [shown(way, finals.get(way.mode, {}), undated[way.mode], now_ms, is_down=is_down) for way in ways]
+        return added_up((line for line in lines if line["cells"]), unread)
 
     def _silence(self, drivers: list[PartitionDriver]) -> str | None:
         """That the provider counts as down, in one sentence."""

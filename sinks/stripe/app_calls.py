@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Final, ParamSpec, Protocol, TypeVar
 
+from sinks.backlog import Lately
 from sinks.calls import Call, ReadBack
 from sinks.cell_state import Priority
 from sinks.limiter import TokenBucket
@@ -78,6 +79,7 @@ class Caller:
     ) -> None:
         self._provider = provider
         self._buckets = {"usage_records": TokenBucket(calls_per_second), "meters": TokenBucket(meter_calls_per_second)}
+        self._lately = {mode: Lately() for mode in self._buckets}
         self._metrics = metrics
         self._now_ms = now_ms
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stripe")
@@ -103,6 +105,10 @@ class Caller:
         """This worker has a part of all partitions, and so of the account's limits; the other workers have the rest."""
         for bucket in self._buckets.values():
             bucket.share(part)
+
+    def pace_of(self, mode: str) -> tuple[float, float | None]:
+        """Calls a second that a mode may make now, and that it made of late (None: none)."""
+        return self._buckets[mode].rate, self._lately[mode].per_second(self._now_ms())
 
     # ── whose turn it is ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -168,6 +174,7 @@ class Caller:
         """A picked call will be made: it has its slot and its token from here on."""
         self._free -= 1
         self._buckets[call.mode].spend(1)
+        self._lately[call.mode].called(self._now_ms())
 
     async def report(self, call: Call) -> Outcome:
         """Post the intent; the outcome."""

@@ -168,7 +168,8 @@ async def test_a_taken_port_is_one_sentence() -> None:
 def test_metrics_are_the_promised_ones() -> None:
     """Every metric of SURFACES is exported under its name with its labels, and shows the worker's own numbers."""
     gate = {"held": 2, "unready": 4, "released_with_alarm": 1}
-    oldest = {"oldest_undelivered_s": 12.5, "adjustments": 3, "gate": gate}
+    backlog = {"by": [{"provider": "stripe", "account": "default", "mode": "meters", "cells": 7, "eta_s": None, "missed": 2}]}
+    oldest = {"oldest_undelivered_s": 12.5, "adjustments": 3, "gate": gate, "backlog": backlog}
     metrics = WorkerMetrics("tidemark-meter", lambda: {"kind": "meter", "ready": True, **Work().status(), **oldest}, delivers=True)
     metrics.delivered(3.0)
     metrics.outcome("stripe", "Delivered")
@@ -185,6 +186,9 @@ def test_metrics_are_the_promised_ones() -> None:
         "tidemark_oldest_undelivered_seconds 12.5",
         "tidemark_ready 1.0",
         "tidemark_adjustments_open 3.0",
+        'tidemark_backlog_cells{account="default",mode="meters",provider="stripe"} 7.0',
+        'tidemark_backlog_eta_seconds{account="default",mode="meters",provider="stripe"} +Inf',
+        'tidemark_backlog_missed_cells{account="default",mode="meters",provider="stripe"} 2.0',
         "tidemark_gate_held_invoices 2.0",
         "tidemark_gate_unready_invoices 4.0",
         "tidemark_gate_released_with_alarm_total 1.0",
