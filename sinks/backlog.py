@@ -156,7 +156,7 @@ class Way(NamedTuple):
 def shown(way: Way, finals: Mapping[int, int], undated: int, now_ms: int, *, is_down: bool) -> dict[str, Any]:
     """One line of `/status`: the backlog of one way of reporting.
 
-    `eta_s` is None while the provider counts as down: nobody knows then. `missed` is counted all the same, as if it were back now.
+    `eta_s` is None while the provider counts as down and something waits: nobody knows then. `missed` is counted as if it were back now.
     """
     rate = way.allowed if way.used is None else min(way.allowed, way.used)
     cells = sum(finals.values()) + undated
@@ -168,7 +168,7 @@ def shown(way: Way, finals: Mapping[int, int], undated: int, now_ms: int, *, is_
         "cells": cells,
         "allowed_per_s": round(way.allowed, 1),
         "used_per_s": None if way.used is None else round(way.used, 1),
-        "eta_s": None if is_down else round(cells / rate, 1),
+        "eta_s": None if is_down and cells else round(cells / rate, 1),
         "missed": late.cells,
         "first_missed_at": None if late.first_final_s is None else format_s(late.first_final_s),
     }

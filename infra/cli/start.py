@@ -209,7 +209,8 @@ def show_windows(status: dict[str, Any]) -> None:
     word = "[green]settled[/green]" if status["settled"] else "[yellow]not settled[/yellow]"
     console().print(f"windows: {windows} · {word}")
     for line in status["backlog"]["by"]:
-        show_backlog(line)
+        if line["cells"]:
+            show_backlog(line)
     if status["backlog"]["unread"]:
         say(f"backlog: {status['backlog']['unread']:,} totals that the report has not read yet")
     if status["adjustments"]:

@@ -120,8 +120,7 @@ class ReportWorker:
         is_down, now_ms = self._silence(drivers) is not None, self._now_ms()
         unread = sum(max(0, self._ends.get(driver.tp, 0) - driver.machine.coverage.next_offset) for driver in drivers)
         ways = [Way(PROVIDER, self._settings.account, mode, *self._caller.pace_of(mode)) for mode in ("usage_records", "meters")]
-        lines = [shown(way, finals.get(way.mode, {}), undated[way.mode], now_ms, is_down=is_down) for way in ways]
-        return added_up((line for line in lines if line["cells"]), unread)
+        return added_up((shown(way, finals.get(way.mode, {}), undated[way.mode], now_ms, is_down=is_down) for way in ways), unread)
 
     def _silence(self, drivers: list[PartitionDriver]) -> str | None:
         """That the provider counts as down, in one sentence."""
