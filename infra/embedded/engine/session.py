@@ -1,4 +1,4 @@
-"""The engine itself: a fresh handle for every request, so that settings, USE and readonly of one never reach another."""
+"""The engine itself. Every request has a handle (`handles.py`) of which settings, USE and readonly of another are never seen."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.embedded.engine import request as requests
 from infra.embedded.engine import sql
+from infra.embedded.engine.handles import Handles
 from infra.embedded.engine.request import Request
 from topics.errors import TidemarkError
 
@@ -84,21 +84,23 @@ class Engine:
             raise EngineBusy(f"the ClickHouse engine cannot open {directory}: another process has it open") from error
         except OSError as error:
             raise EngineBusy(f"the ClickHouse engine cannot open {directory}: {error.strerror}") from error
-        self._connect = chdb.connect
-        self._path = str(directory)
+        connect = chdb.connect
+        path = str(directory)
+        self._handles = Handles(lambda: connect(path))
         self._incoming = (directory / "incoming").resolve()
         """Data of inserts under way; what is left there is of a process that was killed."""
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir()
         try:
             # Held open: the engine lives as long as its first handle, and a request's handle then costs 0.1 ms.
-            self._first = self._connect(self._path)
+            self._first = connect(path)
         except RuntimeError as error:
             raise EngineBusy(f"the ClickHouse engine cannot open {directory}: {str(error).splitlines()[0]}") from error
         self.version = self._first.query("SELECT version()", "TabSeparated").bytes().decode().strip()
 
     def close(self) -> None:
         """Ends the engine; call it when no request is running."""
+        self._handles.close()
         self._first.close()
 
     @contextmanager
@@ -107,23 +109,21 @@ class Engine:
 
         An INSERT whose data ends in an error is cancelled: nothing of what was not yet a part on disk becomes visible.
         """
-        handle = self._connect(self._path)
-        try:
-            self._prepare(handle, request)
+        with self._handles.of(request) as lease:
+            handle = lease.handle
             if request.insert is not None:
                 yield self._insert(handle, request, data)
             elif request.format_name in STREAMABLE and sql.is_streamed(request.statement):
                 stream = handle.send_query(request.statement.decode(), request.format_name, params=dict(request.parameters))
                 try:
-                    yield Answer(request.format_name, {}, _primed(stream))
+                    yield Answer(request.format_name, {}, _primed(stream, lease.answered))
                 finally:
                     stream.close()
             else:
                 result = handle.query(request.statement.decode(), request.format_name, params=dict(request.parameters))
+                lease.answered()
                 format_name = request.format_name if request.returns_rows else None
                 yield Answer(format_name, _summary(result), iter([result.bytes()]) if format_name else iter(()))
-        finally:
-            handle.close()
 
     def _insert(self, handle: Any, request: Request, data: Iterator[bytes]) -> Answer:
         """Runs an INSERT over a file of its data, in constant memory.
@@ -144,17 +144,9 @@ class Engine:
             done = handle.query(statement, "TabSeparated")
         return Answer(None, _summary(done), iter(()))
 
-    def _prepare(self, handle: Any, request: Request) -> None:
-        """Applies database and settings; readonly last, for it forbids the rest."""
-        if request.database:
-            handle.query(f"USE `{request.database.replace('`', '``')}`", "TabSeparated")
-        for statement in (requests.set_statement(request.settings), f"SET readonly = {request.readonly}" if request.readonly else None):
-            if statement:
-                handle.query(statement, "TabSeparated")
 
-
-def _primed(stream: Any) -> Iterator[bytes]:
-    """The bytes of a streaming result; its first block is fetched now, so that most errors come before the answer has begun."""
+def _primed(stream: Any, read: Callable[[], None]) -> Iterator[bytes]:
+    """The bytes of a streaming result; its first block is fetched now, so that most errors come before the answer has begun. `read`: all is read."""
     first = next(stream, None)
 
     def pieces() -> Iterator[bytes]:
@@ -162,6 +154,7 @@ def _primed(stream: Any) -> Iterator[bytes]:
             yield first.bytes()
             for block in stream:
                 yield block.bytes()
+        read()
 
     return pieces()
 
