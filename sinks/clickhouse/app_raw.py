@@ -29,6 +29,8 @@ IDLE_S: Final = 0.5
 """How long the copier sleeps when no mark moved; a new mark wakes it."""
 
 
+_VALUE: Final = RAW.names.index("value")
+
 Reached = dict[RawLane, tuple[int, int]]
 """Lane → (generation, next offset) that is archived once the rows are in."""
 
@@ -49,9 +51,10 @@ class Gathered:
     def add(self, lane: RawLane, chunk: RawChunk) -> None:
         """Rows of a chunk but for those that are archived already."""
         fresh = [record for record in chunk.records if record.offset not in lane.skip] if lane.skip else chunk.records
-        for column, more in zip(self.columns, lane.rows.columns(fresh), strict=True):
+        built = lane.rows.columns(fresh)
+        for column, more in zip(self.columns, built, strict=True):
             column += more
-        self.bytes += sum(len(record.value or b"") for record in fresh)
+        self.bytes += sum(map(len, built[_VALUE]))
         self.reached[lane] = (lane.generation, chunk.next_offset)
 
 

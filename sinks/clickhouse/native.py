@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import accumulate, chain
 from typing import Any, Final
@@ -48,11 +48,31 @@ def _string(data: bytes) -> bytes:
     return varint(len(data)) + data
 
 
+class _Written(dict[bytes, bytes]):
+    """Strings of one column as written."""
+
+    def __missing__(self, cell: bytes) -> bytes:
+        found = self[cell] = _string(cell)
+        return found
+
+
+_SAMPLE: Final = 2_048
+"""Cells that are looked at to see whether a column says the same few strings again and again, as customers and sources do; a twentieth of a block."""
+
+
 def strings(cells: Sequence[bytes]) -> bytes:
-    """Cells of a String column."""
-    if cells and cells.count(cells[0]) == len(cells):
+    """Cells of a String column, quickest where all are alike, of one length (ids), or few that come again and again."""
+    if not cells:
+        return b""
+    if cells.count(cells[0]) == len(cells):
         return _string(cells[0]) * len(cells)
-    sizes: Iterable[int] = map(len, cells)
+    sizes = list(map(len, cells))
+    if sizes.count(sizes[0]) == len(sizes):
+        length = varint(sizes[0])
+        return length + length.join(cells)
+    sample = cells[:_SAMPLE]
+    if len(set(sample)) * 2 <= len(sample):
+        return b"".join(map(_Written().__getitem__, cells))
     try:
         return b"".join(chain.from_iterable(zip(map(_LENGTHS.__getitem__, sizes), cells, strict=True)))
     except IndexError:
@@ -90,10 +110,12 @@ def decimals(cells: Sequence[Decimal]) -> bytes:
 
 def _arrays(write: Callable[[Sequence[Any]], bytes]) -> Callable[[Sequence[Sequence[Any]]], bytes]:
     def write_all(cells: Sequence[Sequence[Any]]) -> bytes:
-        flat = list(chain.from_iterable(cells))
-        if not flat:
+        if cells and not cells[0] and cells.count(cells[0]) == len(cells):
             return bytes(8 * len(cells))
-        return _uint64(array("Q", accumulate(map(len, cells)))) + write(flat)
+        flat = list(chain.from_iterable(cells))
+        # As many elements as arrays, and none of these empty: one in each.
+        is_single = len(flat) == len(cells) and all(cells)
+        return _uint64(array("Q", range(1, len(cells) + 1) if is_single else accumulate(map(len, cells)))) + write(flat)
 
     return write_all
 

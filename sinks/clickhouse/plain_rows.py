@@ -7,7 +7,9 @@ holds both against each other. Caches only, which never decide what an event mea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import chain, repeat
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,6 +27,9 @@ _MAX_PLAIN_BYTES: Final = 64 * 1024
 _MAX_MS: Final = MAX_S * 1000
 _MIN_US: Final = MIN_S * US_PER_S
 _MAX_US: Final = MAX_S * US_PER_S
+_SHORTEST: Final = 16
+_LONGEST: Final = 8_192
+"""Records that are looked at in one go: all of a read where all are plain, few after one that is not, so that looking ahead is not for nothing."""
 _MEMO_LIMIT: Final = 1 << 16
 """Entries of a memo before it is thrown away: some 20 MB for the largest, and far more than the seconds, windows and quantities of a busy hour."""
 
@@ -36,6 +41,10 @@ class Span(NamedTuple):
     end_us: int
     starts: list[int]
     ends: list[int]
+
+
+_NOWHERE: Final = Span(0, 0, [], [])
+"""Holds no instant."""
 
 
 class Plan:
@@ -60,9 +69,10 @@ class PlainColumns:
     """The cells in which plain rows differ, by the columns' names in `tables.RAW`; all others follow from these or never change."""
 
     NAMES: Final = (
-        "customer", "occurred_at", "kafka_offset", "log_time", "value", "event_id", "source", "type", "meters", "quantities",
-        "window_starts", "window_ends",
+        "customer", "kafka_offset", "log_time", "value",
+        "occurred_at", "event_id", "source", "type", "meters", "quantities", "window_starts", "window_ends",
     )  # fmt: skip
+    """First what the record says by itself, then what is read in it."""
 
     def __init__(self) -> None:
         self.lists: dict[str, list[Any]] = {name: [] for name in self.NAMES}
@@ -70,10 +80,38 @@ class PlainColumns:
     def __len__(self) -> int:
         return len(self.lists["customer"])
 
-    def extend(self, rows: list[tuple[Any, ...]]) -> None:
-        """Rows with their cells in the order of NAMES."""
-        for found, cells in zip(self.lists.values(), zip(*rows, strict=True), strict=False):
-            found += cells
+    def extend(self, given: tuple[Sequence[Any], ...], read: list[tuple[Any, ...]]) -> None:
+        """As many rows as were read: the columns given (longer ones are cut), then cells in the order of NAMES."""
+        count = len(read)
+        for found, cells in zip(self.lists.values(), chain(given, zip(*read, strict=True)), strict=False):
+            found += cells if len(cells) == count else cells[:count]
+
+
+def _readable(records: list[Any], until_offset: int) -> tuple[Sequence[Any], ...]:
+    """Offsets, timestamps, keys and values of the records before the first that is not worth reading here, as it looks from outside."""
+    if not records:
+        return ((), (), (), ())
+    offsets, stamps, keys, values, headers = zip(*records, strict=True)
+    if not (
+        all(values)
+        and all(keys)
+        and not any(headers)
+        and max(offsets) <= until_offset
+        and 0 <= min(stamps) <= max(stamps) <= _MAX_MS
+        and all(map(bytes.isascii, values))
+        and max(map(len, values)) <= _MAX_PLAIN_BYTES
+        and max(map(bytes.count, values, repeat(b"{"))) + max(map(bytes.count, values, repeat(b"["))) <= MAX_DEPTH
+    ):
+        count = next((at for at, record in enumerate(records) if not _is_readable(record, until_offset)), len(records))
+        return offsets[:count], stamps[:count], keys[:count], values[:count]
+    return offsets, stamps, keys, values
+
+
+def _is_readable(record: Any, until_offset: int) -> bool:
+    offset, stamp_ms, key, value, headers = record
+    if headers or not key or not value or offset > until_offset or not 0 <= stamp_ms <= _MAX_MS:
+        return False
+    return len(value) <= _MAX_PLAIN_BYTES and value.isascii() and value.count(b"{") + value.count(b"[") <= MAX_DEPTH
 
 
 class PlainRows:
@@ -82,6 +120,7 @@ class PlainRows:
     def __init__(self) -> None:
         self._definitions = Definitions()
         self._version = -1
+        self._stretch = _LONGEST
         self._plans: dict[str, Plan] = {}
         self._seconds: dict[str, int] = {}
         self._fractions: dict[str, int] = {}
@@ -95,17 +134,17 @@ class PlainRows:
             self._plans.clear()
 
     def read(self, records: list[Any], at: int, until_offset: int, columns: PlainColumns) -> int:
-        """Take plain records from position `at` on; the position of the first that is not plain, lies past `until_offset`, or the end."""
+        """Take plain records from position `at` on, a stretch at most; the position of the first that was not taken.
+
+        Where that is `at` itself, the record there is not plain, or lies past `until_offset`.
+        """
         plans, seconds, fractions, quantities, sources = (
             self._plans.get, self._seconds.get, self._fractions.get, self._quantities.get, self._sources.get,
         )  # fmt: skip
+        offsets, stamps, keys, values = _readable(records[at : at + self._stretch], until_offset)
         rows: list[tuple[Any, ...]] = []
         add, decode = rows.append, _decode
-        for offset, stamp_ms, key, value, headers in records if at == 0 else records[at:]:
-            if headers or not value or offset > until_offset or not 0 <= stamp_ms <= _MAX_MS or len(value) > _MAX_PLAIN_BYTES or not value.isascii():
-                break
-            if value.count(b"{") + value.count(b"[") > MAX_DEPTH:
-                break
+        for key, value in zip(keys, values, strict=True):
             try:
                 event = decode(value)
             except (msgspec.DecodeError, RecursionError):
@@ -113,7 +152,7 @@ class PlainRows:
             time, plan = event.time, plans(event.type) or self._plan(event.type)
             if not plan.meters or event.specversion != "1.0" or time is None or not (event.id and event.source):
                 break
-            if not key or key != event.subject.encode():
+            if key != event.subject.encode():
                 break
             moment_us, fraction_us = seconds(time[:19]), fractions(time[19:])
             moment_us = self._instant_us(time) if moment_us is None or fraction_us is None else moment_us + fraction_us
@@ -124,14 +163,12 @@ class PlainRows:
             amounts = quantities(amount) if type(amount) is int else None
             if amounts is None and (amounts := self._amounts(plan, data)) is None:
                 break
-            span = plan.spans.get(key)
-            if span is None or not span.start_us <= moment_us < span.end_us:
-                span = self._span(plan, key, event.subject, moment_us)
-            add((
-                key, moment_us, offset, stamp_ms, value, event.id.encode(), sources(event.source) or self._source(event.source), plan.type,
-                plan.slugs, amounts, span.starts, span.ends,
-            ))  # fmt: skip
-        columns.extend(rows)
+            start_us, end_us, starts, ends = plan.spans.get(key, _NOWHERE)
+            if not start_us <= moment_us < end_us:
+                _, _, starts, ends = self._span(plan, key, event.subject, moment_us)
+            add((moment_us, event.id.encode(), sources(event.source) or self._source(event.source), plan.type, plan.slugs, amounts, starts, ends))
+        columns.extend((keys, offsets, stamps, values), rows)
+        self._stretch = min(2 * self._stretch, _LONGEST) if rows else _SHORTEST
         return at + len(rows)
 
     def _source(self, source: str) -> bytes:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,6 +31,18 @@ POLL_MS: Final = 200
 """How long a read waits for a fetch before the copier looks at its other partitions."""
 REQUEST_TIMEOUT_MS: Final = 20_000
 """As the other readers: longer than a leader's fail-over, then the broker counts as absent and is asked again."""
+
+
+def records_of(taken: Sequence[Any]) -> list[RawRecord]:
+    """aiokafka's records as ours: column by column, and without RawRecord's own constructor, in half the time."""
+    columns = (
+        [found.offset for found in taken],
+        [found.timestamp for found in taken],
+        [found.key for found in taken],
+        [found.value for found in taken],
+        [tuple(found.headers) for found in taken],
+    )
+    return list(map(tuple.__new__, repeat(RawRecord), zip(*columns, strict=True)))
 
 
 class KafkaRawLog:
@@ -111,7 +124,7 @@ class KafkaRawLog:
             taken = []
             while fetched and fetched[0].offset < end and len(taken) < limit:
                 taken.append(fetched.popleft())
-        records = [RawRecord(found.offset, found.timestamp, found.key, found.value, tuple(found.headers)) for found in taken]
+        records = records_of(taken)
         # Below the first record that is left, or else below the consumer's position (markers included), nothing is to come.
         reached = fetched[0].offset if fetched else await consumer.position(tp)
         self._next[partition] = max(start, min(end, reached))

@@ -83,7 +83,7 @@ class RawRows:
             reached = self._plain.read(records, at, NEVER if change is None else change, plain)
             if reached == at:
                 row = odd[at] = self._row(records[at])
-                plain.extend([tuple(row[_AT[name]] for name in plain.NAMES)])
+                plain.extend((), [tuple(row[_AT[name]] for name in plain.NAMES)])
                 reached += 1
             at = reached
         return self._completed(plain, odd)

@@ -52,6 +52,8 @@ def both(records: list[RawRecord], definitions: list[Definition], cuts: list[int
 def test_a_hostile_log_makes_the_same_rows_both_ways(seed: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meters and bindings that change on the way, duplicates, re-routed and broken records: cell by cell what the reference builds."""
     monkeypatch.setattr(plain_rows, "_MEMO_LIMIT", limit)
+    monkeypatch.setattr(plain_rows, "_LONGEST", limit)
+    monkeypatch.setattr(plain_rows, "_SHORTEST", min(limit, 2))
     rng = random.Random(seed)
     log = build_log(seed, 300)
     meter = fresh(Disk(), random.Random(seed))
