@@ -144,6 +144,38 @@ def test_nothing_is_seen_past_the_mark(engine_url: str) -> None:
     assert clickhouse.read("SELECT max(next_offset) AS m FROM mark_log") == [{"m": topics.events.end}]
 
 
+def test_window_events_show_nothing_past_the_mark(engine_url: str) -> None:
+    """A window shows each event that counts below the archived mark once, and no raw row past it, also while several marks are unmerged (H34)."""
+    topics = Topics(42, build_log(42, 600))
+    clickhouse = archive_at(engine_url, "views_window_mark")
+    clickhouse.command("SYSTEM STOP MERGES mark_log")
+    write_raw(clickhouse, topics.events.records, topics.records(DEFINITIONS))
+    windows = clickhouse.read(
+        "SELECT DISTINCT customer, toString(meter) AS meter, toString(start) AS start"
+        " FROM raw_events ARRAY JOIN meters AS meter, window_starts AS start ORDER BY ALL"
+    )
+    asked = random.Random(42).sample(windows, 12)
+    verdicts = topics.records(VERDICTS)
+    marks = [at for at, record in enumerate(verdicts) if record.key is None and b'"mark"' in (record.value or b"")]
+    assert len(marks) >= 2
+    sizes = []
+    for at in (marks[len(marks) // 2 - 1], marks[-1]):
+        write_topic(clickhouse, VERDICTS, verdicts[: at + 1])
+        counted: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+        for row in clickhouse.read(
+            "SELECT customer, meter, toString(window_start) AS start, kafka_offset FROM usage_events WHERE verdict = 'counted' ORDER BY kafka_offset"
+        ):
+            counted[row["customer"], row["meter"], row["start"]].append(row["kafka_offset"])
+        for window in asked:
+            shown = clickhouse.read(
+                "SELECT kafka_offset FROM window_events(customer = {customer:String}, meter = {meter:String}, start = {start:String})", window
+            )
+            assert [row["kafka_offset"] for row in shown] == counted[window["customer"], window["meter"], window["start"]]
+        sizes.append(sum(len(counted[window["customer"], window["meter"], window["start"]]) for window in asked))
+    assert sizes[0] < sizes[1]
+    assert clickhouse.read("SELECT count() > uniqExact(kafka_partition, generation) AS is_unmerged FROM mark_log") == [{"is_unmerged": 1}]
+
+
 def test_the_rejected_keep_their_exact_bytes(engine_url: str) -> None:
     """Key, value and headers of every rejected event come back byte for byte, invalid UTF-8 and NUL included, with reason and sentence."""
     clickhouse, topics, naive = archived(engine_url, 51, twice=True)

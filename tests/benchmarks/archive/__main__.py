@@ -80,8 +80,10 @@ def drilled(clickhouse: ClickHouse, engine: psutil.Process, arguments: argparse.
     for timing in timings:
         read = ", ".join(f"{rows:,} of {table}" for table, rows in timing.read.items())
         say(f"{timing.name:38} median {timing.median_ms:7.1f} ms  p95 {timing.p95_ms:7.1f} ms  CPU {timing.cpu_ms:6.1f} ms  reads {read or '…'}")
-    worst = max(timing.median_ms for timing in timings[:2])
-    say(f"goal: a window's median at most {drilling.GOAL_MS} ms: {'reached' if worst <= drilling.GOAL_MS else 'NOT reached'} ({worst:.1f} ms)")
+    judged, told, bare, nothing = (timing.median_ms for timing in timings[: len(drilling.DRILLING)])
+    reached = "reached" if judged <= drilling.GOAL_MS else "NOT reached"
+    say(f"goal: a window's median at most {drilling.GOAL_MS} ms: {reached} ({judged:.1f} ms; {told:.1f} ms in explain)")
+    say(f"of the floor in this run: {judged / bare:.2f} × its bare rows ({bare:.1f} ms), {judged / nothing:.1f} × SELECT 1 ({nothing:.1f} ms)")
     took_s, most_mb = everything(clickhouse, engine)
     say(f"coverage of all customers and windows: {took_s:.1f} s, the engine at most {most_mb:,.0f} MB")
     return {"sizes": [size.as_dict() for size in found], "queries": [timing.as_dict() for timing in timings]}

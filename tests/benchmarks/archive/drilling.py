@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from sinks.clickhouse.client import ClickHouse
-from sinks.clickhouse.explain import explain
+from sinks.clickhouse.explain import explain, query
 
 GOAL_MS = 15
 """Issue "Invoice truth": a one-window drill-down's median at 10⁸ rows."""
@@ -26,9 +26,22 @@ SPAN = (
     " AND window_start >= toDateTime64({start_s:Int64}, 0, 'UTC') AND window_start < toDateTime64({end_s:Int64}, 0, 'UTC')"
 )
 COLUMNS = "event_id, source, quantity, occurred_at, received_at, kafka_partition, kafka_offset, verdict"
-QUERIES: Mapping[str, str] = {
+SHOWN = (
+    "event_id, source, quantities[indexOf(meters, {meter:String})] AS quantity, occurred_at, record_received_at AS received_at, kafka_partition,"
+    " generation, kafka_offset, type, window_ends[indexOf(meters, {meter:String})] AS window_end"
+)
+DRILLING: Mapping[str, str] = {
     "events of a window (window_events)": "SELECT * FROM window_events(customer = {customer:String}, meter = {meter:String},"
     " start = {start:String}) LIMIT 10000",
+    "events of a window (in explain)": query("window_events"),
+    "floor: its bare rows, no law 19": f"SELECT {SHOWN} FROM raw_events FINAL WHERE customer = {{customer:String}}"
+    " AND occurred_at >= {start:DateTime64(0, 'UTC')} AND occurred_at < {start:DateTime64(0, 'UTC')} + toIntervalDay(1)"
+    " AND window_starts[indexOf(meters, {meter:String})] = {start:DateTime64(0, 'UTC')} LIMIT 10000",
+    "floor: a query without a table": "SELECT 1",
+}
+"""The drill-down that is judged, as an analyst and as the program asks it, and what no drill-down can be below: the same rows by key without
+marks and verdicts, and the engine's answer to nothing. Each window is asked all four in turn, so that a busy machine slows them alike."""
+QUERIES: Mapping[str, str] = {
     "events of a window (usage_events)": f"SELECT {COLUMNS} FROM usage_events WHERE {WINDOW} ORDER BY kafka_offset LIMIT 10000",
     "sum of a window (usage_events)": f"SELECT sum(quantity), count() FROM usage_events WHERE {WINDOW} AND verdict = 'counted'",
     "recount of a window, by its key": "SELECT * FROM window_recount WHERE customer = {customer:String} AND meter = {meter:String}"
@@ -84,19 +97,25 @@ def windows(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any
         )
         for name, meter, start, end in rows:
             begun = f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d %H:%M:%S}"
-            found.append({"customer": name.decode(), "meter": meter.decode(), "start": begun, "start_s": int(start), "end_s": int(end)})
+            asked = {"customer": name.decode(), "meter": meter.decode(), "start": begun, "start_s": int(start), "end_s": int(end)}
+            found.append(asked | {"from_s": int(start), "until_s": int(end), "limit": 10_000})
     return found
 
 
 def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: int) -> list[Timing]:
     """Every question, each window once: nothing is answered from the cache of the same question."""
     watch = Watch(clickhouse, engine)
-    found = [watch.timed(name, sql, windows(clickhouse, count, seed + at)) for at, (name, sql) in enumerate(QUERIES.items())]
+    found = watch.in_turns(DRILLING, windows(clickhouse, count, seed + 40))
+    found += [watch.timed(name, sql, windows(clickhouse, count, seed + at)) for at, (name, sql) in enumerate(QUERIES.items())]
     found.append(watch.explained(windows(clickhouse, count, seed + 50)))
     ends = clickhouse.rows("SELECT kafka_partition, max(next_offset) FROM progress WHERE topic = 'usage.events' GROUP BY kafka_partition")
     found.append(watch.timed("read-back on assignment", READ_BACK, [{"p": p, "g": 0, "o": max(0, end - NOT_IN_PROGRESS)} for p, end in ends]))
     month = [each | {"start_s": 0, "end_s": 4_102_444_800} for each in windows(clickhouse, max(5, count // 5), seed + 60)]
     return found + [watch.timed(name, sql, month) for name, sql in PERIODS.items()]
+
+
+def _timing(name: str, took: list[float], cpu_ms: float, read: dict[str, int]) -> Timing:
+    return Timing(name, statistics.median(took), sorted(took)[int(len(took) * 0.95)], cpu_ms, read)
 
 
 class Watch:
@@ -106,10 +125,26 @@ class Watch:
         self._clickhouse = clickhouse
         self._processes = (engine, psutil.Process())
 
+    def in_turns(self, named: Mapping[str, str], asked: list[dict[str, Any]]) -> list[Timing]:
+        """Each of these asked all questions, one after the other; the first warms up."""
+        took: dict[str, list[float]] = {name: [] for name in named}
+        cpu_s = dict.fromkeys(named, 0.0)
+        for each in asked:
+            for name, sql in named.items():
+                before_s, begun_s = self._cpu_s(), time.perf_counter()
+                self._clickhouse.rows(sql, each)
+                took[name].append((time.perf_counter() - begun_s) * 1000)
+                cpu_s[name] += self._cpu_s() - before_s
+        read = {name: self._read(sql, asked[0]) for name, sql in named.items()}
+        return [_timing(name, took[name][1:], cpu_s[name] * 1000 / len(asked), read[name]) for name in named]
+
     def timed(self, name: str, sql: str, asked: list[dict[str, Any]]) -> Timing:
         """One question for each of these; the first warms up."""
-        read = {table.decode(): rows for _, table, _, rows, _ in self._clickhouse.rows(f"EXPLAIN ESTIMATE {sql}", asked[0])}
+        read = self._read(sql, asked[0])
         return self._summed(name, [lambda each=each: self._clickhouse.rows(sql, each) for each in asked], read)  # type: ignore[misc]
+
+    def _read(self, sql: str, asked: Mapping[str, Any]) -> dict[str, int]:
+        return {table.decode(): rows for _, table, _, rows, _ in self._clickhouse.rows(f"EXPLAIN ESTIMATE {sql}", asked)}
 
     def explained(self, asked: list[dict[str, Any]]) -> Timing:
         """`tidemark explain` of each of these windows, all of its queries together."""
@@ -128,7 +163,7 @@ class Watch:
             ask()
             took.append((time.perf_counter() - begun_s) * 1000)
         cpu_ms = (self._cpu_s() - cpu_s) * 1000 / len(took)
-        return Timing(name, statistics.median(took), sorted(took)[int(len(took) * 0.95)], cpu_ms, read)
+        return _timing(name, took, cpu_ms, read)
 
     def _cpu_s(self) -> float:
         return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
