@@ -43,6 +43,10 @@ MAX_POLL_INTERVAL_S = 1000.0
 REBALANCE_TIMEOUT_S = 60.0
 """How long the broker waits for members to let go; must exceed delivery's 8 s + 5 s of flush and commit."""
 
+LONGEST_HEARTBEAT_S = 3.0
+"""Kafka's own default. A member hears by its next heartbeat that the group shares its partitions anew, and the others wait for it: a sixth of a
+server's session time-out of 45 s would be 7.5 s of that."""
+
 REQUEST_TIMEOUT_S = 90.0
 """Faust's default: after that a request counts as lost. Its recovery service ends silently when one of its steps takes
 longer, so it is not lowered; an absent broker is noticed by the connection long before."""
@@ -93,7 +97,7 @@ def build_app(
         broker_client_id=instance_id,
         broker_credentials=credentials,
         broker_session_timeout=session_timeout_s,
-        broker_heartbeat_interval=session_timeout_s / 6,
+        broker_heartbeat_interval=min(session_timeout_s / 6, LONGEST_HEARTBEAT_S),
         broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
         broker_request_timeout=REQUEST_TIMEOUT_S,
         broker_max_poll_interval=MAX_POLL_INTERVAL_S,

@@ -37,3 +37,21 @@ async def _leave(client: Any, group: str, member_id: str, coordinator: int) -> N
     answer = await client._send_request(LeaveGroupRequest(group, member_id), coordinator)  # the client has no public call for it
     if answer.error_code not in {0, UNKNOWN_MEMBER}:
         raise TidemarkError(f"Kafka refused to take {member_id} out of {group}: {for_code(answer.error_code).__name__}")
+
+
+async def take_out(bootstrap: str, group: str, name: str) -> bool:
+    """Take a worker that was stopped for good out of its group; False where no member has that name.
+
+    Its partitions would wait for it until the session time-out, since it may come back under its name. One that still lives joins again at once, so
+    a wrong name costs a rebalance and nothing else.
+    """
+    async with admin(bootstrap) as client:
+        try:
+            coordinator = await client.find_coordinator(group)
+            described: Any = (await client.describe_consumer_groups([group], group_coordinator_id=coordinator))[0]
+            found = [member_id for member_id, client_id, *_ in described.groups[0][5] if client_id == name]
+            for member_id in found:
+                await _leave(client, group, member_id, coordinator)
+        except (*ABSENT, GroupCoordinatorNotAvailableError) as error:
+            raise unreachable(bootstrap, error) from error
+    return bool(found)

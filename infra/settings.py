@@ -232,7 +232,7 @@ class WorkerSettings(Section):
     name: str = Field(default="", examples=["meter-0"])
     http: str = Field(default="127.0.0.1:0", pattern=r"^[^:\s]+:\d{1,5}$", examples=["127.0.0.1:8101"])
     dir: str = ""
-    session_timeout_s: Whole = Field(default=45, ge=1, le=1800, examples=["45"])
+    session_timeout_s: Whole = Field(default=45, ge=1, le=90, examples=["45"])  # Faust takes none above its request time-out
 
 
 class StatusSettings(Section):

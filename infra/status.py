@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sinks.backlog import added_up
-from topics.catalog import EVENTS
+from topics.catalog import EVENTS, WINDOWS
 
 if TYPE_CHECKING:
     from infra.target import Target
@@ -17,6 +17,8 @@ WINDOW_STATES: Final = ("open", "due", "delivered", "undelivered", "parked", "un
 ARCHIVED_TOPICS: Final = ("usage.windows", "usage.receipts", "usage.rejected", "usage.verdicts")
 ASK_TIMEOUT_S: Final = 5.0
 """A worker answers from memory; one that takes longer hangs, and is shown as silent."""
+LAGGING: Final = {"meter": EVENTS, "report": WINDOWS, "archive": EVENTS}
+"""The kinds of worker that hold partitions, and of which topic where their lines do not say so."""
 Status = dict[str, Any]
 
 
@@ -64,6 +66,29 @@ def _windows(said: Iterable[Mapping[str, Any]]) -> dict[str, int]:
             counts["undelivered"] += sum(max(0, line["end_offset"] - line["next_offset"]) for line in worker["partitions"])
     counts["delivered"] = max(0, counts["delivered"] - reopened)
     return counts
+
+
+def workers(said: Iterable[Mapping[str, Any]]) -> list[Status]:
+    """Who holds which partitions, and how many records wait there: one line for each worker that answers, in the order of their names.
+
+    `lag` counts what is not durably counted (meter), in no receipt (report), not archived (archive); the archive's partitions name their topic.
+    """
+    return [
+        {"name": worker["name"], "kind": worker["kind"], "partitions": [_held(worker["kind"], line) for line in worker["partitions"]]}
+        for worker in sorted(said, key=lambda worker: (worker["kind"], _in_order(worker["name"])))
+        if worker["kind"] in LAGGING
+    ]
+
+
+def _in_order(name: str) -> tuple[str, int]:
+    head, _, number = name.rpartition("-")
+    return (head, int(number)) if number.isdecimal() else (name, 0)
+
+
+def _held(kind: str, line: Mapping[str, Any]) -> Status:
+    at = line.get("archived_offset") if kind == "archive" else line.get("durable_offset", line.get("next_offset"))
+    topic = line.get("topic", LAGGING[kind])
+    return {"topic": topic, "partition": line["partition"], "offset": at or 0, "lag": max(0, line["end_offset"] - (at or 0))}
 
 
 def halts(said: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -123,6 +148,7 @@ def status_json(target: Target, said: Iterable[Mapping[str, Any]], *, settled: b
         "clickhouse": {"url": settings.clickhouse.url},
         "processes": [{name: process.get(name) for name in ("name", "pid", "state", "restarts", "http")} for process in target.processes],
         "partitions": partitions,
+        "workers": workers(said),
         "windows": windows,
         "backlog": backlog(said),
         "adjustments": sum(worker.get("adjustments", 0) for worker in said),

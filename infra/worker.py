@@ -43,9 +43,7 @@ SAFE_REPLICATION, SAFE_MIN_INSYNC = 3, 2
 
 def run(kind: str) -> NoReturn:
     """Be one worker until SIGTERM or SIGINT. Exit code 0 after a stop, 1 after a crash, 2 for a wrong configuration."""
-    known = next((name for name in KINDS if name == kind), None)
-    if known is None:
-        raise UsageError(f"there is no worker {kind!r}; there are {', '.join(KINDS)}")
+    known = known_kind(kind)
     settings = load_settings()
     gc.set_threshold(*GC_THRESHOLDS)
     logs.configure(worker_name(known, settings))
@@ -60,6 +58,14 @@ def run(kind: str) -> NoReturn:
         log.exception("the worker ends")
         code = 1
     end_process(code)
+
+
+def known_kind(kind: str) -> Kind:
+    """The kind of worker that is named. Raises UsageError for none of ours."""
+    known = next((name for name in KINDS if name == kind), None)
+    if known is None:
+        raise UsageError(f"there is no worker {kind!r}; there are {', '.join(KINDS)}")
+    return known
 
 
 async def work(kind: Kind, settings: Settings) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.options import START, Config, Dir, Json
-from infra.cli.output import print_json, say, table
+from infra.cli.output import note, print_json, say, table
 
 if TYPE_CHECKING:
     from infra.proposal import Answer
@@ -104,18 +105,29 @@ def migrate(
 
 def worker(
     kind: Annotated[str, typer.Argument(metavar="meter|report|archive", help="which of the three", show_default=False)],
+    take_out: Annotated[
+        str | None,
+        typer.Option("--take-out", metavar="NAME", help="run none; the stopped worker NAME does not come back", show_default=False),
+    ] = None,
     directory: Dir = None,
     config: Config = None,
 ) -> None:
     """Runs one Faust worker against the configured servers, until SIGTERM. `/status /live /ready /metrics` on TIDEMARK_WORKER__HTTP.
 
+    A worker that is stopped keeps its partitions until its session time-out, since it mostly comes back under its name. Of one that does not,
+    --take-out gives them to the others at once.
+
     \b
     TIDEMARK_WORKER__NAME=meter-0 TIDEMARK_WORKER__HTTP=127.0.0.1:8101 tidemark worker meter
+    tidemark worker meter --take-out meter-2
     """
     from infra.target import resolve
     from infra.worker import run
 
     target = resolve(directory, config)
+    if take_out is not None:
+        _take_out(target.settings.kafka.bootstrap, kind, take_out)
+        return
     if target.settings.source is not None:
         os.environ["TIDEMARK_CONFIG"] = str(target.settings.source)
     if target.state is not None:
@@ -132,6 +144,17 @@ def worker(
             "TIDEMARK_EMBEDDED": "1",
         }
     run(kind)
+
+
+def _take_out(bootstrap: str, kind: str, name: str) -> None:
+    from infra import group_members
+    from infra.face import group
+    from infra.worker import known_kind
+
+    if not asyncio.run(group_members.take_out(bootstrap, group(known_kind(kind)), name)):
+        note(f"no {kind} worker {name} is in its group: its partitions are the others' already")
+        raise typer.Exit(1)
+    say(f"{name} is out; the other {kind} workers share its partitions now")
 
 
 def sandbox(

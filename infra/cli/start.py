@@ -12,6 +12,7 @@ import typer
 
 from infra.cli.options import START, Config, Dir, Json
 from infra.cli.output import console, fields, note, print_json, say, status_line, table
+from topics.catalog import EVENTS
 
 if TYPE_CHECKING:
     from infra.up import Up
@@ -195,12 +196,26 @@ def show_status(status: dict[str, Any], still_open: list[str]) -> None:
     shown = ("partition", "next_offset", "end_offset", "archived_offset", "counted", "duplicate", "rejected", "too_late", "rerouted", "residual")
     table(shown, [[line[name] for name in shown] for line in status["partitions"]], right=shown)
     say("")
+    show_workers(status["workers"])
     show_windows(status)
     for alarm in status["alarms"]:
         console().print("not ready:", alarm, style="red", markup=False)
     if not status["settled"]:
         for point in still_open[:12]:
             say(f"  {point}")
+
+
+def show_workers(workers: list[dict[str, Any]]) -> None:
+    """Which partitions each worker holds and how far behind it is, where there are several of a kind; the archive's by its copy of the log."""
+    kinds = [worker["kind"] for worker in workers]
+    rows = []
+    for worker in workers:
+        held = [line for line in worker["partitions"] if worker["kind"] != "archive" or line["topic"] == EVENTS]
+        waits = ", ".join(f"{line['partition']}: {line['lag']:,}" for line in held if line["lag"])
+        rows.append([worker["name"], ", ".join(str(line["partition"]) for line in held) or "none", sum(line["lag"] for line in held), waits])
+    if len(kinds) > len(set(kinds)):
+        table(("worker", "partitions", "lag", "by partition"), rows, right=("lag",))
+        say("")
 
 
 def show_windows(status: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.settle import open_points
-from infra.status import ARCHIVED_TOPICS, FATES, WINDOW_STATES, joined
+from infra.status import ARCHIVED_TOPICS, FATES, WINDOW_STATES, joined, workers
 from topics.catalog import EVENTS
 
 TOPICS = (EVENTS, *ARCHIVED_TOPICS)
@@ -135,3 +135,18 @@ def test_open_windows_do_not_keep_a_stack_from_being_settled() -> None:
     ends, said = settled_world()
     said[0]["windows"]["open"] = 5
     assert open_points(ends, said) == []
+
+
+def test_each_worker_shows_its_partitions_and_their_lag() -> None:
+    """Workers stand in the order of their numbers with what they hold; lag is what is not durably done, of the archive by topic."""
+    behind = meter("meter-10", {3: 8})
+    behind["partitions"][0] |= {"durable_offset": 5, "end_offset": 9}
+    said = [behind, meter("meter-2", {0: 4, 1: 7}), archive(10), report(10, 12), meter("meter-0", {})]
+    found = workers(said)
+    assert [worker["name"] for worker in found] == ["archive", "meter-0", "meter-2", "meter-10", "report"]
+    held = {worker["name"]: [(line["topic"], line["partition"], line["lag"]) for line in worker["partitions"]] for worker in found}
+    assert held["meter-0"] == []
+    assert held["meter-2"] == [(EVENTS, 0, 0), (EVENTS, 1, 0)]
+    assert held["meter-10"] == [(EVENTS, 3, 4)]
+    assert held["report"] == [("usage.windows", 0, 2)]
+    assert {topic for topic, _, _ in held["archive"]} == set(TOPICS)

@@ -26,6 +26,7 @@ ELSEWHERE: Final[dict[str, Elsewhere]] = {
     "up": Elsewhere(ANOTHER_STACK, "system/test_stack_supervisor.py::test_everything_runs_when_up_returns_and_nothing_after_down"),
     "down": Elsewhere(ANOTHER_STACK, "system/test_stack_supervisor.py::test_everything_runs_when_up_returns_and_nothing_after_down"),
     "demo": Elsewhere(ANOTHER_STACK, "system/test_demo.py::test_the_demo_convinces"),
+    "worker meter --take-out": Elsewhere(CHANGES, "system/test_exactness.py::test_workers_join_die_and_leave"),
     "worker": Elsewhere(WAITS, "system/test_stack_supervisor.py::test_everything_runs_when_up_returns_and_nothing_after_down"),
     "serve webhooks": Elsewhere(WAITS, "system/test_webhooks.py::test_a_subscription_lives_and_ends_by_webhooks"),
     "serve": Elsewhere(WAITS, "system/test_webhooks.py::test_a_subscription_lives_and_ends_by_webhooks"),

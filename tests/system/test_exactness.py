@@ -15,6 +15,7 @@ from infra.embedded import stack
 from tests.system import wire
 from tests.system.comparing import assert_all_agree
 from tests.system.conftest import ANCHORED, LOOKED_UP, NAMED, pids_of
+from tests.system.joining import joined
 from tests.system.traffic import Message, bad_inputs, event, rfc3339, usage
 from tests.system.world import PARTITIONS, World
 
@@ -106,6 +107,32 @@ def test_a_frozen_worker_thaws(world: World, name: str) -> None:
         world.send(burst(world, "frozen"))
     world.send(burst(world, "thawed"))
     assert_all_agree(world)
+
+
+def test_workers_join_die_and_leave(world: World) -> None:
+    """While events flow a third and a fourth meter join, one is killed for good and taken out, one leaves; partitions move, and nothing is lost."""
+    ended = threading.Event()
+    sender = threading.Thread(target=_send_until, args=(world, ended))
+    sender.start()
+    try:
+        with joined(world, "meter-7") as third, joined(world, "meter-8") as fourth:
+            third.process.kill()
+            third.process.wait()
+            # Out at once, or gone by its session time-out already: either way the others share what it had.
+            assert world.command.run("worker", "meter", "--take-out", "meter-7", expect=None).returncode in {0, 1}
+            fourth.until_it_holds({1, 2}, "it shares with the two of the stack")
+            fourth.process.terminate()
+            assert fourth.process.wait(30) == 0
+    finally:
+        ended.set()
+        sender.join()
+    world.send(burst(world, "after the moves"))
+    assert_all_agree(world)
+
+
+def _send_until(world: World, ended: threading.Event) -> None:
+    while not ended.wait(0.2):
+        world.send(burst(world, "moving", 60))
 
 
 def test_servers_stand_still(world: World) -> None:
