@@ -11,12 +11,12 @@ from typing import Final
 
 # ── the meter ───────────────────────────────────────────────────────────────────────────────────────────────────
 METER_US_AN_EVENT: Final = 1.7
-"""Fetch, decode, checks, id, sum, hash of an event without its bytes. `python -m tests.benchmarks`, "tidemark meter", less `METER_US_A_BYTE` × the
-bytes of its events: together 0.5 million events of 135 bytes a second and core."""
+"""Fetch, decode, checks, id, sum, hash of an event without its bytes. Planned, not measured yet: with `METER_US_A_BYTE` it makes the half million
+events of 135 bytes a second and core that the hot path aims at. `python -m tests.benchmarks --shape base` measures it."""
 METER_US_A_BYTE: Final = 0.002
-"""Checksum, JSON: the difference between events of 135 bytes and of 1 kB in the same benchmark, for each byte."""
+"""Checksum, JSON: the difference between events of 135 bytes and of 1 kB, for each byte. Estimated; the same benchmark's large events measure it."""
 METER_US_A_POSTING: Final = 0.6
-"""Each meter beyond the first that an event selects: its value is checked and its row is found again. `python -m tests.benchmarks`, three meters."""
+"""Each meter beyond the first that an event selects: its value is checked and its row is found again. Estimated; the same benchmark's `meters`."""
 METER_US_A_ROW: Final = 4.0
 """A row that changed is written once in a turn, however many events it took: packed 1.1 µs, made a segment, sent, entered in the changelog's
 books. It is what a million customers cost more than two thousand."""
@@ -28,18 +28,19 @@ of customers over partitions."""
 
 # ── the meter's memory ──────────────────────────────────────────────────────────────────────────────────────────
 WORKER_BYTES: Final = 250_000_000
-"""A meter process without state: Python, Faust, numpy, and fetched batches that wait. Resident memory after the first batches."""
+"""A meter process without state: Python, Faust, numpy, fetched batches that wait. Estimated."""
 PARTITION_BYTES: Final = 6_000_000
-"""Of each partition on a worker: one fetch of 4 MiB that waits in the client, and its records' facts on their way out."""
+"""Of each partition on a worker: one fetch of 4 MiB that waits in the client, and its records' facts on their way out. Estimated from the limits."""
 OPEN_WINDOW_BYTES: Final = 565
 """A window whose grace is not over. Resident memory of 200,000 rows of 10,000 customers; the goal is 250."""
 KEPT_WINDOW_BYTES: Final = 565
 """A window that is closed and may still be corrected until `horizon`. As long as cold rows are rows like others, the same."""
-ID_BYTES: Final = 42
-"""A remembered id: 16 bytes of digest, 4 of its hour, in a table that is half full on average, and both tables while it grows. 2 million ids
-took 42 each; the goal is 24."""
+ID_BYTES: Final = 8
+"""A remembered id in memory: its mark and place in the index, 7 when pages are full (`streams/id_table.py`)."""
+ID_FILE_BYTES: Final = 16
+"""And in the worker's local file: its digest. Full blocks lie there; the page cache keeps what is looked up often, so leave it as much memory."""
 CUSTOMER_BYTES: Final = 1_500
-"""A customer's names, codes and bindings at the meter and the report: a binding of one item is 600 bytes of objects."""
+"""A customer's names, codes and bindings at the meter and the report. Estimated from the objects of one bound item."""
 
 # ── Kafka ───────────────────────────────────────────────────────────────────────────────────────────────────────
 RECORD_BYTES: Final = 20
@@ -98,7 +99,7 @@ ENGINE_US_AN_EVENT: Final = 10.0
 
 # ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────────
 DELIVERY_US: Final = 6_000
-"""Report worker's CPU for one delivery: intent, request with TLS, answer, two receipts. Not measured against a real provider."""
+"""Report worker's CPU for one delivery: intent, request with TLS, answer, two receipts. Estimated, not measured against a provider."""
 REVISION_DELAY_S: Final = 30.0
 """`timing.revision_delay`: what comes late for one window within it makes one revision, so one call."""
 EARLY_ROOM_S: Final = 540.0
@@ -111,9 +112,9 @@ DRAFT_ROOM_S: Final = 3_600.0
 RESTART_S: Final = 3.0
 """From the end of a process to its successor's first read under the same name (static membership): imports 1 s, joining 1.4 s."""
 STATE_BYTES_A_S: Final = 60e6
-"""Changelog bytes that a worker reads a second: a core's checksums and Faust's own path for each record of 600 kB."""
+"""Changelog bytes that a worker reads a second, through Faust's own path. Not measured: a cautious guess for records of 600 kB."""
 RECOVER_US_A_ROW: Final = 12.0
-"""Unpack (2 to 3 µs), merge, enter into table, closing and changelog books; the goal of 1 million rows in 15 s is 15 µs."""
+"""Unpacking takes 2 to 3 µs; entering into table, closing and books is estimated. The goal, 1 million rows in 15 s, is 15."""
 RECOVER_US_AN_ID: Final = 0.7
 """Insert into the table of ids while it grows: 0.7 measured for 2 million."""
 

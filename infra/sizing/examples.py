@@ -23,6 +23,7 @@ _ROWS: Final = (
     ("meter workers of 8 GB", "meter_workers"),
     ("memory of each", "meter_memory_per_worker"),
     ("of all: ids", "ids_memory"),
+    ("of all: ids in local files", "ids_file"),
     ("of all: windows kept", "kept_windows_memory"),
     ("archive workers", "archive_workers"),
     ("report workers", "report_workers"),

@@ -126,6 +126,7 @@ def _memory(load: Load, state: State) -> list[Figure]:
         Figure("open_windows_memory", state.open_rows * c.OPEN_WINDOW_BYTES, "B", f"× OPEN_WINDOW_BYTES ({c.OPEN_WINDOW_BYTES})"),
         Figure("kept_windows_memory", state.kept_rows * c.KEPT_WINDOW_BYTES, "B", f"× KEPT_WINDOW_BYTES ({c.KEPT_WINDOW_BYTES})"),
         Figure("ids_memory", state.ids * c.ID_BYTES, "B", f"× ID_BYTES ({c.ID_BYTES})"),
+        Figure("ids_file", state.ids * c.ID_FILE_BYTES, "B", f"on the workers' local disks: × ID_FILE_BYTES ({c.ID_FILE_BYTES})"),
         Figure("customers_memory", load.customers * c.CUSTOMER_BYTES, "B", f"× CUSTOMER_BYTES ({c.CUSTOMER_BYTES})"),
         Figure("meter_memory_per_worker", each, "B", "WORKER_BYTES + (all of the above + --partitions × PARTITION_BYTES) ÷ meter workers"),
     ]

@@ -37,6 +37,7 @@ def test_a_hand_computed_example() -> None:
     assert sizing.of("kept_windows") == 2_000 * 240
     assert sizing.of("remembered_ids") == pytest.approx(4_900 * 90_000)  # 441 million
     assert sizing.of("ids_memory") == pytest.approx(441e6 * c.ID_BYTES)
+    assert sizing.of("ids_file") == pytest.approx(441e6 * c.ID_FILE_BYTES)
     assert sizing.of("events_topic_per_day") == pytest.approx(5_000 * 86_400 * (500 + 16 + 20))
     assert sizing.of("events_topic_kept") == pytest.approx(7 * sizing.of("events_topic_per_day"))
     assert sizing.of("clickhouse_raw_per_day") == pytest.approx(432e6 * (50 + 0.15 * 170))

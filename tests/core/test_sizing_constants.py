@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from infra import settings_rules
 from infra.sizing import constants as c
 from infra.sizing.examples import markdown
 from streams.changelog import SPARE_SEGMENTS
@@ -71,6 +72,7 @@ def test_a_records_size_is_what_the_codec_writes(record: str) -> None:
 def test_constants_that_stand_elsewhere_too_agree() -> None:
     """Turns, retentions, spare segments, revision delay and the early passes are those of the code that they describe."""
     assert MeterOptions(partitions=1).turn_ms / 1000 == c.TURN_S
+    assert (c.ID_BYTES, c.ID_FILE_BYTES) == (settings_rules.ID_MEMORY_BYTES, settings_rules.ID_FILE_BYTES)
     retentions = {topic.name: topic.retention_ms for topic in catalog()}
     assert {retentions[name] for name in (WINDOWS, VERDICTS, REJECTED)} == {c.OTHER_TOPICS_DAYS * DAY_MS}
     assert pytest.approx(c.SPARE_STATE_BYTES, rel=0.05) == SPARE_SEGMENTS * 4_000 * c.PACKED_ROW_BYTES
