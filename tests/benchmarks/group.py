@@ -106,6 +106,12 @@ class Group:
         worker.process.kill()
         worker.process.wait()
 
+    def end(self) -> None:
+        """All leave, and none is waited for."""
+        for name in list(self.workers):
+            self.leave(name)
+            self.take_out(name)
+
     def take_out(self, name: str) -> None:
         """It does not come back: the others need not wait for its session time-out."""
         asyncio.run(group_members.take_out(self.bootstrap, "tidemark-meter", name))

@@ -111,12 +111,10 @@ def measure(directory: Path, count: int, sizes: Iterable[int], say: Callable[[st
         publish_meters(settings)
         for at, size in enumerate(sizes):
             with group(cluster.bootstrap, config, directory, SUSPENDED_SESSION_S) as workers:
-                found.append(_run(cluster, workers, size, count, seed=at, truth=truth))
-                run = found[-1]
-                say(f"{size} workers  {run.events_per_s:10,.0f} events/s  {run.cpu_us:6.2f} µs CPU/event of all workers together")
-                for name in list(workers.workers):
-                    workers.leave(name)
-                    workers.take_out(name)
+                run = _run(cluster, workers, size, count, seed=at, truth=truth)
+                workers.end()
+            found.append(run)
+            say(f"{size} workers  {run.events_per_s:10,.0f} events/s  {run.cpu_us:6.2f} µs CPU/event of all workers together")
         check(cluster.bootstrap, truth)
         if moving:
             with group(cluster.bootstrap, config, directory, SESSION_S) as workers:
