@@ -157,8 +157,9 @@ class ColumnRecords(PartitionRecords):
     def _committed(self) -> Iterator[Any]:
         """The batches with records for us; behind all others the position is moved. Raises CorruptRecordException."""
         while self._records.has_next():
-            batch = self._records.next_batch()
-            if self._check_crcs and not batch.validate_crc():
+            given = self._records.next_batch()
+            batch = given.plain if isinstance(given, MendingBatch) else given  # asked directly: a producer's batch may hold one record
+            if self._check_crcs and not given.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
             if self._isolation_level == READ_COMMITTED and batch.producer_id is not None:
                 self._consume_aborted_up_to(batch.base_offset)
@@ -170,7 +171,7 @@ class ColumnRecords(PartitionRecords):
             if batch.is_control_batch:
                 self.next_fetch_offset = batch.next_offset
                 continue
-            yield batch
+            yield given
 
 
 def _opened(batch: Any) -> tuple[Iterator[Any], int | None]:

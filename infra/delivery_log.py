@@ -11,8 +11,9 @@ QUIET_AFTER_S = 60.0
 
 NAMES = ("aiokafka", "aiokafka.conn", "aiokafka.client", "aiokafka.cluster", "aiokafka.consumer.consumer", "aiokafka.consumer.fetcher",
          "aiokafka.consumer.group_coordinator", "aiokafka.consumer.subscription_state", "aiokafka.producer.producer",
-         "aiokafka.producer.sender", "aiokafka.producer.message_accumulator")  # fmt: skip
-"""A filter acts only on the logger it hangs on, not on that logger's children."""
+         "aiokafka.producer.sender", "aiokafka.producer.message_accumulator", "mode.timers")  # fmt: skip
+"""A filter acts only on the logger it hangs on, not on that logger's children. `mode.timers` is Faust's commit timer, which says at each turn
+that a commit took longer than the pause between two: a broker that is slow or away."""
 
 
 class OncePerOutage(logging.Filter):
@@ -38,6 +39,6 @@ _OUTAGES = OncePerOutage()
 
 
 def say_outages_once() -> None:
-    """Quieten aiokafka's loggers; calling it again changes nothing."""
+    """Quieten these loggers; calling it again changes nothing."""
     for name in NAMES:
         logging.getLogger(name).addFilter(_OUTAGES)
