@@ -13,24 +13,21 @@ import msgspec
 import numpy as np
 
 from streams.amounts import amounts_of, ones
+from streams.plain import FLAT_BYTES, are_alike, is_flat, is_foreign, is_utf8
 from streams.rows import Row
 from streams.shapes import Shape
 from streams.sheet import CODE_BITS, I64, Column, Origins, Sheet
 from streams.state import PartitionState
 from streams.times import instants_us
-from topics.batch import Batch, Headers
+from topics.batch import Batch
 from topics.clocks import ClockVersion
 from topics.definitions import Definition
-from topics.event import MAX_DEPTH, Rejection
+from topics.event import Rejection
 from topics.home import home_of
 from topics.instants import US_PER_MS, US_PER_S
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import COUNT, Meter, MeterVersion
 
-_MAX_PLAIN_BYTES: Final = 64 * 1024
-"""A plain record, or its headers, is far smaller; larger ones go to the reference, where sizes are counted exactly."""
-_FLAT_BYTES: Final = 180
-"""An event with all its fields has 67 bytes, and 65 levels of brackets 130 more: a shorter one cannot nest too deep."""
 _MAX_HELD_BYTES: Final = 1 << 28
 """What is held of customers and sources before all are forgotten: memory must not grow with history, nor with an id that a producer puts into
 `source`; what is forgotten costs 10 µs to find again."""
@@ -68,6 +65,8 @@ class Reader:
         self.sources: dict[str, int] = {}
         self._source_names: list[str] = []
         self.origins = Origins()
+        self._only_source = -1
+        self._only = np.empty(0, np.int64)
         self.meter_numbers: dict[tuple[str, int], int] = {}
         self.version = -1
         self._shape: Shape | None = None
@@ -94,6 +93,7 @@ class Reader:
         self.sources.clear()
         self._source_names.clear()
         self.origins = Origins()
+        self._only_source = -1
         self._held_bytes = 0
 
     def follow(self, folded: list[Definition]) -> None:
@@ -135,7 +135,7 @@ class Reader:
             self._shape = Shape(self.state.definitions)
         shape, sheet = self._shape, Sheet(batch, first)
         events = self._events(shape, sheet, batch.values[first:])
-        sheet.not_plain(at - first for at in batch.headed() if at >= first and not _is_foreign(batch.headers[at]))
+        sheet.not_plain(at - first for at in batch.headed() if at >= first and not is_foreign(batch.headers[at]))
         sheet.ids = [event.id for event in events]
         if not all(sheet.ids):
             sheet.not_plain(place for place, text in enumerate(sheet.ids) if not text)
@@ -147,45 +147,64 @@ class Reader:
     def _events(self, shape: Shape, sheet: Sheet, values: Iterable[bytes | None]) -> list[Any]:
         """Decode each record; what cannot be decoded, or may be more than a plain record, is not plain."""
         events: list[Any] = []
-        add, decode, nothing = events.append, shape.decode, shape.nothing
         faults: list[int] = []
-        for value in values:
+        left = iter(values)
+        while True:
             try:
-                add(decode(value))  # type: ignore[arg-type]  # a record without a value raises TypeError
+                events.extend(map(shape.decode, left))  # type: ignore[arg-type]  # a record without a value raises TypeError
+                break
             except _READ_FAULTS:
+                # what was decoded before it is in the list, and `left` stands behind it
                 faults.append(len(events))
-                add(nothing)
+                events.append(shape.nothing)
+        if len(events) != len(sheet.plain):
+            raise AssertionError(f"{len(sheet.plain)} records gave {len(events)} events")
         present = [value or b"" for value in values] if faults else values
         if not b"".join(present).isascii():  # type: ignore[arg-type]
-            faults += [place for place, value in enumerate(present) if value is not None and not value.isascii() and not _is_utf8(value)]
-        if max(map(len, present)) >= _FLAT_BYTES:  # type: ignore[arg-type]
-            faults += [place for place, value in enumerate(present) if value is not None and len(value) >= _FLAT_BYTES and not _is_flat(value)]
+            faults += [place for place, value in enumerate(present) if value is not None and not value.isascii() and not is_utf8(value)]
+        if max(map(len, present)) >= FLAT_BYTES:  # type: ignore[arg-type]
+            faults += [place for place, value in enumerate(present) if value is not None and len(value) >= FLAT_BYTES and not is_flat(value)]
         sheet.not_plain(faults)
         return events
 
     def _read_customers(self, sheet: Sheet, events: list[Any], keys: list[bytes | None]) -> None:
         """Whose events they are, and where they come from."""
-        subjects = [event.subject.encode() for event in events]
-        if subjects != keys:
-            sheet.not_plain(place for place, (subject, key) in enumerate(zip(subjects, keys, strict=True)) if subject != key)
+        subjects = [event.subject for event in events]
+        if not are_alike(subjects, keys):
+            sheet.not_plain(place for place, (subject, key) in enumerate(zip(subjects, keys, strict=True)) if subject.encode() != key)
         codes, sources = self.codes, [event.source for event in events]
-        for key in set(keys).difference(codes):
-            self._number(key)
-        sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
+        try:
+            sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
+        except KeyError:
+            for key in set(keys).difference(codes):
+                self._number(key)
+            sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
         sheet.plain &= sheet.customers >= 0
         distinct = set(sources)
-        numbers: Any
-        if len(distinct) == 1:
-            numbers = self._source(sources[0])
-        else:
-            found = {source: self._source(source) for source in distinct}
-            numbers = np.fromiter(map(found.__getitem__, sources), np.int64, len(sources))
         if "" in distinct:
             sheet.not_plain(place for place, source in enumerate(sources) if not source)
+        if len(distinct) == 1:
+            sheet.origins = self._origins_of(self._source(sources[0]), sheet.customers)
+            return
+        found = {source: self._source(source) for source in distinct}
+        numbers = np.fromiter(map(found.__getitem__, sources), np.int64, len(sources))
         pairs = (sheet.customers << CODE_BITS | numbers).tolist()
         for pair in set(pairs).difference(self.origins):
             self._origin(pair)
         sheet.origins = np.fromiter(map(self.origins.__getitem__, pairs), np.int64, len(pairs))
+
+    def _origins_of(self, source: int, customers: I64) -> I64:
+        """Numbers of customers and one source: by a table, since most producers write their name into all of their events."""
+        if source != self._only_source or len(self._only) <= len(self.known):
+            # one place more than there are customers: the last one, −1, is for keys that are nobody's
+            self._only_source, self._only = source, np.full(2 * len(self.known) + 64, -1, np.int64)
+        found: I64 = self._only[customers]
+        if found.min() < 0:
+            for number in np.unique(customers[found < 0]).tolist():
+                pair = number << CODE_BITS | source
+                self._only[number] = self.origins[pair] if pair in self.origins else self._origin(pair)
+            found = self._only[customers]
+        return found
 
     def _read_postings(self, shape: Shape, sheet: Sheet, events: list[Any]) -> None:
         """What each event selects, and how much."""
@@ -361,22 +380,3 @@ def _read_times(sheet: Sheet, texts: list[str | None]) -> None:
     sheet.not_plain(faults)
     if without:
         sheet.instants[without] = sheet.stamps[without] * US_PER_MS
-
-
-def _is_foreign(headers: Headers) -> bool:
-    """True where headers are a producer's own, and not many: nothing depends on them."""
-    size = sum(4 * len(name) + len(data or b"") for name, data in headers)
-    return size <= _MAX_PLAIN_BYTES and not any(name.startswith("tidemark-") for name, _ in headers)
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_flat(value: bytes) -> bool:
-    """True where the value is of ordinary size and surely not nested deeper than the reference allows."""
-    return len(value) <= _MAX_PLAIN_BYTES and value.count(b"{") + value.count(b"[") <= MAX_DEPTH

@@ -24,14 +24,14 @@ def posting_digests(heads: list[bytes], names: Names, moments: NDArray[np.int64]
     tails = np.empty((count, 3), np.uint64)
     tails[:, 0] = moments.view(np.uint64)
     tails[:, 1:] = amounts
-    lengths = np.fromiter(map(len, heads), np.int64, count)
-    kinds = set(lengths.tolist())
+    kinds = set(map(len, heads))
     if names.matrix is None or len(kinds) > _MANY_LENGTHS:
         return _one_by_one(heads, names, tails.tobytes())
     ends = _ends(names, tails.view(np.uint8))
     if len(kinds) == 1:
         return _of_one_length(heads, ends)
     found = np.empty((count, 8), np.uint32)
+    lengths = np.fromiter(map(len, heads), np.int64, count)
     for kind in kinds:
         where = np.flatnonzero(lengths == kind)
         found[where] = _of_one_length([heads[place] for place in where.tolist()], ends[where])

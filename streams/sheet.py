@@ -62,7 +62,8 @@ class Sheet:
             self.offsets = np.arange(offsets[0], offsets[0] + count, dtype=np.int64)
         else:
             self.offsets = np.fromiter(offsets, np.int64, count)
-        self.stamps = np.fromiter(batch.timestamps_ms[first:], np.int64, count)
+        runs = np.array(batch.runs(), np.int64)
+        self.stamps = np.repeat(runs[:, 1], np.diff(runs[:, 0], prepend=0))[first:]
         self.plain = np.ones(count, np.bool_)
         self.judged = np.zeros(count, np.bool_)
         self.ids: list[str] = []
