@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.benchmarks import report
 from tests.benchmarks.contest import Contest, contend, say
 from tests.benchmarks.contestants import EVERYBODY, METER, QUICK, Contestant
-from tests.benchmarks.goals import PARTS, Figure, missed, parts, table
+from tests.benchmarks.goals import PARTS, Figure, beside, missed, parts, table
 from tests.benchmarks.history import EVENTS_LONG, history
 from tests.benchmarks.profiling import profile
 from tests.benchmarks.shapes import SHAPES
@@ -137,7 +137,7 @@ def tell(contests: dict[str, Contest], found: list[Figure], order: Order) -> Non
     for each in contests.values():
         print("\n".join(report.ratio_lines(each)))
     print("\nGoals" + (f" (at {order.scale:.0%} of the full size: no figures to go by)" if order.scale < 1 else ""))
-    print("\n".join(table(found)))
+    print("\n".join([*table(found), *beside(found)]))
     if short := missed(found):
         print(f"not reached: {', '.join(short)}. Where the meter's time goes: make bench ARGS=--profile")
     print(", ".join(f"{name} {value}" for name, value in machine(order).items()))

@@ -90,6 +90,16 @@ def verdict(goal: Goal, figure: Figure | None) -> str:
     return f"{said}  ({figure.how})" if figure.how else said
 
 
+def beside(figures: Iterable[Figure]) -> list[str]:
+    """What parts measured for information: figures whose key is no goal's."""
+    keys = {goal.key for goal in GOALS}
+    return [
+        f"{figure.key}: {'not measured: ' + figure.why if figure.value is None else f'{figure.value:.2f}  {figure.how}'.rstrip()}"
+        for figure in figures
+        if figure.key not in keys
+    ]
+
+
 def missed(figures: Iterable[Figure]) -> list[str]:
     """Keys of the goals that were measured and not reached."""
     found = {figure.key: figure.value for figure in figures}

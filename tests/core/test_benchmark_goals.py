@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.benchmarks import __main__ as bench
 from tests.benchmarks import goals, report
 from tests.benchmarks.contest import Contest
 from tests.benchmarks.goals import GOALS, Figure
@@ -65,6 +73,40 @@ def test_each_goal_is_in_the_table_once_with_its_result() -> None:
     assert lines["recovery"].endswith("15.10 s  NOT reached")
     assert lines["delivery"].endswith("not measured in this run")
     assert goals.missed(figures) == ["aiokafka", "recovery"]
+
+
+def test_a_part_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part gets a directory of its own and the scale; one that raises is said; figures that are no goal's are printed beside the table."""
+
+    def good(directory: Path, scale: float, say: Callable[[str], None]) -> list[Figure]:
+        say(f"{directory.name} at {scale}")
+        return [Figure("recovery", 3.0), Figure("rebalance_s", 1.5, "for information")]
+
+    def bad(directory: Path, scale: float, say: Callable[[str], None]) -> list[Figure]:
+        raise OSError("disk full")
+
+    said: list[str] = []
+    for name, figures in (("bench_part_bad", bad), ("bench_part_good", good)):
+        module = ModuleType(name)
+        module.__dict__["figures"] = figures
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(bench, "parts", lambda: ["bench_part_bad", "bench_part_good"])
+    monkeypatch.setattr(bench, "say", said.append)
+    found = bench.run_parts(tmp_path, 0.5)
+    assert [figure.key for figure in found] == ["recovery", "rebalance_s"]
+    assert "part bench_part_bad failed: OSError: disk full" in said
+    assert "bench_part_good at 0.5" in said
+    assert goals.beside(found) == ["rebalance_s: 1.50  for information"]
+
+
+def test_the_command_line_says_what_is_run() -> None:
+    """Without words the whole table of goals; a shape or a contestant by name is only that."""
+    whole = bench.parse([])[1]
+    assert (whole.shapes, whole.is_long, whole.has_parts, whole.scale) == (("base", "million", "million-at-once"), True, True, 1.0)
+    part = bench.parse(["--shape", "late", "--only", "meter", "--events", "400000"])[1]
+    assert (part.shapes, [one.key for one in part.contestants], part.is_long, part.has_parts, part.scale) == (("late",), ["meter"], False, False, 0.1)
+    with pytest.raises(SystemExit):
+        bench.parse(["--only", "nobody"])
 
 
 def test_what_is_skipped_says_why() -> None:
