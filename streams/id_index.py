@@ -24,10 +24,13 @@ LOAD: Final = 0.8
 make others move, at more than twice the cost (measured at 0.875)."""
 FIRST_PAGES: Final = 16
 SPLIT_SHARE: Final = 256
-"""Pages are split by at least this part of all at a time: one call costs less a page when it splits many, and 100 M ids wait only for
-the split of 400,000, some tens of milliseconds."""
+SPLIT_PAGES: Final = 2048
+"""Pages are split by at least this part of all at a time, but no more of them than this unless a batch needs them: many cost less each, and
+2,048 read 26,000 digests. (Without the second, a batch at 100 M ids waited 450 ms for the split of 30,000 pages.)"""
 LEFT_FREE: Final = 2
 """An id leaves a full page only for one with more free slots than this: else it would soon be asked to move again."""
+ASKED: Final = PAGE // 2
+"""Of how many ids of a full page it is asked whether they can leave it; sometimes of the first ones, sometimes of the others."""
 MOVED: Final = 3
 """Ids that leave a full page at once: the next ones that want it then find room."""
 ROOM_SHARE: Final = 32
@@ -99,12 +102,11 @@ class IdIndex:
         """Give ids that have no slot one each; slots of places below `first` are free."""
         pages = self._pages_of(digests).reshape(2, -1)
         left = self._fill(digests, places, pages, first)
-        for which in (0, 1):
-            if len(left):
-                digests, places, pages = digests[left], places[left], pages[:, left]
-                self._relieve(np.unique(pages[which]), first, digests_at)
-                left = self._fill(digests, places, pages, first)
-        self._spill.add(digests[left, 0], places[left], first)
+        if len(left):
+            digests, places, pages = digests[left], places[left], pages[:, left]
+            self._relieve(np.unique(pages[0]), first, digests_at)
+            left = self._fill(digests, places, pages, first)
+            self._spill.add(digests[left, 0], places[left], first)
 
     def _fill(self, digests: U64, places: I64, pages: I64, first: int) -> I64:
         """Give ids a slot of the emptier of their two `pages` each; returns the rows of those that found both full."""
@@ -137,7 +139,7 @@ class IdIndex:
 
     def _relieve(self, pages: I64, first: int, digests_at: Callable[[I64], U64]) -> None:
         """Move some ids of full pages to their other page, where that one has room."""
-        slots = (pages[:, None] * PAGE + np.arange(PAGE)).reshape(-1)
+        slots = (pages[:, None] * PAGE + np.arange(ASKED) + self.pages % 2 * ASKED).reshape(-1)
         places = self._places[slots].astype(np.int64)
         slots, places = slots[places >= first], places[places >= first]
         digests = digests_at(places)
@@ -147,9 +149,8 @@ class IdIndex:
         may = may[np.arange(len(may)) - np.searchsorted(page, page) < MOVED]
         self._places[slots[may]] = 0
         left = self._fill(digests[may], places[may], np.stack([other[may], other[may]]), first)
-        back = may[left]  # Too many wanted one page. Their own slots may have been taken meanwhile, by others that moved.
-        homeless = self._fill(digests[back], places[back], np.stack([other[back], slots[back] >> 4]), first)
-        self._spill.add(digests[back[homeless], 0], places[back[homeless]], first)
+        back = may[left]  # Too many wanted one page. Nobody has their slots: who moves goes where there was room, and here there was none.
+        self._places[slots[back]] = places[back]
 
     def reserve(self, held: int, more: int, first: int, digests_at: Callable[[I64], U64]) -> None:
         """Split pages until `more` ids fit beside the `held` ones; `digests_at` gives the digests of places."""
@@ -159,7 +160,7 @@ class IdIndex:
         if not held:
             self._presize(wanted)
             return
-        target = max(wanted, self.pages + self.pages // SPLIT_SHARE)
+        target = max(wanted, self.pages + min(self.pages // SPLIT_SHARE, SPLIT_PAGES))
         while self.pages < target:
             self._split(min(target, 2 * self._base) - self.pages, first, digests_at)
         self._again(first, digests_at)

@@ -9,7 +9,7 @@ import pytest
 from streams import changelog
 from streams.partition import MeterPartition
 from streams.rows import Row, Rows
-from streams.segments import DEFINITIONS, IDS, ROWS, RowSegment, decode_segment
+from streams.segments import DEFINITIONS, IDS, ROWS, IdSegment, RowSegment, decode_segment
 from tests.core import test_fold
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, control, customers, fresh, meters_record, usage
 from topics.bindings import BINDING_TYPE, Item, items_digest
@@ -26,7 +26,7 @@ HOME = customers(40)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of a few rows and ids, of which hardly any may be spare."""
-    limits = {"SPARE_SEGMENTS": 1, "ROWS_A_SEGMENT": 3, "RESAID_ROWS": 4, "MERGED_PARTS": 1, "IDS_A_SEGMENT": 5, "ROW_BYTES": 900}
+    limits = {"SPARE_SEGMENTS": 1, "ROWS_A_SEGMENT": 3, "RESAID_ROWS": 4, "MERGED_PARTS": 1, "IDS_A_SEGMENT": 5, "ROW_BYTES": 900, "MERGED_IDS": 7}
     for name, value in limits.items():
         monkeypatch.setattr(changelog, name, value)
 
@@ -99,6 +99,44 @@ def test_the_changelog_does_not_grow_with_history() -> None:
         assert sizes[-1][IDS] <= 40
         assert fresh(disk, rng).counters == partition.counters
     assert sum(sizes[1].values()) <= sum(sizes[0].values()) + 20
+
+
+def ids_of(partition: MeterPartition) -> dict[int, list[bytes]]:
+    """The live ids by hour."""
+    partition.state.live_ids()
+    return {hour: sorted(row.tobytes() for row in partition.state.ids.in_bucket(hour)) for hour in partition.state.id_counts}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_busy_hour_is_merged_in_portions() -> None:
+    """An hour of many small segments is written again over several flushes, none of which says more than a portion; whenever a crash comes, with
+    the counters or before them, every id is recovered once; when all is written the small segments are gone."""
+    log, disk, rng = Log(), Disk(), random.Random(1)
+    log.add(*meters_record((METER,)), NOW_MS)
+    for number in range(60):
+        log.add(HOME[0].encode(), usage(HOME[0], f"e{number}", format_us(NOW_MS * 1000)), NOW_MS)
+    for number in range(30):
+        log.add(HOME[0].encode(), usage(HOME[0], f"later{number}", format_us(NOW_MS * 1000)), NOW_MS + HOUR_MS)
+    partition, most = fresh(disk, rng), 0
+    while partition.next_offset < log.end:
+        apply(partition, log, min(log.end, partition.next_offset + 2))
+        before = ids_of(fresh(disk, rng))
+        made = partition.begin_flush()
+        assert made is not None
+        state = [(send.key, send.value) for send in made.first if send.topic == "usage.state"]
+        crashed = Disk()
+        crashed.records = disk.records + [(key, value, disk.offset + at) for at, (key, value) in enumerate(state)]
+        assert ids_of(fresh(crashed, rng)) == before
+        segments = [decode_segment(key[:1], value, "") for key, value in state if key and value]
+        most = max(most, sum(len(one.digests) // 16 for one in segments if isinstance(one, IdSegment)))
+        for send in [*made.first, made.counters, *made.last]:
+            if send.topic == "usage.state":
+                disk.append(send.key, send.value)
+        partition.end_flush(made)
+        assert ids_of(fresh(disk, rng)) == ids_of(partition)
+    assert 7 < most <= 7 + 2
+    assert kinds(disk)[IDS] <= 18 + 15  # 60 ids in portions of 5 and 2; the newest hour as it came
+    assert len(ids_of(partition)) == 2
 
 
 @pytest.mark.usefixtures("small")
