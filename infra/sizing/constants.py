@@ -98,8 +98,9 @@ ENGINE_US_AN_EVENT: Final = 10.0
 """ClickHouse's own work for the same row, merges included: the same benchmark."""
 
 # ── deliveries ──────────────────────────────────────────────────────────────────────────────────────────────────
-DELIVERY_US: Final = 6_000
-"""Report worker's CPU for one delivery: intent, request with TLS, answer, two receipts. Estimated, not measured against a provider."""
+DELIVERY_US: Final = 2_500
+"""Report worker's CPU for one delivery: intent, request, answer, two receipts. Measured at the sandbox (`tests.benchmarks.delivering`), without
+TLS: 2.3 ms on a small stack with its idling, of which 0.7 are the provider's client and 0.6 all else at 400 calls a second."""
 REVISION_DELAY_S: Final = 30.0
 """`timing.revision_delay`: what comes late for one window within it makes one revision, so one call."""
 EARLY_ROOM_S: Final = 540.0
