@@ -125,7 +125,7 @@ class Reader:
             self.forget()
         sheet = self._sheet
         if sheet is None or sheet.batch is not batch:
-            if self._held_bytes > _MAX_HELD_BYTES:
+            if self._held_bytes + self.origins.held_bytes > _MAX_HELD_BYTES:
                 self._forget_names()
             sheet = self._sheet = self._read(batch, at) if len(batch) - at > _FEW else _blank(batch, at)
         return sheet

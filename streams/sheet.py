@@ -94,6 +94,8 @@ class Origins(dict[int, int]):
         self.prefixes = np.zeros((64, 2), np.uint64)
         self.names: list[tuple[str, str]] = []
         self._heads: dict[str, dict[int, bytes]] = {}
+        self.held_bytes = 0
+        """Of those first bytes: each holds the names again, for each meter."""
 
     def add(self, pair: int, customer: str, source: str, prefix: bytes) -> int:
         """One more; returns its number."""
@@ -113,5 +115,6 @@ class Origins(dict[int, int]):
         except KeyError:
             for number in set(wanted).difference(known):
                 customer, source = self.names[number]
-                known[number] = field(customer) + field(meter) + field(source)
+                head = known[number] = field(customer) + field(meter) + field(source)
+                self.held_bytes += len(head)
             return list(map(known.__getitem__, wanted))
