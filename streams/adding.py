@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.probing import Slots
 from streams.rows import Row, revision
 from streams.state import PartitionState
 
@@ -23,56 +24,34 @@ _LIMB: Final = np.uint64(32)
 _MASK: Final = np.uint64((1 << 32) - 1)
 
 
-def add(state: PartitionState, changed: list[Row], rows: list[Row], of: I64, offsets: I64, amounts: U64, digests: U32) -> None:
-    """Add postings: `of` names the row of each, which are all different; offsets ascend. Rows that this step had not changed go to `changed`."""
+def add(state: PartitionState, slots: Slots, of: I64, offsets: I64, amounts: U64, digests: U32) -> None:
+    """Add postings: `of` says to which of the rows each belongs, which are all different; offsets ascend. An amount has at most 101 bits
+    (`topics.quantity.LIMIT`), so no sum leaves its 128."""
     if len(of) > _MOST:
         raise AssertionError(f"{len(of)} postings are more than one exact sum takes")
-    count = len(rows)
-    events = np.bincount(of, minlength=count).tolist()
+    store, count = state.rows.store, len(slots)
     first, last = np.full(count, 1 << 62, np.int64), np.full(count, -1, np.int64)
     np.minimum.at(first, of, offsets)
     np.maximum.at(last, of, offsets)
-    scaled = signed_sums(amounts, of, count)
-    hashes = _integers(_limb_sums(digests, of, count))
-    base = revision(state.generation, 0)
-    for row, more, total, digest, begin, through in zip(rows, events, scaled, hashes, first.tolist(), last.tolist(), strict=True):
-        if _take(state, row, total, more, digest, begin, base | through):
-            changed.append(row)
+    columns, sums = store.columns, words(_limb_sums(amounts.view(np.uint32), of, count))
+    store.add(slots, sums[:, 0], sums[:, 1].view(np.int64))
+    store.add_hashes(slots, words(_limb_sums(digests, of, count)))
+    columns["events"][slots] += np.bincount(of, minlength=count)
+    columns["generation"][slots], columns["through"][slots] = state.generation, last
+    begun = columns["first_offset"][slots]
+    columns["first_offset"][slots] = np.where(begun < 0, first, begun)
     state.counters.postings += len(of)
 
 
-def add_one(state: PartitionState, changed: list[Row], row: Row, offset: int, scaled: int, digest: int) -> None:
-    """Add one posting."""
-    if _take(state, row, scaled, 1, digest, offset, revision(state.generation, offset)):
-        changed.append(row)
-    state.counters.postings += 1
-
-
-def _take(state: PartitionState, row: Row, scaled: int, events: int, digest: int, first_offset: int, rev: int) -> bool:
-    """A row takes sum, count, offsets and hash together (law 2). True where this step had not changed it yet."""
+def add_one(state: PartitionState, row: Row, offset: int, scaled: int, digest: int) -> None:
+    """Add one posting. The row takes sum, count, offsets and hash together."""
     row.content_hash += digest
     row.scaled += scaled
-    row.events += events
-    row.rev = rev
-    if row.mark == state.step_number:
-        return False
-    row.mark = state.step_number
+    row.events += 1
+    row.rev = revision(state.generation, offset)
     if row.first_offset < 0:
-        row.first_offset = first_offset
-        row.own = row.window.customer in state.definitions.clocks
-        state.rows.add(row)
-    return True
-
-
-def signed_sums(amounts: U64, of: I64, count: int) -> list[int]:
-    """Sums of 128-bit numbers, two's complement, by where they belong."""
-    sums = _integers(_limb_sums(amounts.view(np.uint32), of, count))
-    negative = amounts[:, 1] >> np.uint64(63) != 0
-    if negative.any():
-        # each negative number was read as 2¹²⁸ more than it is
-        for place, times in enumerate(np.bincount(of[negative], minlength=count).tolist()):
-            sums[place] -= times << 128
-    return sums
+        row.first_offset = offset
+    state.counters.postings += 1
 
 
 def _limb_sums(limbs: U32, of: I64, count: int) -> U64:
@@ -82,15 +61,12 @@ def _limb_sums(limbs: U32, of: I64, count: int) -> U64:
     return sums
 
 
-def _integers(sums: U64) -> list[int]:
-    """Σ sums[i] · 2³²ⁱ of each row."""
-    count, width = sums.shape
-    limbs = np.zeros((count, width + 1), np.uint32)
-    carry = np.zeros(count, np.uint64)
-    for place in range(width):
+def words(sums: U64) -> U64:
+    """Σ sums[i] · 2³²ⁱ of each row in words of 64 bits, without what is carried out of the last."""
+    limbs = np.zeros(sums.shape, np.uint32)
+    carry = np.zeros(len(sums), np.uint64)
+    for place in range(sums.shape[1]):
         total = sums[:, place] + carry
         limbs[:, place] = total & _MASK
         carry = total >> _LIMB
-    limbs[:, width] = carry
-    data, size = limbs.tobytes(), 4 * (width + 1)
-    return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+    return limbs.view(np.uint64)

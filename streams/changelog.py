@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from streams.duplicates import U64
-from streams.rows import Row
+from streams.probing import Slots
+from streams.row_segments import pack_rows
 from streams.segments import (
     COUNTERS,
     DEFINITIONS,
@@ -20,10 +23,8 @@ from streams.segments import (
     ROWS_A_SEGMENT,
     DefinitionSegment,
     IdSegment,
-    RowSegment,
     SegmentKey,
     encode_segment,
-    pack_row,
 )
 from streams.state import PartitionState
 from topics.codec import encode
@@ -44,14 +45,14 @@ Prefix = tuple[int, int]
 
 
 class _Rows:
-    """One row segment that is in the changelog."""
+    """One row segment that is in the changelog: the slots of its rows, and how many of them have no newer value elsewhere."""
 
-    __slots__ = ("key", "live", "rows")
+    __slots__ = ("key", "live", "slots")
 
-    def __init__(self, key: bytes, rows: list[Row]) -> None:
+    def __init__(self, key: bytes, slots: Slots) -> None:
         self.key = key
-        self.rows = rows
-        self.live = len(rows)
+        self.slots = slots.astype(np.int32)
+        self.live = len(slots)
 
 
 class _Merge(NamedTuple):
@@ -82,12 +83,13 @@ class Changelog:
         self.number += 1
         return self.number, SegmentKey(kind, self.epoch, self.number).to_bytes()
 
-    def recovered_rows(self, key: bytes, rows: list[Row]) -> None:
-        """A segment found at recovery whose `rows` are the newest values."""
-        number, _ = self._next(ROWS)
-        for row in rows:
-            row.segment = number
-        self._rows[number] = _Rows(key, rows)
+    def recovered_segment(self) -> int:
+        """The number of a row segment found at recovery: whichever rows have it in the end are its live ones."""
+        return self._next(ROWS)[0]
+
+    def recovered_rows(self, number: int, key: bytes, slots: Slots) -> None:
+        """The rows of such a segment whose newest values it holds."""
+        self._rows[number] = _Rows(key, slots)
 
     def recovered_ids(self, key: bytes, bucket: int, count: int) -> None:
         """An id segment found at recovery."""
@@ -120,53 +122,55 @@ class Changelog:
         self._counters = [key]
         return key
 
-    def write_rows(self, state: PartitionState, rows: list[Row]) -> list[tuple[bytes, bytes]]:
-        """Segments with the newest values of `rows`."""
+    def write_rows(self, state: PartitionState, slots: Slots) -> list[tuple[bytes, bytes]]:
+        """Segments with the newest values of these rows, each once."""
         out: list[tuple[bytes, bytes]] = []
-        part: list[Row] = []
-        size_bytes = 0
-        for row in rows:
-            part.append(row)
-            size_bytes += 2 * (len(row.window.customer) + len(row.window.meter))
-            if len(part) >= ROWS_A_SEGMENT or size_bytes >= ROW_BYTES:
-                out.append(self._write_part(state, part))
-                part, size_bytes = [], 0
-        if part:
-            out.append(self._write_part(state, part))
+        while len(slots):
+            packed = pack_rows(state.rows.store, slots[:ROWS_A_SEGMENT], state.generation, state.counters.next_offset)
+            names_bytes = 2 * sum(map(len, packed.customers)) + 2 * sum(map(len, packed.meters))
+            rows = packed.rows
+            if names_bytes > ROW_BYTES and rows > 1:  # names may be long: fewer rows, each with its own in the worst case
+                rows = max(1, rows * ROW_BYTES // (2 * names_bytes))
+                packed = pack_rows(state.rows.store, slots[:rows], state.generation, state.counters.next_offset)
+            out.append((self._hold(state, slots[:rows]), encode_segment(packed)))
+            slots = slots[rows:]
         return out
 
-    def _write_part(self, state: PartitionState, rows: list[Row]) -> tuple[bytes, bytes]:
+    def _hold(self, state: PartitionState, slots: Slots) -> bytes:
+        """The key of the segment that holds the newest values of these rows from now on."""
         number, key = self._next(ROWS)
-        for row in rows:
-            self._leave(row)
-            row.segment = number
-        self._rows[number] = _Rows(key, rows)
-        packed = RowSegment(state.generation, state.counters.next_offset, [pack_row(row) for row in rows])
-        return key, encode_segment(packed)
+        self._leave(state, slots)
+        state.rows.store.columns["segment"][slots] = number
+        self._rows[number] = _Rows(key, slots)
+        return key
 
-    def _leave(self, row: Row) -> None:
-        held = self._rows.get(row.segment)
-        if held is not None:
-            held.live -= 1
+    def _leave(self, state: PartitionState, slots: Slots) -> None:
+        numbers, counts = np.unique(state.rows.store.columns["segment"][slots], return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            held = self._rows.get(number)
+            if held is None:
+                continue
+            held.live -= count
             if held.live == 0:
                 self._garbage.append(held.key)
-                del self._rows[row.segment]
+                del self._rows[number]
 
-    def retire(self, rows: list[Row]) -> None:
+    def retire(self, state: PartitionState, slots: Slots) -> None:
         """Rows that are final: their segments may go once nothing live is left in them."""
-        for row in rows:
-            self._leave(row)
-            row.segment = -1
+        self._leave(state, slots)
+        state.rows.store.columns["segment"][slots] = -1
 
-    def said_again(self, state: PartitionState, written: set[int]) -> list[Row]:
-        """Live rows of the oldest segments, where there are too many segments for the live rows; `written` (ids of rows) are in this flush."""
+    def said_again(self, state: PartitionState, written: Slots) -> Slots:
+        """Live rows of the oldest segments, where there are too many segments for the live rows; `written` are in this flush."""
         allowed = SPARE_SEGMENTS + 2 * (state.rows.count // ROWS_A_SEGMENT)
-        rows: list[Row] = []
+        parts, rows, segment = [np.zeros(0, np.int64)], 0, state.rows.store.columns["segment"]
         for number in sorted(self._rows)[: max(0, len(self._rows) - allowed)]:
-            rows += [row for row in self._rows[number].rows if row.segment == number and id(row) not in written]
-            if len(rows) >= RESAID_ROWS:
+            slots = self._rows[number].slots.astype(np.int64)
+            parts.append(slots[(segment[slots] == number) & ~np.isin(slots, written)])
+            rows += len(parts[-1])
+            if rows >= RESAID_ROWS:
                 break
-        return rows
+        return np.concatenate(parts)
 
     def write_ids(self, state: PartitionState, new: list[tuple[int, U64]]) -> list[tuple[bytes, bytes]]:
         """Segments of new ids, and a portion of one hour's small segments merged into large ones."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from streams.amounts import amounts_of, ones
 from streams.plain import FLAT_BYTES, are_alike, is_flat, is_foreign, is_utf8
-from streams.rows import Row
+from streams.probing import Slots
 from streams.shapes import Shape
-from streams.sheet import CODE_BITS, I64, Column, Origins, Sheet
+from streams.sheet import CODE_BITS, I64, Column, Mask, Origins, Sheet
 from streams.state import PartitionState
 from streams.times import instants_us
 from topics.batch import Batch
@@ -27,6 +27,7 @@ from topics.home import home_of
 from topics.instants import US_PER_MS, US_PER_S
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import COUNT, Meter, MeterVersion
+from topics.windows import Window
 
 _MAX_HELD_BYTES: Final = 1 << 28
 """What is held of customers and sources before all are forgotten: memory must not grow with history, nor with an id that a producer puts into
@@ -34,22 +35,10 @@ _MAX_HELD_BYTES: Final = 1 << 28
 _CUSTOMER_BYTES: Final = 1000
 _SOURCE_BYTES: Final = 500
 """What one costs beside its name, roughly."""
-_FORGET_ROWS: Final = 1 << 18
-"""Retired rows before the cells that still point to them are let go: walking all customers at each flush would cost more than it frees."""
 _SOME_TIME: Final = "1970-01-01T00:00:00.000Z"
 _FEW: Final = 8
 """Up to so many records the reference, 15 µs each, is faster than columns, which cost 200 µs however few stand in them."""
 _READ_FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
-
-
-class Customer:
-    """A customer at home here: name, and cells (rows) by grid start and meter."""
-
-    __slots__ = ("cells", "name")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.cells: dict[int, Row] = {}
 
 
 class Reader:
@@ -59,7 +48,8 @@ class Reader:
         self.state = state
         self.codes: dict[bytes | None, int] = {}
         """Number of a key's customer; −1: it is not at home here, or no text."""
-        self.known: list[Customer] = []
+        self.known: list[str] = []
+        """Names of customers by their number."""
         self.clocked: set[int] = set()
         """Customers with a test clock: the reference judges all of theirs, by their time."""
         self.sources: dict[str, int] = {}
@@ -67,28 +57,27 @@ class Reader:
         self.origins = Origins()
         self._only_source = -1
         self._only = np.empty(0, np.int64)
-        self.meter_numbers: dict[tuple[str, int], int] = {}
+        self._numbers: Slots = np.zeros(0, np.int64)
+        self._forgotten = -1
+        """Their numbers in the table of rows, as long as that has forgotten no customer."""
         self.version = -1
         self._shape: Shape | None = None
         self._sheet: Sheet | None = None
         self._held_bytes = 0
-        self._retired = 0
 
     # ── what is forgotten ────────────────────────────────────────────────────────────────────────────────────────────
     def forget(self) -> None:
-        """Empty the caches that depend on definitions and rows; never inside a stretch."""
+        """Empty the caches that depend on definitions; never inside a stretch."""
         self._shape = self._sheet = None
-        for customer in self.known:
-            customer.cells.clear()
         clocks = self.state.definitions.clocks
-        self.clocked = {number for number, customer in enumerate(self.known) if customer.name in clocks} if clocks else set()
-        self._retired = 0
+        self.clocked = {number for number, name in enumerate(self.known) if name in clocks} if clocks else set()
         self.version = self.state.definitions.version
 
     def _forget_names(self) -> None:
         """Begin all numbers anew; nothing that holds one may be in use."""
         self.codes.clear()
         self.known.clear()
+        self._forgotten = -1
         self.clocked.clear()
         self.sources.clear()
         self._source_names.clear()
@@ -97,8 +86,7 @@ class Reader:
         self._held_bytes = 0
 
     def follow(self, folded: list[Definition]) -> None:
-        """Forget what a control record made old. A binding makes nothing old, else binding all customers would take for ever: a cell is kept only
-        where its row holds events, and such a row stays whole (`streams/control.py`)."""
+        """Forget what a control record made old: a test clock touches its customer alone, else such records of all customers would take for ever."""
         if self.version + len(folded) != self.state.definitions.version or any(isinstance(one, MeterVersion) for one in folded):
             self.forget()
             return
@@ -107,12 +95,6 @@ class Reader:
             if number >= 0:
                 self.clocked.add(number)
         self.version = self.state.definitions.version
-
-    def retired(self, rows: int) -> None:
-        """So many rows were let go. A cell that points to one is never asked for again (its events are too late), it only holds memory."""
-        self._retired += rows
-        if self._retired >= _FORGET_ROWS:
-            self.forget()
 
     def done(self) -> None:
         """The batch is folded: let go of its columns."""
@@ -255,13 +237,13 @@ class Reader:
         number = -1
         if key and home_of(key, self.state.partitions) == self.state.partition:
             try:
-                customer = Customer(key.decode())
+                name = key.decode()
             except UnicodeDecodeError:
                 pass
             else:
                 number = len(self.known)
-                self.known.append(customer)
-                if customer.name in self.state.definitions.clocks:
+                self.known.append(name)
+                if name in self.state.definitions.clocks:
                     self.clocked.add(number)
         self.codes[key] = number
         self._held_bytes += _CUSTOMER_BYTES + len(key or b"")
@@ -277,14 +259,14 @@ class Reader:
 
     def _origin(self, pair: int) -> int:
         number = pair >> CODE_BITS
-        name = self.known[number].name if number >= 0 else ""
+        name = self.known[number] if number >= 0 else ""
         source = self._source_names[pair & ((1 << CODE_BITS) - 1)]
         self._held_bytes += _SOURCE_BYTES + len(source)
         return self.origins.add(pair, name, source, self.state.digester.prefix(name, source))
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-    def rows_of(self, meter: Meter, customers: I64, instants: I64) -> tuple[list[Row], I64]:
-        """The rows of postings, each once, and which of them each posting belongs to."""
+    def rows_of(self, meter: Meter, customers: I64, instants: I64) -> tuple[Slots, I64]:
+        """The rows of postings, each once, and which of them each posting belongs to. Rows that are not there are begun."""
         grid = instants // (meter.window_s * US_PER_S)
         lowest = int(grid.min())
         cells = (grid - lowest << CODE_BITS) | customers
@@ -295,40 +277,66 @@ class Reader:
         of = np.empty(len(cells), np.int64)
         of[order] = np.cumsum(begins) - 1
         firsts = order[begins]
-        number = self.meter_numbers.setdefault((meter.slug, meter.window_s), len(self.meter_numbers))
-        rows: list[Row] = []
-        cut: list[int] = []
-        known, add = self.known, rows.append
-        for cell, code, first in zip(grid[firsts].tolist(), customers[firsts].tolist(), firsts.tolist(), strict=True):
-            customer = known[code]
-            row = customer.cells.get(cell << 16 | number)
-            if row is None:
-                row = self._row(customer, meter, int(instants[first]) // US_PER_S, cell << 16 | number)
-                if row.window.end_s - row.window.start_s != meter.window_s:
-                    cut.append(len(rows))
-            add(row)
-        if cut:
-            self._divide(meter, customers, instants, rows, of, cut)
-        return rows, of
+        rows, starts_s = self.state.rows, grid[firsts] * meter.window_s
+        numbers = self._numbers_of(customers[firsts])
+        meters = np.full(len(firsts), rows.store.meters.number(meter.slug))
+        slots = rows.store.find(numbers, meters, starts_s)
+        # A row that is the whole cell takes all of its events: rows never overlap (law 8).
+        there = slots >= 0
+        there[there] = rows.store.columns["end_s"][slots[there]] == starts_s[there] + meter.window_s
+        new = np.flatnonzero(~there)
+        if not len(new):
+            return slots, of
+        cut = self._cut(meter, customers[firsts[new]], instants[firsts[new]])
+        begun = new[~cut]
+        own = np.isin(customers[firsts[begun]], list(self.clocked))
+        slots[begun] = rows.begin(numbers[begun], meters[begun], starts_s[begun], starts_s[begun] + meter.window_s, own)
+        if cut.any():
+            slots = self._divide(meter, customers, instants, slots, of, new[cut])
+        return slots, of
 
-    def _divide(self, meter: Meter, customers: I64, instants: I64, rows: list[Row], of: I64, cut: list[int]) -> None:
+    def _numbers_of(self, customers: I64) -> Slots:
+        """The table's numbers of customers."""
+        store = self.state.rows.store
+        if self._forgotten != store.forgotten or len(self._numbers) < len(self.known):
+            kept = self._numbers if self._forgotten == store.forgotten else self._numbers[:0]
+            self._numbers = np.full(len(self.known) + len(self.known) // 2, -1, np.int64)
+            self._numbers[: len(kept)] = kept
+            self._forgotten = store.forgotten
+        found = self._numbers[customers]
+        unknown = np.unique(customers[found < 0])
+        if len(unknown):
+            self._numbers[unknown] = store.customers.numbers(self.known[number] for number in unknown.tolist())
+            found = self._numbers[customers]
+        return found
+
+    def _cut(self, meter: Meter, customers: I64, instants: I64) -> Mask:
+        """True for grid cells that an edge of the customer's cuts."""
+        cut, definitions = np.zeros(len(customers), np.bool_), self.state.definitions
+        for place, number in enumerate(customers.tolist()) if definitions.items else ():
+            name = self.known[number]
+            if (name, meter.slug) in definitions.items:
+                window = definitions.window_of(name, meter, int(instants[place]) // US_PER_S)
+                cut[place] = window.end_s - window.start_s != meter.window_s
+        return cut
+
+    def _divide(self, meter: Meter, customers: I64, instants: I64, slots: Slots, of: I64, cut: Slots) -> Slots:
         """Grid cells that an edge cuts have several windows: each of their events is looked up."""
-        places = {rows[index].window: index for index in cut}
+        rows, places, found, free = self.state.rows, dict[Window, int](), slots.tolist(), cut.tolist()
         for place in np.flatnonzero(np.isin(of, cut)).tolist():
-            window = self.state.definitions.window_of(self.known[customers[place]].name, meter, int(instants[place]) // US_PER_S)
+            number = int(customers[place])
+            window = self.state.definitions.window_of(self.known[number], meter, int(instants[place]) // US_PER_S)
             if window not in places:
-                places[window] = len(rows)
-                rows.append(self.state.rows.get(window) or Row(window))
+                row = rows.get(window)
+                slot = int(rows.make([window], own=number in self.clocked)[0]) if row is None else row.slot
+                if free:
+                    places[window] = free.pop()
+                    found[places[window]] = slot
+                else:
+                    places[window] = len(found)
+                    found.append(slot)
             of[place] = places[window]
-
-    def _row(self, customer: Customer, meter: Meter, instant_s: int, cell: int) -> Row:
-        """The row of the window that holds the instant, or a new one that is not registered yet."""
-        window = self.state.definitions.window_of(customer.name, meter, instant_s)
-        row = self.state.rows.get(window) or Row(window)
-        # A cell that an edge cuts has several windows: it is looked up each time.
-        if window.end_s - window.start_s == meter.window_s:
-            customer.cells[cell] = row
-        return row
+        return np.array(found, np.int64)
 
     # ── the reference ────────────────────────────────────────────────────────────────────────────────────────────────
     def slow(self, batch: Batch, at: int) -> Rejection | Rerouted | Control | Usage:

@@ -207,7 +207,7 @@ def _too_late_edges(state: PartitionState, customer: str, meter: str, item: Item
     Rows that are final are left out: when they are let go is no function of the log, and no event ever comes for them again.
     """
     final_s = state.definitions.final_us(customer, state.clocks.final_until_us) // US_PER_S
-    rows = list(state.rows.by_meter.get((customer, meter), {}).values())
+    rows = state.rows.of_meter(customer, meter)
     if customer in state.definitions.clocks:
         rows = [row for row in rows if row.own]
     windows = [row.window for row in rows if row.window.end_s > max(final_s, from_s)]

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from streams.amending import amended_through
 from streams.changelog import Changelog
+from streams.probing import Slots
 from streams.rows import Ends, Row
 from streams.segments import CounterRecord, encode_segment
 from streams.sends import Send
@@ -29,12 +32,14 @@ from topics.windows import window_key
 
 
 class Flush(NamedTuple):
-    """One flush: three groups of records, each awaited before the next; `next_offset` is what it makes durable."""
+    """One flush: three groups of records, each awaited before the next; `next_offset` is what it makes durable.
+    `retired`: slots of the rows that it let go of."""
 
     first: list[Send]
     counters: Send
     last: list[Send]
     next_offset: int
+    retired: Slots
 
 
 class Emission(NamedTuple):
@@ -45,24 +50,23 @@ class Emission(NamedTuple):
     rev: int
 
 
-def build_flush(state: PartitionState, changelog: Changelog, dirty: list[Row], *, moved: bool) -> Flush:
-    """Everything that makes the state's present prefix durable. The state's facts and new ids are taken out of it."""
+def build_flush(state: PartitionState, changelog: Changelog, dirty: Slots, *, moved: bool) -> Flush:
+    """Everything that makes the state's present prefix durable. The state's facts and new ids are taken out of it. `dirty`: rows that changed."""
     facts, state.facts = state.facts, Facts()
     new_ids, state.new_ids = state.new_ids, []
     retired = retire(state, changelog)
-    dirty = [row for row in dirty if not state.is_retired(row)]
-    written = {id(row) for row in dirty}
-    again = changelog.said_again(state, written)
-    segments = changelog.write_rows(state, dirty + again)
+    dirty = dirty[state.rows.store.columns["customer"][dirty] >= 0]
+    again = changelog.said_again(state, dirty)
+    segments = changelog.write_rows(state, np.append(dirty, again))
     segments += changelog.write_ids(state, new_ids)
     segments += changelog.write_definitions(state, facts.definitions)
     counters = Send(STATE, state.partition, changelog.counters_key(), encode_segment(counters_of(state)))
     first = fact_sends(state, facts) + [Send(STATE, state.partition, key, value) for key, value in segments]
     last = [Send(STATE, state.partition, key, None) for key in changelog.take_garbage((state.generation, state.counters.next_offset))]
-    if moved or retired:
+    if moved or len(retired):
         mark = Mark(generation=state.generation, partition=state.partition, next_offset=state.counters.next_offset, counters=state.counters)
         last.insert(0, Send(VERDICTS, state.partition, None, encode(mark)))
-    return Flush(first, counters, last, state.counters.next_offset)
+    return Flush(first, counters, last, state.counters.next_offset, retired)
 
 
 def counters_of(state: PartitionState) -> CounterRecord:
@@ -94,26 +98,30 @@ def fact_sends(state: PartitionState, facts: Facts) -> list[Send]:
     return sends
 
 
-def retire(state: PartitionState, changelog: Changelog) -> int:
-    """Let go of rows that are final: every event for them would be too late, and their newest revision was emitted. Returns how many.
+def retire(state: PartitionState, changelog: Changelog) -> Slots:
+    """Let go of rows that are final: every event for them would be too late, and their newest revision was emitted. Returns their slots, which are
+    other rows' from now on.
 
     Final by the log's now, or by their customer's test clock: each has its own account, a pure function of how far it went.
     """
-    before = state.all_retired().rows
-    state.retired = _let_go(state, changelog, state.rows.ends, state.clocks.final_until_us // US_PER_S, state.retired)
+    gone: list[Slots] = [np.zeros(0, np.int64)]
+    state.retired = _let_go(state, changelog, state.rows.ends, state.clocks.final_until_us // US_PER_S, state.retired, gone)
     for customer, ends in state.rows.own.items():
         until_s = state.definitions.final_us(customer, state.clocks.final_until_us) // US_PER_S
-        state.own_retired[customer] = _let_go(state, changelog, ends, until_s, state.own_retired.get(customer, Retired()))
-    return state.all_retired().rows - before
+        state.own_retired[customer] = _let_go(state, changelog, ends, until_s, state.own_retired.get(customer, Retired()), gone)
+    return np.concatenate(gone)
 
 
-def _let_go(state: PartitionState, changelog: Changelog, ends: Ends, until_s: int, retired: Retired) -> Retired:
+def _let_go(state: PartitionState, changelog: Changelog, ends: Ends, until_s: int, retired: Retired, gone: list[Slots]) -> Retired:
+    store = state.rows.store
     while (end_s := ends.first_end()) is not None and end_s <= until_s:
-        if any(row.pending for row in ends.by_end[end_s]):
+        slots = ends.at(end_s)
+        if store.is_pending(slots).any():
             break
-        rows = state.rows.remove_first_end(ends)
-        changelog.retire(rows)
-        retired = Retired(until_s=end_s, rows=retired.rows + len(rows), events=retired.events + sum(row.events for row in rows))
+        retired = Retired(until_s=end_s, rows=retired.rows + len(slots), events=retired.events + store.events(slots))
+        changelog.retire(state, slots)
+        state.rows.remove_first_end(ends)
+        gone.append(slots)
     return retired
 
 

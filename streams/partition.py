@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import numpy as np
+
 from streams.changelog import Changelog
 from streams.closing import Closing, WindowCounts
 from streams.columns import Reader
 from streams.durability import Emission, Flush, build_emission, build_flush
 from streams.id_log import Keep, in_memory
 from streams.identity import Record, check_identity, identity_offset
+from streams.probing import Slots, each_once
 from streams.recovery import recover
-from streams.rows import Row, revision
+from streams.rows import revision
 from streams.state import PartitionState
 from streams.step import step
 from topics.batch import Batch
@@ -34,14 +37,15 @@ class MeterPartition:
         self.state = state
         self.changelog = changelog
         self.reader = Reader(state)
-        self.closing = Closing()
-        self.closing.touch([row for row in state.rows.all() if row.pending])
+        self.closing = Closing(state.rows)
+        slots = state.rows.store.live()
+        self.closing.touch(slots[state.rows.store.is_pending(slots)])
         self.durable_offset = state.counters.next_offset
         """Everything below it is in the changelog, acknowledged."""
         self.unflushed = 0
         """Records applied since the last flush began, large facts counted as many: the shell holds back when it grows."""
         self._whole = True
-        self._dirty: dict[int, Row] = {}
+        self._dirty: list[Slots] = []
         # No offset: the first flush always speaks, so that a mark which a crash kept from the archive is said again.
         self._flushed_offset = -1
         self._retired_until_s = state.retired.until_s
@@ -100,9 +104,10 @@ class MeterPartition:
         """Fold a batch. Raises Halt. Whatever is raised, the batch may be folded by half, and the state is never flushed again."""
         before, held_bytes = self.next_offset, self.state.facts.bytes
         self._whole = False
-        for row in step(self.state, self.reader, batch):
-            self._dirty[id(row)] = row
-            self.closing.touched[id(row)] = row
+        changed = step(self.state, self.reader, batch)
+        if len(changed):
+            self._dirty.append(changed)
+            self.closing.touch(changed)
         self._whole = True
         self.unflushed += self.next_offset - before + (self.state.facts.bytes - held_bytes) // RECORD_BYTES
 
@@ -117,16 +122,16 @@ class MeterPartition:
         may_retire = first_end_s is not None and self._retired_until_s < first_end_s <= until_s and self._first_end_is_emitted(first_end_s)
         if not (moved or self._dirty or may_retire):
             return None
-        dirty, self._dirty = list(self._dirty.values()), {}
+        dirty, self._dirty = each_once(self._dirty), []
         self.unflushed = 0
-        retired_before = self.state.all_retired().rows
         flush = build_flush(self.state, self.changelog, dirty, moved=moved)
-        self.reader.retired(self.state.all_retired().rows - retired_before)
+        self.closing.let_go(flush.retired)
         self._flushed_offset, self._retired_until_s = flush.next_offset, self.state.retired.until_s
         return flush
 
     def _first_end_is_emitted(self, end_s: int) -> bool:
-        return not any(row.pending for row in self.state.rows.ends.by_end[end_s])
+        rows = self.state.rows
+        return not rows.store.is_pending(rows.ends.at(end_s)).any()
 
     def end_flush(self, flush: Flush) -> int:
         """All of the flush is acknowledged: returns the offset that may be committed."""
@@ -149,8 +154,9 @@ class MeterPartition:
         for emission in emissions:
             row = emission.row
             row.emitted = max(row.emitted, emission.rev)
-            self._dirty[id(row)] = row
-            self.closing.emitted(row)
+        slots = np.array([emission.row.slot for emission in emissions], np.int64)
+        self._dirty.append(slots)
+        self.closing.emitted(slots)
 
     def closed(self) -> Closed | None:
         """How far everything is closed and emitted, where somebody wants to know (`topics/closed.py`) and it is not said yet."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from streams.adopt import adopt
 from streams.changelog import Changelog
 from streams.columns import Reader
@@ -71,21 +73,20 @@ class Rebuild:
         self._reader = Reader(state)
 
     def let_go(self, emitted: Emitted) -> list[Row]:
-        """Let go of rows that are final and were emitted as they stand; returns those that are final, let go or not."""
+        """Let go of rows that are final and were emitted as they stand; returns copies of those that are final, let go or not."""
         rows = self.final()
         _note(rows, emitted)
-        self._reader.retired(retire(self.state, self.changelog))
-        return rows
+        shown = [row.copy() for row in rows]
+        retire(self.state, self.changelog)
+        return shown
 
     def final(self) -> list[Row]:
         """Live rows that no event can change any more: by the log's now, or by their customer's test clock."""
         state = self.state
-        until_s = state.clocks.final_until_us // US_PER_S
-        rows = [row for end_s, rows in state.rows.ends.by_end.items() if end_s <= until_s for row in rows]
+        parts = state.rows.ends.until(state.clocks.final_until_us // US_PER_S)
         for customer, ends in state.rows.own.items():
-            own_s = state.definitions.final_us(customer, state.clocks.final_until_us) // US_PER_S
-            rows += [row for end_s, rows_ in ends.by_end.items() if end_s <= own_s for row in rows_]
-        return rows
+            parts += ends.until(state.definitions.final_us(customer, state.clocks.final_until_us) // US_PER_S)
+        return [row for slots in parts for row in state.rows.rows(slots.tolist())]
 
     # ── what is written ──────────────────────────────────────────────────────────────────────────────────────────────
     def definitions(self) -> list[Send]:
@@ -99,7 +100,8 @@ class Rebuild:
         rows = state.rows.all()
         _note(rows, emitted)
         for at in range(0, len(rows), ROWS_A_SEGMENT):
-            yield self._sends(self.changelog.write_rows(state, rows[at : at + ROWS_A_SEGMENT]))
+            slots = np.array([row.slot for row in rows[at : at + ROWS_A_SEGMENT]], np.int64)
+            yield self._sends(self.changelog.write_rows(state, slots))
         state.live_ids()  # forgets hours that are dead
         for bucket in sorted(state.id_counts):
             yield self._sends(self.changelog.write_ids(state, [(bucket, state.ids.in_bucket(bucket))]))

@@ -9,6 +9,7 @@ writers that do not know of each other cannot tombstone both.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,27 +17,26 @@ from streams.amending import amended_through
 from streams.changelog import Changelog
 from streams.duplicates import ID_BYTES, distinct
 from streams.id_log import Keep, in_memory
-from streams.rows import Row
-from streams.segments import (
-    CounterRecord,
-    DefinitionSegment,
-    Extent,
-    IdSegment,
-    RowSegment,
-    Segment,
-    decode_segment,
-    greater,
-    parse_key,
-    unpack_row,
-)
+from streams.merging import merge_rows
+from streams.row_segments import RowColumns
+from streams.segments import ROWS, CounterRecord, DefinitionSegment, Extent, IdSegment, Segment, decode_segment, parse_key
 from streams.state import PartitionState
 from topics.amendments import Amendment
 from topics.catalog import STATE
 from topics.definitions import decode_definition
 from topics.errors import CorruptState
-from topics.windows import Window
 
 Found = list[tuple[bytes, Segment, str]]
+RawRows = list[tuple[bytes, bytes, str]]
+"""Row segments that are not decoded yet: key, value, place."""
+
+
+class _Head(NamedTuple):
+    """Of a row segment that was taken: the prefix that it belongs to."""
+
+    key: bytes
+    generation: int
+    upto: int
 
 
 def recover(
@@ -53,14 +53,14 @@ def recover(
 
     Without counters it is a fresh state from offset `base` with `id_key`. Raises CorruptState or UnknownVersion, naming the record.
     """
-    found = _read(partition, records)
+    found, raw = _read(partition, records)
     counters = [record for _, record, _ in found if isinstance(record, CounterRecord)]
     if not counters:
         fresh = PartitionState(partition, partitions, id_key, base=base, keep=keep)
-        _keep_unproven(fresh, found, Extent(0, base), changelog)
-        for key, record, _ in found:
-            if isinstance(record, RowSegment):
-                changelog.obsolete(key)
+        heads = [_Head(key, rows.generation, rows.upto) for key, value, where in raw for rows in (_rows(value, where),)]
+        _keep_unproven(fresh, found, heads, Extent(0, base), changelog)
+        for key, _, _ in raw:
+            changelog.obsolete(key)
         return fresh
     newest = max(counters, key=lambda record: (record.generation, record.counters.next_offset, record.retired.until_s))
     state = PartitionState(partition, partitions, newest.id_key, generation=newest.generation, keep=keep)
@@ -75,16 +75,17 @@ def recover(
     extent = Extent(newest.generation, newest.counters.next_offset, tuple(newest.closed))
     _take_definitions(state, found, extent)
     _take_ids(state, found, extent, changelog)
-    _take_rows(state, found, extent, changelog)
-    _keep_unproven(state, found, extent, changelog)
-    for key, record, _ in found:
-        if isinstance(record, CounterRecord):
+    heads = _take_rows(state, raw, extent, changelog)
+    _keep_unproven(state, found, heads, extent, changelog)
+    for key, segment, _ in found:
+        if isinstance(segment, CounterRecord):
             changelog.obsolete(key)
     _check_complete(state, newest)
     return state
 
 
-def _read(partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]]) -> Found:
+def _read(partition: int, records: Iterable[tuple[bytes | None, bytes | None, int]]) -> tuple[Found, RawRows]:
+    """What is not tombstoned. Rows, which are nearly all of it, stay packed until they are taken."""
     held: dict[bytes, tuple[bytes, str]] = {}
     for key, value, offset in records:
         where = f"{STATE} {partition}@{offset}"
@@ -95,18 +96,29 @@ def _read(partition: int, records: Iterable[tuple[bytes | None, bytes | None, in
             held.pop(key, None)
         else:
             held[key] = (value, where)
-    return [(key, decode_segment(key[:1], value, where), where) for key, (value, where) in held.items()]
+    found = [(key, decode_segment(key[:1], value, where), where) for key, (value, where) in held.items() if key[:1] != ROWS]
+    return found, [(key, value, where) for key, (value, where) in held.items() if key[:1] == ROWS]
 
 
-def _keep_unproven(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
+def _rows(value: bytes, where: str) -> RowColumns:
+    segment = decode_segment(ROWS, value, where)
+    if not isinstance(segment, RowColumns):
+        raise AssertionError("rows are decoded as rows")
+    return segment
+
+
+def _keep_unproven(state: PartitionState, found: Found, heads: list[_Head], extent: Extent, changelog: Changelog) -> None:
     """Segments beyond our prefix are kept while their counters may still come; those of a log that was given up never will."""
+    for head in heads:
+        prefix = (head.generation, head.upto)
+        if not extent.covers(*prefix) and extent.is_passed_by(*prefix):
+            changelog.unproven(head.key, prefix)
     for key, record, _ in found:
-        if isinstance(record, CounterRecord) or extent.covers(record.generation, record.upto):
+        if isinstance(record, (CounterRecord, RowColumns)) or extent.covers(record.generation, record.upto):
             continue
         prefix = (record.generation, record.upto)
         if not extent.is_passed_by(*prefix):
-            if not isinstance(record, RowSegment):
-                changelog.obsolete(key)
+            changelog.obsolete(key)
             continue
         changelog.unproven(key, prefix)
         if isinstance(record, IdSegment) and record.key_name == state.digester.name:
@@ -151,45 +163,31 @@ def _is_live(state: PartitionState, record: IdSegment) -> bool:
     return record.key_name == state.digester.name and record.bucket >= state.clocks.dead_before
 
 
-def _take_rows(state: PartitionState, found: Found, extent: Extent, changelog: Changelog) -> None:
-    newest: dict[Window, Row] = {}
-    parts = [(key, record, where) for key, record, where in found if isinstance(record, RowSegment)]
-    owner: dict[Window, tuple[bytes, str]] = {}
-    for key, record, where in parts:
-        for packed in record.rows:
-            row = unpack_row(packed)
-            row.own = _is_own(state, row)
-            if state.is_retired(row) or not extent.holds(row.rev):
-                continue
-            held = newest.get(row.window)
-            best = greater(held, row, where)
-            if best is not held:
-                newest[row.window], owner[row.window] = best, (key, where)
-    by_key: dict[bytes, list[Row]] = {}
-    for window, row in newest.items():
-        key, where = owner[window]
-        try:
-            state.rows.add(row)
-        except CorruptState as error:
-            raise CorruptState(f"{where}: {error}") from None
-        by_key.setdefault(key, []).append(row)
-    for key, _, _ in parts:
-        if key in by_key:
-            changelog.recovered_rows(key, by_key[key])
+def _take_rows(state: PartitionState, raw: RawRows, extent: Extent, changelog: Changelog) -> list[_Head]:
+    numbers, heads = list[int](), list[_Head]()
+    for key, value, where in raw:
+        rows = _rows(value, where)
+        numbers.append(changelog.recovered_segment())
+        heads.append(_Head(key, rows.generation, rows.upto))
+        merge_rows(state, rows, extent, numbers[-1], where)
+    slots = state.rows.store.live()
+    state.rows.schedule(slots)
+    segments = state.rows.store.columns["segment"][slots]
+    order = np.argsort(segments, kind="stable")
+    slots, segments = slots[order], segments[order]
+    begins, ends = np.searchsorted(segments, numbers), np.searchsorted(segments, numbers, side="right")
+    for number, head, begin, end in zip(numbers, heads, begins.tolist(), ends.tolist(), strict=True):
+        if begin < end:
+            changelog.recovered_rows(number, head.key, slots[begin:end])
         else:
-            changelog.obsolete(key)
-
-
-def _is_own(state: PartitionState, row: Row) -> bool:
-    """A row that began after its customer had a test clock says so; an earlier one is the clock's where the log's now had not made it final."""
-    clock = state.definitions.clocks.get(row.window.customer)
-    return clock is not None and (row.own or row.window.end_s > clock.log_final_s)
+            changelog.obsolete(head.key)
+    return heads
 
 
 def _check_complete(state: PartitionState, newest: CounterRecord) -> None:
     """Law 7: events of live rows and of retired ones are the postings counted, and ids and versions are as many as were there; anything else
     is a lost or foreign segment, and going on would bill less, or duplicates."""
-    rows = sum(row.events for row in state.rows.all()) + state.all_retired().events
+    rows = state.rows.events() + state.all_retired().events
     wrong = [
         f"the {name} hold {held}, the counters {wanted}"
         for name, held, wanted in (

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.duplicates import KEY_BYTES
-from streams.rows import Row, revision, split_revision
+from streams.row_segments import PackedRows, RowColumns, RowSegment, columns_of, unpack_rows
 from streams.state import Clocks, Identity, Retired
-from topics.content_hash import MODULUS
 from topics.errors import CorruptState, UnknownVersion
 from topics.verdict import Counters
-from topics.windows import Window
 
 ROWS: Final = b"r"
 IDS: Final = b"i"
@@ -27,39 +27,15 @@ DEFINITIONS: Final = b"d"
 COUNTERS: Final = b"c"
 EPOCH_BYTES: Final = 8
 VERSION: Final = 1
+ROWS_VERSION: Final = 2
+"""Of rows as columns (`streams/row_segments.py`); everything else, and rows of earlier programs, are version 1."""
 ROWS_A_SEGMENT: Final = 4000
-"""About 150 bytes a row: 0.6 MB, well under the topic's 2 MiB even with 256-byte customer names."""
+"""About 60 bytes a row and its names: 0.3 MB, well under the topic's 2 MiB even with 256-byte customer names."""
 IDS_A_SEGMENT: Final = 40_000
 """16 bytes an id: 640 kB."""
 ROW_BYTES: Final = 700_000
 """Names may be long: a segment is also closed at this many bytes of names, or of definitions."""
 _head = struct.Struct(">BI")
-
-
-class RowRecord(msgspec.Struct, array_like=True, gc=False):
-    """One row as it is stored: absolute values, so that the newest one alone is enough."""
-
-    customer: str
-    meter: str
-    start_s: int
-    end_s: int
-    scaled: bytes
-    events: int
-    first_offset: int
-    generation: int
-    through_offset: int
-    emitted_generation: int
-    emitted_offset: int
-    content_hash: bytes
-    own: bool = False
-
-
-class RowSegment(msgspec.Struct, array_like=True, gc=False):
-    """Rows of a flush."""
-
-    generation: int
-    upto: int
-    rows: list[RowRecord]
 
 
 class IdSegment(msgspec.Struct, array_like=True, gc=False):
@@ -104,13 +80,15 @@ class CounterRecord(msgspec.Struct, array_like=True, gc=False):
     amended_through: int = 0
 
 
-Segment = RowSegment | IdSegment | DefinitionSegment | CounterRecord
-_decoders: dict[bytes, msgspec.msgpack.Decoder[Segment]] = {
+Segment = RowColumns | IdSegment | DefinitionSegment | CounterRecord
+_Stored = RowSegment | PackedRows | IdSegment | DefinitionSegment | CounterRecord
+_decoders: dict[bytes, msgspec.msgpack.Decoder[_Stored]] = {
     ROWS: msgspec.msgpack.Decoder(RowSegment),
     IDS: msgspec.msgpack.Decoder(IdSegment),
     DEFINITIONS: msgspec.msgpack.Decoder(DefinitionSegment),
     COUNTERS: msgspec.msgpack.Decoder(CounterRecord),
 }
+_packed_decoder: msgspec.msgpack.Decoder[_Stored] = msgspec.msgpack.Decoder(PackedRows)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -130,10 +108,12 @@ class Extent(NamedTuple):
         """True for a segment of a prefix of this: what a flush wrote that never came to its counters before its log was given up, is none."""
         return upto <= self._end(generation)
 
-    def holds(self, rev: int) -> bool:
-        """True where the event that a revision names lies in it."""
-        generation, offset = split_revision(rev)
-        return offset < self._end(generation)
+    def holds_each(self, generations: NDArray[Any], offsets: NDArray[Any]) -> NDArray[np.bool_]:
+        """True where the events that revisions name lie in it."""
+        held = np.zeros(len(offsets), bool)
+        for generation in np.unique(generations).tolist():
+            held |= (generations == generation) & (offsets < self._end(generation))
+        return held
 
     def is_passed_by(self, generation: int, upto: int) -> bool:
         """True where counters of that prefix would be greater than these."""
@@ -159,10 +139,10 @@ def parse_key(key: bytes | None, where: str) -> SegmentKey:
     return SegmentKey(key[:1], key[1 : 1 + EPOCH_BYTES], int.from_bytes(key[1 + EPOCH_BYTES :], "big"))
 
 
-def encode_segment(segment: Segment) -> bytes:
+def encode_segment(segment: _Stored) -> bytes:
     """Version, checksum, msgpack."""
     body = _encode(segment)
-    return _head.pack(VERSION, zlib.crc32(body)) + body
+    return _head.pack(ROWS_VERSION if isinstance(segment, PackedRows) else VERSION, zlib.crc32(body)) + body
 
 
 def decode_segment(kind: bytes, value: bytes, where: str) -> Segment:
@@ -170,90 +150,35 @@ def decode_segment(kind: bytes, value: bytes, where: str) -> Segment:
     if len(value) < _head.size:
         raise CorruptState(f"{where}: the changelog record is cut short; restore usage.state from a replica or a backup")
     version, checksum = _head.unpack_from(value)
-    if version != VERSION:
-        raise UnknownVersion(f"{where}: changelog version {version} is unknown to this program (it knows {VERSION}); upgrade tidemark")
+    known = ROWS_VERSION if kind == ROWS else VERSION
+    if not VERSION <= version <= known:
+        raise UnknownVersion(f"{where}: changelog version {version} is unknown to this program (it knows {known}); upgrade tidemark")
     body = value[_head.size :]
     if zlib.crc32(body) != checksum:
         raise CorruptState(f"{where}: the changelog record's checksum is wrong; restore usage.state from a replica or a backup")
     try:
-        segment = _decoders[kind].decode(body)
+        stored = (_packed_decoder if version == ROWS_VERSION else _decoders[kind]).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptState(f"{where}: the changelog record cannot be read: {error}") from None
-    if not _is_possible(segment):
+    segment = _possible(stored)
+    if segment is None:
         raise CorruptState(f"{where}: the changelog record holds numbers that no program of ours writes; restore usage.state from a backup")
     return segment
 
 
-def _is_possible(segment: Segment) -> bool:
-    """False where a number could not have been written: a checksum only says that the bytes are those of the writer."""
-    if isinstance(segment, CounterRecord):
-        counters = segment.counters
+def _possible(stored: _Stored) -> Segment | None:
+    """None where a number could not have been written: a checksum only says that the bytes are those of the writer."""
+    if isinstance(stored, CounterRecord):
+        counters = stored.counters
         fates = (counters.counted, counters.duplicate, counters.rejected, counters.too_late, counters.rerouted, counters.control, counters.skipped)
-        least = min(segment.generation, segment.ids, segment.definitions, counters.base, counters.postings, *fates, *segment.closed)
-        return least >= 0 and len(segment.id_key) == KEY_BYTES and len(segment.closed) == segment.generation
-    if segment.generation < 0 or segment.upto < 0:
-        return False
-    if isinstance(segment, IdSegment):
-        return 0 <= segment.bucket < 1 << 31 and len(segment.digests) % 16 == 0
-    if isinstance(segment, DefinitionSegment):
-        return True
-    return all(
-        0 <= row.generation <= segment.generation
-        and min(row.first_offset, row.through_offset) >= 0
-        and row.start_s < row.end_s
-        and row.events > 0
-        and len(row.content_hash) == 32
-        for row in segment.rows
-    )
-
-
-def pack_row(row: Row) -> RowRecord:
-    """A row's stored form."""
-    window = row.window
-    generation, through = split_revision(row.rev)
-    emitted = split_revision(row.emitted) if row.emitted >= 0 else (-1, -1)
-    return RowRecord(
-        window.customer,
-        window.meter,
-        window.start_s,
-        window.end_s,
-        row.scaled.to_bytes((row.scaled.bit_length() + 8) // 8, "little", signed=True),
-        row.events,
-        row.first_offset,
-        generation,
-        through,
-        *emitted,
-        (row.content_hash % MODULUS).to_bytes(32, "little"),
-        row.own,
-    )
-
-
-def unpack_row(record: RowRecord) -> Row:
-    """The row of a stored form."""
-    row = Row(Window(record.customer, record.meter, record.start_s, record.end_s))
-    row.scaled = int.from_bytes(record.scaled, "little", signed=True)
-    row.events = record.events
-    row.first_offset = record.first_offset
-    row.rev = revision(record.generation, record.through_offset)
-    row.emitted = revision(record.emitted_generation, record.emitted_offset) if record.emitted_generation >= 0 else -1
-    row.content_hash = int.from_bytes(record.content_hash, "little")
-    row.own = record.own
-    return row
-
-
-def greater(held: Row | None, found: Row, where: str) -> Row:
-    """Law 4: of two records of a row the greater revision wins; of equal ones the one `found` later, with what either knows to be emitted.
-
-    The later one also where it knows of less: writers that do not know of each other tombstone earlier copies only, and if `emitted` decided, one
-    could rely on the copy that the other gives up. One revision with two totals is corruption: halt.
-    """
-    if held is None:
-        return found
-    if held.rev == found.rev and (held.scaled, held.events, held.content_hash) != (found.scaled, found.events, found.content_hash):
-        raise CorruptState(
-            f"{where}: window {held.window} has two totals under one revision {split_revision(held.rev)}; "
-            "do not bill from this state: keep the topics and compare with `tidemark replay`"
-        )
-    if held.rev == found.rev:
-        found.emitted = max(found.emitted, held.emitted)
-    return found if found.rev >= held.rev else held
+        least = min(stored.generation, stored.ids, stored.definitions, counters.base, counters.postings, *fates, *stored.closed)
+        return stored if least >= 0 and len(stored.id_key) == KEY_BYTES and len(stored.closed) == stored.generation else None
+    if stored.generation < 0 or stored.upto < 0:
+        return None
+    if isinstance(stored, PackedRows):
+        return unpack_rows(stored)
+    if isinstance(stored, RowSegment):
+        return columns_of(stored)
+    if isinstance(stored, IdSegment) and not (0 <= stored.bucket < 1 << 31 and len(stored.digests) % 16 == 0):
+        return None
+    return stored

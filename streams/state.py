@@ -103,7 +103,6 @@ class PartitionState:
         """Customers whose test clock spoke: closing looks at their windows."""
         self.flushes: list[Flush] = []
         """Flushes that closing has still to carry out; after a recovery the newest of each customer again."""
-        self.step_number = 0
 
     def is_retired(self, row: Row) -> bool:
         """True where the row was let go, or would have been."""

@@ -19,7 +19,7 @@ from streams.control import fold_control
 from streams.duplicates import HOUR_MS, dead_before, first_of_each
 from streams.hashing import posting_digests
 from streams.names import Names
-from streams.rows import Row
+from streams.probing import Slots, each_once
 from streams.sheet import I64, Mask, Sheet
 from streams.state import PartitionState, Rerouting
 from topics.amendments import Amendment
@@ -45,8 +45,8 @@ _LATEST_MS: Final = 1 << 52
 """The year 144,000: microseconds of later instants leave 64 bits, and the reference, which has no such bound, is asked."""
 
 
-def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
-    """Fold a batch; returns the rows it changed. What else it brought is in `state.facts`.
+def step(state: PartitionState, reader: Reader, batch: Batch) -> Slots:
+    """Fold a batch; returns the slots of the rows it changed. What else it brought is in `state.facts`.
 
     Records below `next_offset` are replays and skipped (law 2). Raises Halt where the partition does not begin with a meters record, and
     CorruptState where the batch does not begin at or below `next_offset`.
@@ -56,8 +56,7 @@ def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
         raise CorruptState(
             f"usage.events {state.partition}: delivery went from offset {counters.next_offset} to {batch.start_offset}; restart the worker"
         )
-    state.step_number += 1
-    changed: list[Row] = []
+    changed: list[Slots] = []
     at = next((i for i, offset in enumerate(batch.offsets) if offset >= counters.next_offset), len(batch))
     while at < len(batch):
         sheet, begin = reader.sheet(batch, at), at
@@ -72,7 +71,7 @@ def step(state: PartitionState, reader: Reader, batch: Batch) -> list[Row]:
         state.identity.last_digest = record_digest(batch.keys[-1], batch.values[-1], batch.timestamps_ms[-1])
     if batch.next_offset > counters.next_offset:
         _move_to(state, batch.next_offset, 0)
-    return changed
+    return each_once(changed)
 
 
 def record_digest(key: bytes | None, value: bytes | None, timestamp_ms: int) -> bytes:
@@ -181,7 +180,7 @@ def _ahead_us(now_ms: Now, timing: Timing) -> Now:
     return (now_ms + timing.future_ms) * US_PER_MS
 
 
-def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: Event, changed: list[Row]) -> None:
+def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: Event, changed: list[Slots]) -> None:
     """Take a control record: in force, or rejected as `bad_control`; never a halt but for a partition without meters."""
     offset = batch.offsets[at]
     folded = fold_control(state, event, batch.keys[at], position(state.generation, offset))
@@ -202,7 +201,7 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
             elif isinstance(definition, Flush):
                 state.flushes.append(definition)
             elif isinstance(definition, Amendment):
-                _amend(state, reader, definition, event, changed)
+                _amend(state, definition, event, changed)
         if event.type == CLOSE_TYPE:
             state.clocks.close_offset = offset
         state.counters.control += 1
@@ -211,14 +210,9 @@ def _fold(state: PartitionState, reader: Reader, batch: Batch, at: int, event: E
     state.counters.next_offset = offset + 1
 
 
-def _amend(state: PartitionState, reader: Reader, amendment: Amendment, event: Event, changed: list[Row]) -> None:
+def _amend(state: PartitionState, amendment: Amendment, event: Event, changed: list[Slots]) -> None:
     """An amendment's rows changed with this batch like those of its events."""
-    for row in take_amendment(state, amendment, event):
-        if row.first_offset == amendment.offset:
-            reader.forget()  # it began a row: whatever the reader holds for that window is another one
-        if row.mark != state.step_number:
-            row.mark = state.step_number
-            changed.append(row)
+    changed.append(np.array([row.slot for row in take_amendment(state, amendment, event)], np.int64))
 
 
 def take_clock(state: PartitionState, clock: ClockVersion) -> None:
@@ -289,7 +283,7 @@ def _reroute(state: PartitionState, batch: Batch, at: int, rerouted: Rerouted) -
     state.counters.rerouted += 1
 
 
-def _count(state: PartitionState, reader: Reader, sheet: Sheet, stretch: range, changed: list[Row]) -> None:
+def _count(state: PartitionState, reader: Reader, sheet: Sheet, stretch: range, changed: list[Slots]) -> None:
     """Clear a stretch of duplicates and add the rest to its rows."""
     begin, end = stretch.start - sheet.first, stretch.stop - sheet.first
     places = np.flatnonzero(sheet.plain[begin:end] | sheet.judged[begin:end]) + begin
@@ -330,7 +324,7 @@ def _duplicates(state: PartitionState, sheet: Sheet, places: I64) -> None:
         state.facts.verdicts.append((batch.keys[at], verdict))
 
 
-def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names: Names, keep: Mask, changed: list[Row]) -> None:
+def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names: Names, keep: Mask, changed: list[Slots]) -> None:
     """Add the postings of what was kept to their rows, meter by meter."""
     fresh = np.zeros(len(sheet.ids), np.bool_)
     fresh[places[keep]] = True
@@ -346,15 +340,17 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
         meter, instants, index = column.meter, sheet.instants[where], name_of[where]
         heads = reader.origins.heads(meter.slug, sheet.origins[where])
         digests = posting_digests(heads, names if len(index) == len(names) else names.some(index), instants, amounts)
-        rows, of = reader.rows_of(meter, sheet.customers[where], instants)
-        add(state, changed, rows, of, sheet.offsets[where], amounts, digests)
+        slots, of = reader.rows_of(meter, sheet.customers[where], instants)
+        add(state, slots, of, sheet.offsets[where], amounts, digests)
+        changed.append(slots)
 
 
-def _add_few(state: PartitionState, sheet: Sheet, fresh: list[bool], changed: list[Row]) -> None:
+def _add_few(state: PartitionState, sheet: Sheet, fresh: list[bool], changed: list[Slots]) -> None:
     """The same, posting by posting."""
     for place, source, posting in sheet.few or ():
         if fresh[place]:
             window, scaled = posting
-            row = state.rows.get(window) or Row(window)
+            row = state.rows.get(window) or state.rows.row(int(state.rows.make([window], own=window.customer in state.definitions.clocks)[0]))
             digest = event_hash(window.customer, window.meter, source, sheet.ids[place], int(sheet.instants[place]), scaled)
-            add_one(state, changed, row, int(sheet.offsets[place]), scaled, digest)
+            add_one(state, row, int(sheet.offsets[place]), scaled, digest)
+            changed.append(np.array([row.slot]))

@@ -121,8 +121,8 @@ class Replay:
         wrong = fold_archived(rebuild, generations, batches, end, emitted=everyone_knows, final=final, step=self._step)
         last = rebuild.final()
         comparison.take(last, is_final=True)
-        ended = {id(row) for row in last}
-        comparison.take((row for row in rebuild.state.rows.all() if id(row) not in ended), is_final=False)
+        ended = set(last)
+        comparison.take((row for row in rebuild.state.rows.all() if row not in ended), is_final=False)
         comparison.rest(rebuild.state.clocks.final_until_us // US_PER_S)
         result.equal, result.newer, result.events, result.lines = comparison.equal, comparison.newer, comparison.events, comparison.lines
         # Of one customer's records alone the fates of the others cannot be counted.

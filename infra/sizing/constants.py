@@ -31,10 +31,11 @@ WORKER_BYTES: Final = 250_000_000
 """A meter process without state: Python, Faust, numpy, fetched batches that wait. Estimated."""
 PARTITION_BYTES: Final = 6_000_000
 """Of each partition on a worker: one fetch of 4 MiB that waits in the client, and its records' facts on their way out. Estimated from the limits."""
-OPEN_WINDOW_BYTES: Final = 565
-"""A window whose grace is not over. Resident memory of 200,000 rows of 10,000 customers; the goal is 250."""
-KEPT_WINDOW_BYTES: Final = 565
-"""A window that is closed and may still be corrected until `horizon`. As long as cold rows are rows like others, the same."""
+OPEN_WINDOW_BYTES: Final = 250
+"""A window whose grace is not over: 210 to 250 in the table of rows with its index, names, closing and changelog books
+(`python -m tests.benchmarks.state`)."""
+KEPT_WINDOW_BYTES: Final = 250
+"""A window that is closed and may still be corrected until `horizon`: the same."""
 ID_BYTES: Final = 8
 """A remembered id in memory: its mark and place in the index, 7 when pages are full (`streams/id_table.py`)."""
 ID_FILE_BYTES: Final = 16
@@ -47,8 +48,8 @@ RECORD_BYTES: Final = 20
 """What Kafka adds to a record: lengths, offset and time deltas (7 to 12), its share of the batch's 61 bytes. The key is counted beside it."""
 KEY_BYTES: Final = 16
 """A customer's name as key."""
-PACKED_ROW_BYTES: Final = 100
-"""A row in a segment of `usage.state`: `streams/segments.py`, names of 12 and 9 characters."""
+PACKED_ROW_BYTES: Final = 60
+"""A row in a segment of `usage.state`: `streams/row_segments.py`, names of 12 and 9 characters."""
 PACKED_ID_BYTES: Final = 16
 """An id in a segment."""
 COUNTERS_BYTES: Final = 300
@@ -57,7 +58,7 @@ ID_WRITES: Final = 2
 """An id is written by its flush, and once more when its hour is over and the small segments are merged (`MERGED_PARTS`)."""
 ROW_COPIES: Final = 3
 """The changelog holds at most twice the segments that the live rows need beside them (`streams/changelog.py`, `said_again`)."""
-SPARE_STATE_BYTES: Final = 26_000_000
+SPARE_STATE_BYTES: Final = 15_400_000
 """Of a partition: 64 spare segments of small flushes, as they come at most to when each is full."""
 DIRTY_SHARE: Final = 0.1
 """`min.cleanable.dirty.ratio` of `usage.state`: so much of the log may be rubbish before the broker cleans it."""
@@ -114,8 +115,9 @@ RESTART_S: Final = 3.0
 """From the end of a process to its successor's first read under the same name (static membership): imports 1 s, joining 1.4 s."""
 STATE_BYTES_A_S: Final = 60e6
 """Changelog bytes that a worker reads a second, through Faust's own path. Not measured: a cautious guess for records of 600 kB."""
-RECOVER_US_A_ROW: Final = 12.0
-"""Unpacking takes 2 to 3 µs; entering into table, closing and books is estimated. The goal, 1 million rows in 15 s, is 15."""
+RECOVER_US_A_ROW: Final = 7.0
+"""Unpack, merge, enter into table, closing and changelog books: 5.4 to 6.0 (`python -m tests.benchmarks.state`); the goal of 1 million rows in
+15 s is 15 µs."""
 RECOVER_US_AN_ID: Final = 0.7
 """Insert into the table of ids while it grows: 0.7 measured for 2 million."""
 

@@ -12,9 +12,11 @@ import pytest
 from infra.auditing import compare
 from infra.auditing.findings import IDS, Finding, PartitionAudit
 from infra.auditing.sources import Bounds
-from streams.segments import COUNTERS, ROWS, CounterRecord, RowSegment, decode_segment, encode_segment
+from streams.row_segments import RowColumns, RowSegment
+from streams.segments import COUNTERS, ROWS, CounterRecord, decode_segment, encode_segment
 from tests.core.audit_world import AuditWorld, busy_log
 from tests.core.meterlog import NOW_MS, Stored
+from tests.core.plain_rows import plain
 from tests.core.test_fold import HOME
 from topics.catalog import DEFINITIONS, EVENTS, STATE, WINDOWS
 from topics.codec import encode
@@ -86,7 +88,8 @@ def in_segments(world: AuditWorld, kind: bytes, change: Callable[[Any], None]) -
     """Tamper with every stored segment of a kind, with the right checksum."""
 
     def changed(record: Stored) -> Stored:
-        segment = decode_segment(kind, record.value or b"", "test")
+        found = decode_segment(kind, record.value or b"", "test")
+        segment = plain(found) if isinstance(found, RowColumns) else found
         change(segment)
         return record._replace(value=encode_segment(segment))
 

@@ -199,10 +199,10 @@ async def test_a_person_reads_what_was_found_and_what_was_not_checked(capsys: py
 def one_more(original: Any) -> Any:
     """Postings are added, each with 10⁻¹² more."""
 
-    def add(state: Any, changed: Any, rows: Any, of: Any, offsets: Any, amounts: Any, digests: Any) -> None:
+    def add(state: Any, slots: Any, of: Any, offsets: Any, amounts: Any, digests: Any) -> None:
         more = amounts.copy()
         more[:, 0] += np.uint64(1)
-        original(state, changed, rows, of, offsets, more, digests)
+        original(state, slots, of, offsets, more, digests)
 
     return add
 

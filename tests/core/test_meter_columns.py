@@ -26,7 +26,7 @@ BYTES = Meter(slug="bytes", event_type="api.request", value="n", where={"region"
 CREDIT = Meter(slug="credit", event_type="wallet", value="n", allow_negative=True, window_s=10)
 TIMING = Timing(dedup_ms=3_600_000, horizon_ms=86_400_000, future_ms=300_000)
 HOME = customers(3)
-LIMITS = ("_MAX_HELD_BYTES", "_FORGET_ROWS")
+LIMITS = ("_MAX_HELD_BYTES",)
 
 
 def rows_of(partition: MeterPartition) -> dict[tuple[Any, ...], tuple[int, int, int, int]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,12 +163,13 @@ def closing_world(delay_ms: int = 60_000) -> tuple[PartitionState, Closing]:
     one = Meter(slug="m", event_type="e", window_s=10, grace_ms=1000)
     state.definitions.apply(TimingVersion(timing=Timing(revision_delay_ms=delay_ms), offset=0, digest="d"))
     state.definitions.apply(MeterVersion(meter=one, valid_from_s=BEGINNING_S, offset=0, digest="d"))
-    return state, Closing()
+    return state, Closing(state.rows)
 
 
-def row_of(start_s: int, offset: int) -> Row:
+def row_of(state: PartitionState, start_s: int, offset: int) -> Row:
     """A row of the meter that holds one event."""
     row = Row(Window("c", "m", start_s, start_s + 10))
+    state.rows.add(row)
     row.events, row.first_offset, row.rev = 1, offset, revision(0, offset)
     return row
 
@@ -175,8 +177,8 @@ def row_of(start_s: int, offset: int) -> Row:
 def test_the_oldest_due_window_is_due_since_its_end_and_grace() -> None:
     """A window is due since its end and grace until it is emitted, whether it still waits for its barrier or is ready."""
     state, closing = closing_world()
-    early, later = row_of(0, 0), row_of(10, 1)
-    closing.touch([early, later])
+    early, later = row_of(state, 0, 0), row_of(state, 10, 1)
+    closing.touch(np.array([early.slot, later.slot]))
     closing.tick(state, 2, 5_000, None)
     assert closing.oldest_due_ms(5_000) is None
     closing.tick(state, 0, 30_000, None)
@@ -184,26 +186,26 @@ def test_the_oldest_due_window_is_due_since_its_end_and_grace() -> None:
     closing.tick(state, 2, 31_000, 2)
     assert closing.oldest_due_ms(31_000) == 11_000
     early.emitted = early.rev
-    closing.emitted(early)
+    closing.emitted(np.array([early.slot]))
     assert closing.oldest_due_ms(31_000) == 21_000
     later.emitted = later.rev
-    closing.emitted(later)
+    closing.emitted(np.array([later.slot]))
     assert closing.oldest_due_ms(31_000) is None
 
 
 def test_a_correction_is_due_when_its_merging_is_over() -> None:
     """A late event's revision is merged for `revision_delay`, and is due only from then on."""
     state, closing = closing_world(delay_ms=60_000)
-    row = row_of(0, 0)
+    row = row_of(state, 0, 0)
     row.emitted, row.rev = row.rev, revision(0, 5)
-    closing.touch([row])
+    closing.touch(np.array([row.slot]))
     closing.tick(state, 6, 100_000, None)
     assert closing.oldest_due_ms(159_999) is None
     assert closing.oldest_due_ms(161_000) == 160_000
     closing.tick(state, 6, 165_000, None)
     assert closing.oldest_due_ms(170_000) == 165_000
     row.emitted = row.rev
-    closing.emitted(row)
+    closing.emitted(np.array([row.slot]))
     assert closing.oldest_due_ms(170_000) is None
 
 

@@ -10,9 +10,11 @@ from infra.replaying.applying import NoBase, corrections
 from infra.replaying.compare import Wanted
 from infra.replaying.run import PartitionReplay, Replay
 from streams.partition import MeterPartition
+from streams.row_segments import RowSegment
 from streams.rows import Row
-from streams.segments import ROWS, RowSegment, decode_segment, encode_segment
+from streams.segments import ROWS, decode_segment, encode_segment
 from tests.core.meterlog import PARTITIONS, Stored
+from tests.core.plain_rows import plain
 from tests.core.restore_world import LostWorld, NewCluster, restored, rows_of
 from tests.core.test_fold import HOME
 from topics.catalog import STATE, WINDOWS
@@ -47,8 +49,7 @@ def damage(lost: LostWorld, row: Row, scaled: int) -> None:
     """The table says another sum for a row: in every segment that holds the row's newest revision, and in the worker that recovers from them."""
 
     def damaged(record: Stored) -> Stored:
-        segment = decode_segment(ROWS, record.value or b"", "a test")
-        assert isinstance(segment, RowSegment)
+        segment = plain(decode_segment(ROWS, record.value or b"", "a test"))
         window = (row.window.customer, row.window.meter, row.window.start_s, row.window.end_s)
         wrong = scaled.to_bytes(16, "little", signed=True)
         rows = [

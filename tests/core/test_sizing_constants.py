@@ -12,8 +12,9 @@ from infra.sizing.examples import markdown
 from streams.changelog import SPARE_SEGMENTS
 from streams.driver import MeterOptions
 from streams.early import PASSES
-from streams.rows import Row, revision
-from streams.segments import RowSegment, encode_segment, pack_row
+from streams.row_segments import pack_rows
+from streams.rows import Row, Rows, revision
+from streams.segments import encode_segment
 from topics.catalog import DAY_MS, REJECTED, VERDICTS, WINDOWS, catalog
 from topics.codec import encode
 from topics.receipt import CellReceipt, Standing, WindowPart
@@ -44,13 +45,16 @@ def _sizes() -> dict[str, tuple[float, int]]:
     duplicate = Verdict(
         verdict="duplicate", generation=0, partition=3, offset=12_345_678, customer="cus_00000001", source="edge-1", event_id="0" * 36
     )
+    rows = Rows()
+    for number in range(1_000):
+        rows.add(_row(number))
     counters = Counters(next_offset=12_345_678, counted=12_000_000, duplicate=1_234, postings=12_000_000)
     return {
         "windows": (c.WINDOW_RECORD_BYTES, len(encode(total)) + 130),
         "receipts": (c.RECEIPT_RECORD_BYTES, len(encode(_receipt())) + 120),
         "verdicts": (c.VERDICT_RECORD_BYTES, len(encode(duplicate)) + c.RECORD_BYTES + c.KEY_BYTES),
         "marks": (c.MARK_RECORD_BYTES, len(encode(Mark(generation=0, partition=3, next_offset=12_345_678, counters=counters))) + c.RECORD_BYTES),
-        "rows": (c.PACKED_ROW_BYTES, len(encode_segment(RowSegment(0, 10**8, [pack_row(_row(n)) for n in range(1_000)]))) // 1_000),
+        "rows": (c.PACKED_ROW_BYTES, len(encode_segment(pack_rows(rows.store, rows.store.live(), 0, 10**8))) // 1_000),
     }
 
 

@@ -8,8 +8,9 @@ from zlib import crc32
 
 import msgspec
 
-from streams.rows import Row
-from streams.segments import RowSegment, encode_segment, pack_row
+from streams.row_segments import pack_rows
+from streams.rows import Row, Rows
+from streams.segments import encode_segment
 from tests.fuzz.samples import CELL, START_S, TOTAL, VERDICTS
 from topics.codec import encode, is_sealed
 from topics.windows import Window
@@ -27,12 +28,13 @@ def print_cost() -> int:
         without, with_ = _ns(lambda record=record: plain(record)), _ns(lambda record=record: encode(record))  # type: ignore[misc]
         check = _ns(lambda sealed=sealed: is_sealed(sealed, ""))  # type: ignore[misc]
         print(f"{name:8} {len(sealed):5} bytes: written in {without:.0f} ns, sealed {with_:.0f} ns; checked in {check:.0f} ns")
-    rows = []
+    rows = Rows()
     for number in range(4000):
         row = Row(Window(f"customer_{number}", "calls", START_S, START_S + 3600))
-        row.rev, row.first_offset, row.scaled = number + 1, number, 10**12
-        rows.append(pack_row(row))
-    segment = RowSegment(0, 5000, rows)
-    whole = encode_segment(segment)
-    print(f"a row of a segment: {_ns(lambda: encode_segment(segment), 100) / 4000:.0f} ns, of it {_ns(lambda: crc32(whole), 100) / 4000:.0f} ns CRC")
+        row.rev, row.first_offset, row.scaled, row.events = number + 1, number, 10**12, 1
+        rows.add(row)
+    slots = rows.store.live()
+    whole = encode_segment(pack_rows(rows.store, slots, 0, 5000))
+    packing, checking = _ns(lambda: encode_segment(pack_rows(rows.store, slots, 0, 5000)), 100), _ns(lambda: crc32(whole), 100)
+    print(f"a row of a segment: {packing / 4000:.0f} ns, of it {checking / 4000:.0f} ns CRC")
     return 0

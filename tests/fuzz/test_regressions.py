@@ -32,9 +32,11 @@ from sinks.clickhouse.ports import Refused as NotWritten
 from sinks.clickhouse.tables import MARK
 from sinks.outcomes import Refused, RetryAfter, Wanted, outcome_of
 from sinks.stripe.client import StripeAccess
+from streams.row_segments import RowSegment
 from streams.rows import Row
-from streams.segments import IDS, CounterRecord, IdSegment, RowSegment, decode_segment, encode_segment, pack_row
+from streams.segments import IDS, CounterRecord, IdSegment, decode_segment, encode_segment
 from tests.core.meterlog import fresh
+from tests.core.plain_rows import plain, record_of
 from tests.fuzz.liar import lying, reply
 from tests.fuzz.samples import REJECTED, REJECTED_HEADERS, START_S, changelog
 from topics.bindings import Item, item_problems
@@ -49,8 +51,7 @@ def test_two_rows_that_begin_together_are_named_with_their_place() -> None:
     disk = changelog(flushes=1)
     at = next(at for at, (key, _, _) in enumerate(disk.records) if (key or b"")[:1] == b"r")
     key, value, offset = disk.records[at]
-    segment = decode_segment(b"r", value or b"", "there")
-    assert isinstance(segment, RowSegment)
+    segment = plain(decode_segment(b"r", value or b"", "there"))
     first = segment.rows[0]
     segment.rows.append(replace(first, end_s=first.end_s + 1))
     disk.records[at] = (key, encode_segment(segment), offset)
@@ -77,10 +78,10 @@ def test_impossible_numbers_in_a_segment_halt_by_name() -> None:
     """Ids that are no whole digests, rows without events or with negative offsets: halted at the segment, whatever its checksum."""
     row = Row(Window("a", "calls", START_S, START_S + 60))
     row.first_offset, row.rev, row.events = 0, 5, 1
-    good = pack_row(row)
+    good = record_of(row)
     decode_segment(b"r", encode_segment(RowSegment(0, 6, [good])), "there")
     for name, value in (("events", 0), ("first_offset", -1), ("generation", 1), ("start_s", START_S + 60), ("content_hash", b"x")):
-        bad = pack_row(row)
+        bad = record_of(row)
         setattr(bad, name, value)
         with pytest.raises(CorruptState, match="there: "):
             decode_segment(b"r", encode_segment(RowSegment(0, 6, [bad])), "there")

@@ -39,15 +39,11 @@ AMENDED: Final[tuple[Mutation, ...]] = (
     ),
     without(
         "amended-rows-are-not-written", "5", "a row that an amendment changed is durable before its offset may be committed",
-        "streams.step:_amend", "changed.append(row)", "pass", "H38",
+        "streams.step:_amend", "changed.append(", "(lambda _: None)(", "H38",
     ),
     without(
         "amendments-are-not-recovered", "4", "what is in force of each event comes back from the changelog after a crash",
         "streams.recovery:_apply", "state.amended.learn(definition)", "pass", "H38",
-    ),
-    without(
-        "begun-beside-the-readers-row", "2", "a window has one row, also where a correction begins it and the reader knew it from copies alone",
-        "streams.step:_amend", "reader.forget()", "pass", "H38",
     ),
     without(
         "begun-in-the-future", "0", "a correction begins no window where no event can lie yet: a later meter or binding would cut it",

@@ -144,7 +144,7 @@ LAW_7: Final = (
     ),
     without(
         "postings-uncounted", "7", "postings counted equal the events of all rows",
-        "streams.adding:add", "state.counters.postings += len(of)", "state.counters.postings += len(rows)", "H18",
+        "streams.adding:add", "state.counters.postings += len(of)", "state.counters.postings += len(slots)", "H18",
     ),
     without(
         "read-uncommitted", "7", "consumers read committed records only",
@@ -209,7 +209,7 @@ LAW_8: Final = (
     ),
     without(
         "cut-window-remembered-as-whole", "8", "a grid cell that an edge cuts is looked up each time",
-        f"{COLUMNS}:Reader._row", "if window.end_s - window.start_s == meter.window_s:", "if True:", "H5",
+        f"{COLUMNS}:Reader._cut", "window.end_s - window.start_s != meter.window_s", "False", "H5",
     ),
     without(
         "key-without-escaping", "8", "`|` and `%` inside a name are escaped in a window's key",
@@ -232,7 +232,7 @@ LAW_10: Final = (
     ),
     without(
         "final-rows-go-unsaid", "10", "a final row is let go only after its newest revision was emitted",
-        "streams.durability:_let_go", "if any(row.pending for row in ends.by_end[end_s]):", "if False:", "H13",
+        "streams.durability:_let_go", "if store.is_pending(slots).any():", "if False:", "H13",
     ),
     without(
         "late-events-open-new-rows", "10", "an event for a window that is final is too late",
@@ -250,13 +250,19 @@ LAW_11: Final = (
         "topics.quantity:_from_text", "scaled: int = int(stripped) * 10 ** (power + PLACES)",
         "from decimal import Decimal\n    scaled = abs(int(Decimal(text) * 10**PLACES))", "H14",
     ),
-    without(
+    Mutation(
         "sums-wrap", "11", "sums are integers of any size",
-        "streams.adding:_take", "row.scaled += scaled", "row.scaled = (row.scaled + scaled + 2**63) % 2**64 - 2**63", "H14",
+        (
+            Edit("streams.adding:add", "sums[:, 1].view(np.int64)", "sums[:, 1].view(np.int64) * 0"),
+            Edit("streams.adding:add_one", "row.scaled += scaled", "row.scaled = (row.scaled + scaled + 2**63) % 2**64 - 2**63"),
+        ), ("H14",),
     ),
-    without(
+    Mutation(
         "float-sums", "11", "sums are integers, never binary floats",
-        "streams.adding:_take", "row.scaled += scaled", "row.scaled = int(float(row.scaled) + scaled)", "H14",
+        (
+            Edit("streams.adding:add", "sums[:, 0]", "sums[:, 0].astype(np.float64).astype(np.uint64)"),
+            Edit("streams.adding:add_one", "row.scaled += scaled", "row.scaled = int(float(row.scaled) + scaled)"),
+        ), ("H14",),
     ),
     without(
         "thirteenth-place-is-cut", "11", "a number of more than twelve places is refused, never rounded",

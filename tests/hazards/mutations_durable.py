@@ -10,7 +10,7 @@ from tests.hazards.mutations_counting import NO_RANGE
 
 DRIVER, CHANGELOG, RECOVERY, IDENTITY, FLUSHING = "streams.driver", "streams.changelog", "streams.recovery", "streams.identity", "streams.flushing"
 SEND_BUT = "__import__('tests.hazards.wall', fromlist=['send_but']).send_but"
-SEGMENTS, HOLDINGS, TABLE = "streams.segments", "infra.delivery_holdings", "streams.table"
+SEGMENTS, ROW_SEGMENTS, HOLDINGS, TABLE = "streams.segments", "streams.row_segments", "infra.delivery_holdings", "streams.table"
 THREAD = "infra.delivery_thread"
 
 LAW_2: Final = (
@@ -72,15 +72,18 @@ LAW_2: Final = (
     ),
     without(
         "hash-left-out", "2", "the content hash stands in the record of its sum",
-        f"{SEGMENTS}:pack_row", "(row.content_hash % MODULUS).to_bytes(32", "(0).to_bytes(32", "H20",
+        f"{ROW_SEGMENTS}:pack_rows", 'held["hash"].tobytes()', "bytes(32 * len(slots))", "H20",
     ),
     without(
         "first-offset-left-out", "2", "the first offset stands in the record of its sum",
-        f"{SEGMENTS}:pack_row", "row.first_offset,", "row.through_offset,", "H20",
+        f"{ROW_SEGMENTS}:pack_rows", "{name: held[name] for", '{name: held["through" if name == "first_offset" else name] for', "H20",
     ),
-    without(
+    Mutation(
         "hash-is-xor", "2", "the hash is a sum, in which two equal postings do not cancel",
-        "streams.adding:_take", "row.content_hash += digest", "row.content_hash ^= digest", "H20",
+        (
+            Edit("streams.row_store:RowStore.add_hashes", "held[:, word] + words[:, word]", "held[:, word] ^ words[:, word]"),
+            Edit("streams.adding:add_one", "row.content_hash += digest", "row.content_hash ^= digest"),
+        ), ("H20",),
     ),
 )  # fmt: skip
 
@@ -123,11 +126,11 @@ LAW_3: Final = (
 LAW_4: Final = (
     without(
         "last-write-wins", "4", "of two records of a row the greater revision wins, never the last written",
-        f"{SEGMENTS}:greater", "return found if found.rev >= held.rev else held", "return found", "H11",
+        "streams.merging:_merge", "np.flatnonzero(same | newer)", "np.arange(len(rows))", "H11",
     ),
     without(
         "first-write-wins", "4", "of two records of a row the greater revision wins, never the first written",
-        f"{SEGMENTS}:greater", "return found if found.rev >= held.rev else held", "return held", "H11", "H2",
+        "streams.merging:_merge", "np.flatnonzero(same | newer)", "np.flatnonzero(new)", "H11", "H2",
     ),
     without(
         "one-key-for-two-writers", "4", "a changelog key holds its writer's random epoch",
@@ -139,8 +142,8 @@ LAW_4: Final = (
     ),
     without(
         "tombstone-before-re-assert", "4", "a segment is tombstoned only after the records that say its rows again are acknowledged",
-        "streams.durability:build_flush", "return Flush(first, counters, last, state.counters.next_offset)",
-        "return Flush(last + first, counters, [], state.counters.next_offset)", "H11", "H1",
+        "streams.durability:build_flush", "return Flush(first, counters, last, state.counters.next_offset, retired)",
+        "return Flush(last + first, counters, [], state.counters.next_offset, retired)", "H11", "H1",
     ),
     without(
         "segment-with-a-live-row-goes", "4", "a segment goes only when none of its rows is live any more",
@@ -148,7 +151,7 @@ LAW_4: Final = (
     ),
     without(
         "rows-of-a-dead-flush-taken", "4", "of a flush without counters no changed row is taken",
-        f"{RECOVERY}:_take_rows", " or not extent.holds(row.rev)", "", "H2", "H20",
+        "streams.merging:merge_rows", 'extent.holds_each(columns["generation"], columns["through"]) & ', "", "H2", "H20",
     ),
     without(
         "ids-of-a-dead-flush-taken", "4", "of a flush without counters no id is taken",
@@ -265,7 +268,7 @@ LAW_9: Final = (
     ),
     without(
         "emits-what-is-not-durable", "3, 9", "only durable revisions are emitted",
-        "streams.closing:Closing.due", "if value.rev < durable_rev and value.rev > row.emitted:", "if value.rev > row.emitted:", "H20", "H13",
+        "streams.closing:Closing.due", "self._store.is_below(part, durable_rev) & self._store", "self._store", "H20", "H13",
     ),
 )  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+
 from streams.segments import COUNTERS, CounterRecord, decode_segment
 from tests.core.meterlog import Disk, fresh
 from tests.core.test_meter_recovery import Writer, apply, log_of
@@ -21,7 +23,7 @@ def _emit(writer: Writer) -> None:
     if not writer.groups:
         for row in writer.partition.state.rows.all():
             row.emitted = max(row.emitted, row.rev)
-            writer.partition._dirty[id(row)] = row
+            writer.partition._dirty.append(np.array([row.slot]))
 
 
 def _compacted(disk: Disk, rng: random.Random, committed: tuple[int, int]) -> list[str]:
