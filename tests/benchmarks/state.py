@@ -1,6 +1,6 @@
 """What open windows cost: bytes of memory each, bytes of changelog each, and how long a worker takes to have them back.
 
-`python -m tests.benchmarks.state --rows 1000000 [--customers N] [--ids N]`; asserts nothing. CPU seconds (user and system), resident bytes.
+`python -m tests.benchmarks.state --rows 1000000 [--customers N]`; asserts nothing. CPU seconds (user and system), resident bytes.
 Each measure runs in a process of its own, so that no memory of an earlier one is counted.
 """
 
@@ -26,6 +26,7 @@ from streams.partition import MeterPartition
 from streams.rows import Rows
 from streams.segments import encode_segment
 from streams.state import PartitionState
+from tests.benchmarks.goals import Figure
 from topics.meters import BEGINNING_S, Meter, MeterVersion, Timing, TimingVersion
 
 START_S = 1_790_000_000 // 3600 * 3600
@@ -135,6 +136,17 @@ def measure(directory: Path, rows: int, customers: int, say: Callable[[str], Non
     (directory / "segments").unlink()
     say(f"recovery of {rows:,}: {found['recovery_s']:.2f} s of CPU (goal of 1,000,000: at most 15), {found['held'] / rows:.0f} bytes each afterwards")
     return found
+
+
+def figures(directory: Path, scale: float, say: Callable[[str], None]) -> list[Figure]:
+    """For `make bench`: each row of a customer of its own, which is the dearest case."""
+    rows = max(PART, int(1_000_000 * scale))
+    found = measure(directory, rows, rows, say)
+    how = f"{rows:,} windows of as many customers, one partition"
+    return [
+        Figure("window_bytes", found["bytes"] / rows, how=how),
+        Figure("recovery", found["recovery_s"] * 1_000_000 / rows, how=f"{how}, CPU"),
+    ]
 
 
 def main(arguments: list[str]) -> int:
