@@ -23,7 +23,7 @@ from topics.batch import Batch
 from topics.clocks import ClockVersion
 from topics.definitions import Definition
 from topics.event import Rejection
-from topics.home import home_of
+from topics.home import homes_of
 from topics.instants import US_PER_MS, US_PER_S
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import COUNT, Meter, MeterVersion
@@ -32,9 +32,9 @@ from topics.windows import Window
 _MAX_HELD_BYTES: Final = 1 << 28
 """What is held of customers and sources before all are forgotten: memory must not grow with history, nor with an id that a producer puts into
 `source`; what is forgotten costs 10 µs to find again."""
-_CUSTOMER_BYTES: Final = 1000
-_SOURCE_BYTES: Final = 500
-"""What one costs beside its name, roughly."""
+_CUSTOMER_BYTES: Final = 250
+_SOURCE_BYTES: Final = 300
+"""What one costs beside its name, as 200,000 of each took it: too high a figure makes a partition of 200,000 customers forget them all the time."""
 _SOME_TIME: Final = "1970-01-01T00:00:00.000Z"
 _FEW: Final = 8
 """Up to so many records the reference, 15 µs each, is faster than columns, which cost 200 µs however few stand in them."""
@@ -158,8 +158,7 @@ class Reader:
         try:
             sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
         except KeyError:
-            for key in set(keys).difference(codes):
-                self._number(key)
+            self._number_all(set(keys).difference(codes))
             sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
         sheet.plain &= sheet.customers >= 0
         distinct = set(sources)
@@ -232,10 +231,18 @@ class Reader:
             sheet.plain[where[~selected]] = False
 
     # ── numbers of names ─────────────────────────────────────────────────────────────────────────────────────────────
-    def _number(self, key: bytes | None) -> int:
-        """A number for the customer of a key."""
+    def _number_all(self, keys: set[bytes | None]) -> None:
+        """Numbers for the customers of new keys."""
+        texts = [key for key in keys if key]
+        for key, home in zip(texts, homes_of(texts, self.state.partitions), strict=True):
+            self._number(key, home)
+        for nobody in keys.difference(texts):
+            self._number(nobody, -1)
+
+    def _number(self, key: bytes | None, home: int) -> int:
+        """A number for the customer of a key, whose home is known."""
         number = -1
-        if key and home_of(key, self.state.partitions) == self.state.partition:
+        if key and home == self.state.partition:
             try:
                 name = key.decode()
             except UnicodeDecodeError:
@@ -349,7 +356,7 @@ class Reader:
         """Write an event into the columns that the reference judged to be usage."""
         place, event = at - sheet.first, usage.event
         key = event.subject.encode()
-        number = self.codes[key] if key in self.codes else self._number(key)
+        number = self.codes[key] if key in self.codes else self._number(key, self.state.partition)
         pair = number << CODE_BITS | self._source(event.source)
         sheet.judged[place] = True
         sheet.ids[place] = event.id

@@ -17,8 +17,10 @@ from topics.meters import Meter
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
+HEAD_BYTES: Final = 150
+"""What the first hashed bytes of one origin and meter cost beside themselves."""
 CODE_BITS: Final = 24
-"""Of a customer's or a source's number: what is held (`streams/columns.py`) allows 2¹⁸ of them, and one batch a few more."""
+"""Of a customer's or a source's number: what is held (`streams/columns.py`) allows some 2²⁰ of them, and one batch a few more."""
 
 
 class Column:
@@ -116,5 +118,5 @@ class Origins(dict[int, int]):
             for number in set(wanted).difference(known):
                 customer, source = self.names[number]
                 head = known[number] = field(customer) + field(meter) + field(source)
-                self.held_bytes += len(head)
+                self.held_bytes += HEAD_BYTES + len(head)
             return list(map(known.__getitem__, wanted))
