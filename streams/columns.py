@@ -6,7 +6,7 @@ A record that is plain (known customer at home, fields of the right types, no he
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -170,8 +170,7 @@ class Reader:
         found = {source: self._source(source) for source in distinct}
         numbers = np.fromiter(map(found.__getitem__, sources), np.int64, len(sources))
         pairs = (sheet.customers << CODE_BITS | numbers).tolist()
-        for pair in set(pairs).difference(self.origins):
-            self._origin(pair)
+        self._originate(set(pairs).difference(self.origins))
         sheet.origins = np.fromiter(map(self.origins.__getitem__, pairs), np.int64, len(pairs))
 
     def _origins_of(self, source: int, customers: I64) -> I64:
@@ -181,9 +180,10 @@ class Reader:
             self._only_source, self._only = source, np.full(2 * len(self.known) + 64, -1, np.int64)
         found: I64 = self._only[customers]
         if found.min() < 0:
-            for number in np.unique(customers[found < 0]).tolist():
-                pair = number << CODE_BITS | source
-                self._only[number] = self.origins[pair] if pair in self.origins else self._origin(pair)
+            unknown = np.unique(customers[found < 0])
+            pairs = (unknown << CODE_BITS | source).tolist()
+            self._originate(set(pairs).difference(self.origins))
+            self._only[unknown] = list(map(self.origins.__getitem__, pairs))
             found = self._only[customers]
         return found
 
@@ -264,12 +264,15 @@ class Reader:
             self._held_bytes += _SOURCE_BYTES + len(name)
         return number
 
-    def _origin(self, pair: int) -> int:
-        number = pair >> CODE_BITS
-        name = self.known[number] if number >= 0 else ""
-        source = self._source_names[pair & ((1 << CODE_BITS) - 1)]
-        self._held_bytes += _SOURCE_BYTES + len(source)
-        return self.origins.add(pair, name, source, self.state.digester.prefix(name, source))
+    def _originate(self, pairs: Collection[int]) -> None:
+        """Numbers for pairs of a customer and a source that have none."""
+        found: list[tuple[str, str]] = []
+        for pair in pairs:
+            number, source = pair >> CODE_BITS, self._source_names[pair & ((1 << CODE_BITS) - 1)]
+            found.append((self.known[number] if number >= 0 else "", source))
+            self._held_bytes += _SOURCE_BYTES + len(source)
+        prefix = self.state.digester.prefix
+        self.origins.add(pairs, found, b"".join([prefix(customer, source) for customer, source in found]))
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     def rows_of(self, meter: Meter, customers: I64, instants: I64) -> tuple[Slots, I64]:
@@ -362,7 +365,9 @@ class Reader:
         sheet.ids[place] = event.id
         sheet.instants[place] = usage.occurred_at_us
         sheet.customers[place] = number
-        sheet.origins[place] = self.origins[pair] if pair in self.origins else self._origin(pair)
+        if pair not in self.origins:
+            self._originate([pair])
+        sheet.origins[place] = self.origins[pair]
         if sheet.few is not None:
             sheet.few += ((place, event.source, posting) for posting in usage.postings)
             return

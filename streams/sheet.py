@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import numpy as np
@@ -99,14 +99,14 @@ class Origins(dict[int, int]):
         self.held_bytes = 0
         """Of those first bytes: each holds the names again, for each meter."""
 
-    def add(self, pair: int, customer: str, source: str, prefix: bytes) -> int:
-        """One more; returns its number."""
-        number = self[pair] = len(self.names)
-        self.names.append((customer, source))
-        if number == len(self.prefixes):
-            self.prefixes = np.concatenate([self.prefixes, np.zeros_like(self.prefixes)])
-        self.prefixes[number] = np.frombuffer(prefix, np.uint64)
-        return number
+    def add(self, pairs: Collection[int], names: list[tuple[str, str]], prefixes: bytes) -> None:
+        """Some more, in order: customer and source of each, and the prefixes joined."""
+        begin, end = len(self.names), len(self.names) + len(names)
+        self.update(zip(pairs, range(begin, end), strict=True))
+        self.names += names
+        if end > len(self.prefixes):
+            self.prefixes = np.concatenate([self.prefixes, np.zeros((end, 2), np.uint64)])
+        self.prefixes[begin:end] = np.frombuffer(prefixes, np.uint64).reshape(-1, 2)
 
     def heads(self, meter: str, origins: I64) -> list[bytes]:
         """The hashed fields customer, meter and source of events of these origins."""
@@ -115,8 +115,10 @@ class Origins(dict[int, int]):
         try:
             return list(map(known.__getitem__, wanted))
         except KeyError:
+            tails: dict[str, bytes] = {}
             for number in set(wanted).difference(known):
                 customer, source = self.names[number]
-                head = known[number] = field(customer) + field(meter) + field(source)
+                tail = tails.get(source) or tails.setdefault(source, field(meter) + field(source))
+                head = known[number] = field(customer) + tail
                 self.held_bytes += HEAD_BYTES + len(head)
             return list(map(known.__getitem__, wanted))
