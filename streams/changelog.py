@@ -13,6 +13,7 @@ import numpy as np
 from streams.duplicates import U64
 from streams.probing import Slots
 from streams.row_segments import pack_rows
+from streams.row_store import RowStore
 from streams.segments import (
     COUNTERS,
     DEFINITIONS,
@@ -126,14 +127,10 @@ class Changelog:
         """Segments with the newest values of these rows, each once."""
         out: list[tuple[bytes, bytes]] = []
         while len(slots):
-            packed = pack_rows(state.rows.store, slots[:ROWS_A_SEGMENT], state.generation, state.counters.next_offset)
-            names_bytes = 2 * sum(map(len, packed.customers)) + 2 * sum(map(len, packed.meters))
-            rows = packed.rows
-            if names_bytes > ROW_BYTES and rows > 1:  # names may be long: fewer rows, each with its own in the worst case
-                rows = max(1, rows * ROW_BYTES // (2 * names_bytes))
-                packed = pack_rows(state.rows.store, slots[:rows], state.generation, state.counters.next_offset)
-            out.append((self._hold(state, slots[:rows]), encode_segment(packed)))
-            slots = slots[rows:]
+            part = slots[: _fitting(state.rows.store, slots[:ROWS_A_SEGMENT])]
+            packed = pack_rows(state.rows.store, part, state.generation, state.counters.next_offset)
+            out.append((self._hold(state, part), encode_segment(packed)))
+            slots = slots[len(part) :]
         return out
 
     def _hold(self, state: PartitionState, slots: Slots) -> bytes:
@@ -261,3 +258,9 @@ class Changelog:
         self._garbage = [key for key in self._garbage if self._unproven.get(key, prefix) > prefix]
         self._unproven = {key: upto for key, upto in self._unproven.items() if upto > prefix}
         return garbage
+
+
+def _fitting(store: RowStore, slots: Slots) -> int:
+    """How many of these rows, from the first on, one segment takes: a producer chooses names, and a record that the topic refuses stops the meter."""
+    names_bytes = store.names_bytes(slots)
+    return max(1, int(np.searchsorted(np.cumsum(names_bytes), ROW_BYTES, "right")))

@@ -44,6 +44,10 @@ class Names:
         """Of the buffer that holds them."""
         return len(self._bytes)
 
+    def sizes_bytes(self, numbers: Slots) -> Slots:
+        """Of names by their numbers."""
+        return self._size[numbers].astype(np.int64)
+
     def _raw(self, number: int) -> bytearray:
         at = self._at_view[number]
         return self._bytes[at : at + self._size_view[number]]

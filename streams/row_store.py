@@ -114,6 +114,11 @@ class RowStore:
         row = self.table[slot]
         return Window(self.customers.name(int(row["customer"])), self.meters.name(int(row["meter"])), int(row["start_s"]), int(row["end_s"]))
 
+    def names_bytes(self, slots: Slots) -> Slots:
+        """Of each row the bytes of its two names, however many rows share them."""
+        columns = self.columns
+        return self.customers.sizes_bytes(columns["customer"][slots]) + self.meters.sizes_bytes(columns["meter"][slots])
+
     # ── making and letting go ────────────────────────────────────────────────────────────────────────────────────────
     def make(self, customers: Slots, meters: Slots, starts_s: Slots, ends_s: Slots) -> Slots:
         """Slots of new rows that hold nothing yet. The keys are distinct and not there."""

@@ -14,6 +14,7 @@ from tests.core import test_fold
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, control, customers, fresh, meters_record, usage
 from tests.core.plain_rows import plain
 from topics.bindings import BINDING_TYPE, Item, items_digest
+from topics.catalog import MIB
 from topics.errors import CorruptState
 from topics.instants import format_us
 from topics.meters import Meter, Timing, meters_digest
@@ -204,6 +205,22 @@ def test_a_record_with_a_key_of_a_megabyte_fits_every_topic() -> None:
     sizes = {send.topic: len(send.key or b"") + len(send.value or b"") for send in made.first}
     assert sizes["usage.verdicts"] < 1000
     assert sizes["usage.rejected"] > 1_040_000
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_no_order_of_long_names_makes_a_segment_that_its_topic_refuses(order: int) -> None:
+    """Names are the producers': where the longest come first the segment ends early, so a flush of them never stops the meter."""
+    partition = fresh(Disk(), random.Random(1))
+    names = [*(f"{number:03d}" + "日" * 30_000 for number in range(60)), *(f"cus_{number}" for number in range(3900))][::order]
+    for number, name in enumerate(names):
+        row = Row(Window(name, "calls", NOW_MS // 1000, NOW_MS // 1000 + 60))
+        row.rev = row.first_offset = number
+        row.events, row.scaled = 1, number
+        partition.state.rows.add(row)
+    segments = partition.changelog.write_rows(partition.state, partition.state.rows.store.live())
+    assert max(len(value) for _, value in segments) < 4 * MIB // 3
+    assert len(segments) < 14
+    assert [row.customer for _, value in segments for row in plain(decode_segment(ROWS, value, "there")).rows] == names
 
 
 def test_a_replay_does_not_move_the_logs_identity_back() -> None:
