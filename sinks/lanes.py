@@ -142,9 +142,20 @@ class Lanes:
             self._may_call(lane, cell.place.lane)
 
     def nearest(self, full: frozenset[str] = frozenset()) -> Priority | None:
-        """The priority of what `pop_call` would give next; None for nothing."""
+        """The priority of what `pop_call` would give next; None for nothing.
+
+        Or of what it makes room for: a cell that may open no intent, since all that may be open are, would else wait for their turns, which may be
+        hours behind those of other partitions.
+        """
         first = self._first(full)
-        return None if first is None else first[0]
+        if first is None:
+            return None
+        waiting = [mode.ready[0] for name, mode in self._modes.items() if name not in full and self._is_stuck(mode)]
+        return min([first, *waiting])[0]
+
+    def _is_stuck(self, mode: _Mode) -> bool:
+        """Whether all intents that may be open are, some of them to be called, and another cell wants one. A lane with its share waits for itself."""
+        return mode.opened >= OPEN_IN_MODE and bool(mode.callable) and self._settled(mode.ready, FAIR_IN_LANE, mode.crowded)
 
     def pop_call(self, *, in_turn: bool = False, full: frozenset[str] = frozenset()) -> CellState | None:
         """The next cell to call; its lane is taken until `call_done`. `in_turn`: of the lane whose last call is longest ago, whatever goes first.

@@ -156,10 +156,9 @@ def _partitions(load: Load, state: State) -> tuple[Figure, list[str], list[str]]
         )
     needed = max(meter_workers(load, state), workers(processors(load, state).archive))
     if needed > load.partitions:
-        misfits.append(
-            f"{load.partitions} partitions keep at most {load.partitions} workers of a kind busy, and {needed} are needed: "
-            f"write partitions = {suggested} in [kafka] before the first event; it can never be changed"
-        )
+        keep = f"{load.partitions:,} partitions keep at most {load.partitions:,} workers of a kind busy, and {needed:,} are needed"
+        more = f"write partitions = {suggested} in [kafka] before the first event; it can never be changed"
+        misfits.append(f"{keep}: {more if needed <= suggested else 'no count of partitions is enough for this load in one installation'}")
     elif load.partitions < suggested:
         advice.append(
             f"{load.partitions} partitions are enough now, and not for {load.growth:g} times the load: write partitions = {suggested} in [kafka] "

@@ -122,3 +122,13 @@ def test_few_idle_handles_are_kept_and_all_end() -> None:
         assert sum(handle.is_open for handle in all_made) <= KEPT
     handles.close()
     assert not any(handle.is_open for handle in all_made)
+
+
+def test_frames_that_nobody_asks_for_again_are_forgotten() -> None:
+    """A client that states other settings with each request (a time-out, a comment) leaves nothing behind but the kept handles."""
+    handles, _ = made()
+    for number in range(50 * KEPT):
+        asked(handles, request(log_comment=str(number)))
+        with handles.of(request(log_comment=str(number))):
+            pass  # taken, and not read to its end
+    assert len(handles._idle) <= KEPT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,21 @@ def test_the_shares_of_workers_add_up_to_the_rate() -> None:
     assert 0.95 * 100 / 3 * 10 <= made <= 100 / 3 * 10 + 100 * 0.25 / 3
     bucket.share(1.0)
     assert bucket.rate == bucket.full == 100
+
+
+@pytest.mark.parametrize(("rate", "workers"), [(20, 12), (5, 4), (20, 16), (80, 12), (25, 4), (2, 4)])
+def test_no_part_of_the_rate_is_lost_where_a_share_is_no_whole_number(rate: int, workers: int) -> None:
+    """Twelve workers that share 20 calls a second have 1.67 each, not 1: together they make 95 % of what one alone may, and no more than that."""
+    buckets = [TokenBucket(rate) for _ in range(workers)]
+    made = 0
+    for bucket in buckets:
+        bucket.share(1 / workers)
+    for now_ms in range(0, 60_000, 10):
+        for bucket in buckets:
+            calls = bucket.available(now_ms)
+            bucket.spend(calls)
+            made += calls
+    assert 0.95 * rate * 60 <= made <= rate * 60 + max(workers, rate * 0.25)
 
 
 def test_waiting_as_long_as_told_brings_a_token() -> None:

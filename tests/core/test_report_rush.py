@@ -108,6 +108,30 @@ def test_a_lane_has_its_turn_by_its_first_cell_as_it_is() -> None:
     assert [queue.pop_ready(), queue.pop_ready(), queue.pop_ready()] == [near, other, far]
 
 
+def test_a_partition_whose_open_intents_can_wait_makes_room_for_a_cell_that_cannot() -> None:
+    """All intents that may be open are of far finality, and a near one becomes due: the partition asks with the near one's finality, so that its
+    turn comes before other partitions' calls, one of its calls is made, and the room that it leaves is the near one's."""
+    queue = lanes.Lanes()
+    for number in range(lanes.OPEN_IN_MODE):
+        far = cell_of(f"si_{number}", 900 + number, number)
+        queue.push_ready(far)
+        assert queue.pop_ready() is far
+        queue.open(far)
+        queue.push_call(far)
+    near = cell_of("si_near", 5, 1)
+    assert queue.nearest() == (900, 0, "si_0|0")
+    queue.push_ready(near)
+    assert queue.pop_ready() is None, "the limit holds"
+    assert queue.nearest() == near.priority
+    assert queue.nearest(frozenset({near.place.mode})) is None
+    called = queue.pop_call()
+    assert called is not None
+    queue.close(called)
+    queue.call_done(called.place.lane)
+    assert queue.pop_ready() is near
+    assert queue.nearest() == (901, 1, "si_1|1"), "what has its room asks for nothing"
+
+
 def cell_of(item: str, end_s: int, second: int) -> CellState:
     """A cell of an item."""
     return CellState(Place("stripe", "default", f"{item}|{second}", "acme", "calls", item, "sub_1", second, 0, end_s, "1"))

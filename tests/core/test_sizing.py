@@ -106,6 +106,14 @@ def test_a_load_that_fits_has_no_misfit_and_each_limit_has_its_sentence() -> Non
     assert size(replace(small, calls_per_s=0.15, late=0, together=0.5)).misfits == ()
 
 
+def test_a_load_that_no_count_of_partitions_carries_is_told_so() -> None:
+    """A count that would not be enough either is not what to write."""
+    load = Load(events_per_s=1e8, mean_events_per_s=1e8, customers=10**6, active=10**6, calls_per_s=1e6, together=0, worker_memory=1e9)
+    (few,) = size(load).misfits
+    assert "no count of partitions is enough" in few and "write partitions" not in few
+    assert any("plan several installations" in advice for advice in size(load).advice)
+
+
 def test_windows_that_would_be_long_enough_are_named() -> None:
     """5,000 cells at one call a second want windows of 1.39 hours."""
     (slow,) = size(Load(customers=5_000, active=5_000, dedup_s=60, calls_per_s=1, late=0, together=0, growth=1)).misfits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,7 +40,8 @@ class Handles:
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
-        self._idle: dict[Frame, list[Any]] = defaultdict(list)
+        self._idle: dict[Frame, list[Any]] = {}
+        """No frame without a handle, or a client that states other settings each time would leave one of each; the frame asked for last comes last."""
         self._lock = threading.Lock()
 
     @contextmanager
@@ -66,8 +66,13 @@ class Handles:
 
     def _take(self, frame: Frame) -> Any:
         with self._lock:
-            kept = self._idle.get(frame)
-            return kept.pop() if kept else None
+            kept = self._idle.pop(frame, None)
+            if not kept:
+                return None
+            handle = kept.pop()
+            if kept:
+                self._idle[frame] = kept
+            return handle
 
     def _keep(self, frame: Frame, handle: Any) -> bool:
         """Keeps a handle; where there are enough already, the one that nobody asked for longest ends."""
@@ -76,8 +81,10 @@ class Handles:
             self._idle[frame] = [*kept, handle]
             if sum(map(len, self._idle.values())) <= KEPT:
                 return True
-            oldest = next(frame for frame, handles in self._idle.items() if handles)
+            oldest = next(iter(self._idle))
             gone = self._idle[oldest].pop(0)
+            if not self._idle[oldest]:
+                del self._idle[oldest]
         if gone is handle:
             return False
         gone.close()
