@@ -41,7 +41,7 @@ class Handles:
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
         self._idle: dict[Frame, list[Any]] = {}
-        """No frame without a handle, or a client that states other settings each time would leave one of each; the frame asked for last comes last."""
+        """No frame without a handle, else a client that states other settings each time leaves one of each; the frame asked for last comes last."""
         self._lock = threading.Lock()
 
     @contextmanager
