@@ -6,6 +6,7 @@ Whose turn it is is decided at each call: of all partitions the one whose next c
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from sinks.cell_state import Priority
 from sinks.limiter import TokenBucket
 from sinks.outcomes import AlreadyDelivered, Delivered, Outcome, Refused, RetryAfter, outcome_of
 from sinks.readback import Summary
+from sinks.receipts import ACCOUNT
 from sinks.remedy_calls import Bill, LookUp, Quote, Quoted, RemedyCall
 from sinks.stripe.app_ports import Metrics, Provider
 from sinks.stripe.remedy_request import wanted_bill
@@ -30,7 +32,8 @@ METER_CALLS_PER_S: Final = 20.0
 LONGEST_WAIT_S: Final = 1.0
 """How long nobody is asked whether it has a call at most: what it costs to have missed something."""
 ASIDE: Final = 4
-"""Calls that are made aside take at most this part of the account's limit: a quarter."""
+"""Calls that are made aside, one after the other, take at most this part of the limit: a quarter. Up to there they go first: the invoice gate holds
+drafts for what a rush has not delivered yet, so it must not wait for the end of the rush."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -84,7 +87,7 @@ class Caller:
         self._now_ms = now_ms
         self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="stripe")
         self._free = IN_FLIGHT
-        self._aside_s = ASIDE / calls_per_second
+        self._aside: deque[asyncio.Future[None]] = deque()
         self._members: list[Member] = []
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -124,7 +127,7 @@ class Caller:
 
     def wake(self) -> None:
         """Somebody may have a call, or a slot is free: see to it as soon as what runs now has ended."""
-        if self._soon is None and self._members:
+        if self._soon is None and (self._members or self._aside):
             self._soon = asyncio.get_running_loop().call_soon(self._deal)
 
     def _deal(self) -> None:
@@ -132,7 +135,7 @@ class Caller:
         self._soon = None
         if self._timer is not None:
             self._timer.cancel()
-        asked, wait_ms = list(self._members), LONGEST_WAIT_S * 1000
+        asked, wait_ms = list(self._members), min(LONGEST_WAIT_S * 1000, self._let_aside())
         while self._free > 0 and asked:
             now_ms = self._now_ms()
             rooms = self.room_of()
@@ -144,7 +147,7 @@ class Caller:
             first = min(wants, key=lambda want: want[0])[1]
             if not self._pull(first, now_ms, rooms):
                 asked.remove(first)
-        if self._members:
+        if self._members or self._aside:
             self._timer = asyncio.get_running_loop().call_later(wait_ms / 1000, self._deal)
 
     def _nearest(self, member: Member, now_ms: int, full: frozenset[str]) -> Priority | None:
@@ -240,16 +243,32 @@ class Caller:
             self._give_back()
 
     async def ask(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """A call beside the reports, which go first: it waits until half of the slots and a token are free. Its answer, or what it raises."""
-        await asyncio.sleep(self._aside_s)
-        while self._free <= IN_FLIGHT // 2 or self._buckets["usage_records"].available(self._now_ms()) < 1:
-            await asyncio.sleep(self._aside_s)
-        self._free -= 1
-        self._buckets["usage_records"].spend(1)
+        """A call beside the reports: it waits a little, so that they keep most of the limit, then for a slot and a token. Its answer or error."""
+        await asyncio.sleep(ASIDE / self._buckets[ACCOUNT].full)
+        turn = asyncio.get_running_loop().create_future()
+        self._aside.append(turn)
+        self.wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_back()  # its turn had come
+            raise
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
         finally:
             self._give_back()
+
+    def _let_aside(self) -> float:
+        """Give those who wait aside their turn; how long until the next of them may have one (milliseconds)."""
+        bucket, now_ms = self._buckets[ACCOUNT], self._now_ms()
+        while self._aside and (self._aside[0].done() or (self._free > 0 and bucket.available(now_ms) > 0)):
+            turn = self._aside.popleft()
+            if not turn.done():
+                self._free -= 1
+                bucket.spend(1)
+                turn.set_result(None)
+        return max(1, bucket.wait_ms(now_ms)) if self._aside and self._free > 0 else LONGEST_WAIT_S * 1000
 
     def close(self) -> None:
         """Wait for nobody: what is on its way keeps its thread until it ends."""

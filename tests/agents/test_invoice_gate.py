@@ -315,10 +315,10 @@ async def test_a_report_worker_has_the_gate_that_its_settings_say() -> None:
 
 
 async def test_the_gate_asks_when_the_reports_leave_room() -> None:
-    """Its calls wait while half of the slots are taken or the account's limit is used up, and count against both."""
+    """Its calls wait while all slots are taken or the account's limit is used up, and count against both."""
     caller = Caller(FakeProvider(), 400.0, Counted(), lambda: 0)
     asked = asyncio.Event()
-    busy = [Call(b"", intent, 0) for _ in range(IN_FLIGHT // 2) for intent in [usage_intent()]]
+    busy = [Call(b"", intent, 0) for _ in range(IN_FLIGHT) for intent in [usage_intent()]]
     for call in busy:
         caller.take(call)
     waiting = asyncio.create_task(caller.ask(asked.set))
@@ -326,7 +326,25 @@ async def test_the_gate_asks_when_the_reports_leave_room() -> None:
     assert not asked.is_set()
     caller._give_back()
     await asyncio.wait_for(waiting, 5)
-    assert (asked.is_set(), caller.free) == (True, IN_FLIGHT // 2 + 1)
+    assert (asked.is_set(), caller.free) == (True, 1)
+    caller.close()
+
+
+async def test_a_gate_that_ends_while_it_waits_takes_no_slot_with_it() -> None:
+    """Whether its turn had come or not, a cancelled call leaves slots and turns to the others."""
+    caller = Caller(FakeProvider(), 400.0, Counted(), lambda: 0)
+    for _ in range(IN_FLIGHT):
+        caller.take(Call(b"", usage_intent(), 0))
+    waiting = [asyncio.create_task(caller.ask(lambda: None)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    caller._give_back()
+    caller._let_aside()  # the second one's turn comes, and it is cancelled before it hears of it
+    waiting[1].cancel()
+    await asyncio.wait_for(waiting[2], 5)
+    assert [task.cancelled() for task in waiting] == [True, True, False]
+    assert caller.free == 1
     caller.close()
 
 

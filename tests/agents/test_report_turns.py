@@ -49,6 +49,7 @@ class SlowProvider(FakeProvider):
         self.allowance = Allowance(rate)
         self.allowance.at_ms = kernel.now_ms()
         self.calls: list[tuple[float, str]] = []
+        self.asked: list[float] = []
 
     def simulate(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Coroutine[Any, Any, Any] | None:
         """What `Kernel.executor` is."""
@@ -65,17 +66,17 @@ class SlowProvider(FakeProvider):
         return answer if taken else Answer(429, json.dumps({"error": refusal}))
 
 
-def rush(seed: int, answer_s: tuple[float, float], *, of: int, cells: int, rate: int = 100) -> SlowProvider:
+def rush(seed: int, answer_s: tuple[float, float], *, of: int, cells: int, rate: int = 100, gate: bool = False) -> SlowProvider:
     """`cells` due cells in each of four partitions (of so many), delivered; partition 3 has the nearest finality, then 2, 1, 0."""
     kernel = Kernel(random.Random(seed))  # type: ignore[abstract]
     provider = SlowProvider(kernel, rate, answer_s)
     kernel.executor = provider.simulate
-    kernel.run(_deliver(kernel, provider, of, cells, rate))
+    kernel.run(_deliver(kernel, provider, of, cells, rate, gate=gate))
     assert kernel.errors == []
     return provider
 
 
-async def _deliver(kernel: Kernel, provider: SlowProvider, of: int, cells: int, rate: int) -> None:
+async def _deliver(kernel: Kernel, provider: SlowProvider, of: int, cells: int, rate: int, *, gate: bool) -> None:
     brokers = {partition: Broker() for partition in range(PARTITIONS)}
     flow = OneFlow({(WINDOWS, partition): 1 for partition in brokers})
     settings = ReportSettings(bootstrap="-", api_base="http://-", api_key="sk_" + "test_x", calls_per_second=rate, partitions=of)
@@ -90,12 +91,23 @@ async def _deliver(kernel: Kernel, provider: SlowProvider, of: int, cells: int, 
             broker.definitions.append(ItemVersion(customer=f"c{name}", meter="calls", item=item, valid_from_s=BEGINNING_S, offset=number, digest="d"))
         flow.ends[DEFINITIONS, partition] = cells
     await worker.start_offsets(frozenset(flow.epochs), 1)
+    asking = asyncio.create_task(_ask(kernel, provider, worker)) if gate else None
     for partition in brokers:
         totals = [total_of(f"c{partition}_{number}", EPOCH_S - 3600, 1 + number, number) for number in range(cells)]
         await worker.take(batch_of(totals, 0, 1, partition))
     while worker.status()["windows"]["undelivered"]:
         await asyncio.sleep(1)
+    if asking is not None:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
     await worker.stop()
+
+
+async def _ask(kernel: Kernel, provider: SlowProvider, worker: ReportWorker) -> None:
+    """As the invoice gate does with many drafts: one call after the other."""
+    while True:
+        await worker._caller.ask(provider.allowance.takes, kernel.now_ms())
+        provider.asked.append(kernel.now_s)
 
 
 def used(provider: SlowProvider) -> float:
@@ -126,3 +138,14 @@ def test_a_worker_with_half_of_the_partitions_takes_half_of_the_rate() -> None:
     """Another worker has the other half: together they keep within the account's limit."""
     provider = rush(3, (0.05, 0.3), of=2 * PARTITIONS, cells=100)
     assert 46 <= used(provider) <= 53
+
+
+@pytest.mark.parametrize("answer_s", [(0.002, 0.01), (0.1, 0.8)])
+def test_the_gate_is_not_kept_waiting_by_a_rush(answer_s: tuple[float, float]) -> None:
+    """While reports wait for their turns the gate's calls are made too, a quarter of all at most: it holds drafts for what is not delivered yet."""
+    provider = rush(4, answer_s, of=PARTITIONS, cells=250, gate=True)
+    end_s = provider.calls[-1][0]
+    during = sum(at_s < end_s for at_s in provider.asked)
+    assert 40 <= during <= len(provider.calls) / 3 + 2
+    assert provider.allowance.refused == 0
+    assert used(provider) >= 70
