@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
 
 from infra.embedded.testing import engine_server
 from sinks.clickhouse.client import ClickHouse
+from sinks.clickhouse.explain import query
 from tests.agents.archive_world import Topics
 from tests.contract.archive_engine import archive_at, doubled, write_raw, write_topic
 from tests.core.meterlog import Stored
@@ -82,6 +86,25 @@ def test_window_events_are_the_counted_rows_of_each_window(engine_url: str, seed
             window,
         )
         assert shown == counted
+
+
+@pytest.mark.parametrize("nulls", [0, 1])
+def test_the_events_of_an_explanation_are_there_whatever_a_profile_says_of_joins(engine_url: str, nulls: int) -> None:
+    """A server whose profile has join_use_nulls shows the counted events of a window too, not only its duplicates."""
+    clickhouse, _, _ = archived(engine_url, 13, twice=nulls == 1)
+    statement = query("window_events")
+    windows = clickhouse.read(
+        "SELECT customer, meter, toUnixTimestamp(window_start) AS from_s, toUnixTimestamp(window_end) AS until_s, 1000 AS limit,"
+        " groupArray(kafka_offset) AS offsets FROM (SELECT * FROM usage_events WHERE verdict = 'counted' ORDER BY kafka_offset) GROUP BY ALL"
+    )
+    assert len(windows) > 10
+    for window in windows[:10]:
+        arguments = {"database": f"views_13_{nulls}", "join_use_nulls": nulls, "default_format": "JSONEachRow"}
+        arguments |= {f"param_{name}": value for name, value in window.items() if name != "offsets"}
+        request = Request(f"{engine_url}/?{urlencode(arguments)}", statement.encode(), {"Content-Type": "text/plain"})
+        with urlopen(request) as answer:
+            shown = [json.loads(line) for line in answer.read().splitlines()]
+        assert sorted(int(row["kafka_offset"]) for row in shown if row["fate"] == "counted") == window["offsets"]
 
 
 def _class(verdict: str) -> str | None:
