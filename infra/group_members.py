@@ -24,13 +24,21 @@ async def rejoin(bootstrap: str, group: str) -> list[str]:
     async with admin(bootstrap) as client:
         try:
             coordinator = await client.find_coordinator(group)
-            described: Any = (await client.describe_consumer_groups([group], group_coordinator_id=coordinator))[0]
-            members = described.groups[0][5]
+            members = await _members(client, group, coordinator)
             for member_id, *_ in members:
                 await _leave(client, group, member_id, coordinator)
         except (*ABSENT, GroupCoordinatorNotAvailableError) as error:
             raise unreachable(bootstrap, error) from error
     return [str(client_id) for _, client_id, *_ in members]
+
+
+async def _members(client: Any, group: str, coordinator: int) -> list[Any]:
+    """Who is in the group. A broker that may not say, or is its coordinator no more, names nobody: that is an error, not an empty group."""
+    described: Any = (await client.describe_consumer_groups([group], group_coordinator_id=coordinator))[0]
+    code, members = described.groups[0][0], described.groups[0][5]
+    if code:
+        raise TidemarkError(f"Kafka refused to say who is in {group}: {for_code(code).__name__}")
+    return list(members)
 
 
 async def _leave(client: Any, group: str, member_id: str, coordinator: int) -> None:
@@ -48,8 +56,7 @@ async def take_out(bootstrap: str, group: str, name: str) -> bool:
     async with admin(bootstrap) as client:
         try:
             coordinator = await client.find_coordinator(group)
-            described: Any = (await client.describe_consumer_groups([group], group_coordinator_id=coordinator))[0]
-            found = [member_id for member_id, client_id, *_ in described.groups[0][5] if client_id == name]
+            found = [member_id for member_id, client_id, *_ in await _members(client, group, coordinator) if client_id == name]
             for member_id in found:
                 await _leave(client, group, member_id, coordinator)
         except (*ABSENT, GroupCoordinatorNotAvailableError) as error:
