@@ -36,7 +36,7 @@ _CUSTOMER_BYTES: Final = 250
 _SOURCE_BYTES: Final = 300
 """What one costs beside its name, as 200,000 of each took it: too high a figure makes a partition of 200,000 customers forget them all the time."""
 _SOME_TIME: Final = "1970-01-01T00:00:00.000Z"
-_FEW: Final = 8
+FEW: Final = 8
 """Up to so many records the reference, 15 µs each, is faster than columns, which cost 200 µs however few stand in them."""
 _READ_FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
@@ -109,7 +109,7 @@ class Reader:
         if sheet is None or sheet.batch is not batch:
             if self._held_bytes + self.origins.held_bytes > _MAX_HELD_BYTES:
                 self._forget_names()
-            sheet = self._sheet = self._read(batch, at) if len(batch) - at > _FEW else _blank(batch, at)
+            sheet = self._sheet = self._read(batch, at) if len(batch) - at > FEW else _blank(batch, at)
         return sheet
 
     def _read(self, batch: Batch, first: int) -> Sheet:

@@ -14,13 +14,13 @@ import numpy as np
 
 from streams.adding import add, add_one
 from streams.amending import take_amendment
-from streams.columns import Reader
+from streams.columns import FEW, Reader
 from streams.control import fold_control
 from streams.duplicates import HOUR_MS, dead_before, first_of_each
 from streams.hashing import posting_digests
 from streams.names import Names
 from streams.probing import Slots, each_once
-from streams.sheet import I64, Mask, Sheet
+from streams.sheet import I64, Few, Mask, Sheet
 from streams.state import PartitionState, Rerouting
 from topics.amendments import Amendment
 from topics.batch import Batch
@@ -30,8 +30,8 @@ from topics.content_hash import event_hash
 from topics.errors import CorruptState, Halt
 from topics.event import MAX_EVENT_BYTES, Event, Rejection, parse_event
 from topics.flushes import Flush
-from topics.instants import US_PER_MS
-from topics.judging import Control, Rerouted, Usage
+from topics.instants import US_PER_MS, US_PER_S
+from topics.judging import Control, Posting, Rerouted, Usage
 from topics.meters import Timing
 from topics.origin import origin_of, reroute_headers
 from topics.positions import position
@@ -329,7 +329,11 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
     fresh = np.zeros(len(sheet.ids), np.bool_)
     fresh[places[keep]] = True
     if sheet.few is not None:
-        _add_few(state, sheet, fresh.tolist(), changed)
+        _add_few(state, sheet, sheet.few, fresh, changed)
+        return
+    if len(places) <= FEW:
+        # A stretch that a control record ends soon: any producer can write one after each event, and columns cost a millisecond each time.
+        _add_few(state, sheet, _few_of(state, reader, sheet, places), fresh, changed)
         return
     name_of = np.empty(len(sheet.ids), np.int64)
     name_of[places] = np.arange(len(places))
@@ -345,9 +349,20 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
         changed.append(slots)
 
 
-def _add_few(state: PartitionState, sheet: Sheet, fresh: list[bool], changed: list[Slots]) -> None:
+def _few_of(state: PartitionState, reader: Reader, sheet: Sheet, places: I64) -> Few:
+    """The postings that columns hold of a short stretch, in offset order."""
+    found: Few = []
+    for column in sheet.columns.values():
+        for place, scaled in column.each(sheet.plain, int(places[0]), int(places[-1])):
+            customer, source = reader.origins.names[int(sheet.origins[place])]
+            window = state.definitions.window_of(customer, column.meter, int(sheet.instants[place]) // US_PER_S)
+            found.append((place, source, Posting(window, scaled)))
+    return sorted(found, key=lambda one: one[0])
+
+
+def _add_few(state: PartitionState, sheet: Sheet, postings: Few, fresh: Mask, changed: list[Slots]) -> None:
     """The same, posting by posting."""
-    for place, source, posting in sheet.few or ():
+    for place, source, posting in postings:
         if fresh[place]:
             window, scaled = posting
             row = state.rows.get(window) or state.rows.row(int(state.rows.make([window], own=window.customer in state.definitions.clocks)[0]))

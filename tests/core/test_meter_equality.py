@@ -58,14 +58,14 @@ class Writer:
         self.meters: tuple[Meter, ...] | None = None
         self.bound: set[str] = set()
 
-    def write(self, length: int) -> Log:
-        """So many records after the meters."""
+    def write(self, length: int, controls: float = 0.03) -> Log:
+        """So many records after the meters; `controls`: how often one that is folded by itself stands before an event."""
         self.put_meters(METERS)
         for number in range(length):
             self.now_ms += self.rng.choice((0, 0, 0, 0, 1, 900, 60_000, 700_000 if self.rng.random() < 0.2 else 0))
             if self.rng.random() < 0.03:
                 self.log.marker(self.rng.randrange(1, 4))
-            if self.rng.random() < 0.03:
+            if self.rng.random() < controls:
                 self.put_control(number)
             self.put_event()
         self.log.marker(self.rng.randrange(3))
@@ -205,6 +205,14 @@ def test_columns_say_what_the_reference_says(seed: int) -> None:
     columns, reference = folded(log, random.Random(seed), reference=False), folded(log, random.Random(seed), reference=True)
     assert said(columns) == said(reference)
     assert columns.counters.residual == 0
+
+
+@pytest.mark.parametrize("seed", range(100, 108))
+def test_short_stretches_between_control_records_say_the_same(seed: int) -> None:
+    """Anyone may write a control record after each event: what stands between two of them is added posting by posting, to the same sums."""
+    log = Writer(seed).write(200, controls=0.4)
+    columns, reference = folded(log, random.Random(seed), reference=False), folded(log, random.Random(seed), reference=True)
+    assert said(columns) == said(reference)
 
 
 def test_the_log_has_every_verdict_and_most_records_are_plain() -> None:
