@@ -109,7 +109,7 @@ class Reader:
         if sheet is None or sheet.batch is not batch:
             if self._held_bytes + self.origins.held_bytes > _MAX_HELD_BYTES:
                 self._forget_names()
-            sheet = self._sheet = self._read(batch, at) if len(batch) - at > FEW else _blank(batch, at)
+            sheet = self._sheet = self._read(batch, at) if len(batch) - at > FEW else Sheet.blank(batch, at)
         return sheet
 
     def _read(self, batch: Batch, first: int) -> Sheet:
@@ -378,15 +378,6 @@ class Reader:
                 raise AssertionError("a posting of a meter that is not in force")
             # A meter with history has several grids: each has columns of its own.
             sheet.column(meter).late.append((place, posting.scaled))
-
-
-def _blank(batch: Batch, first: int) -> Sheet:
-    """Columns in which no record is plain: the reference is asked about each."""
-    sheet = Sheet(batch, first)
-    sheet.few = []
-    sheet.plain[:] = False
-    sheet.ids = [""] * len(sheet.plain)
-    return sheet
 
 
 def _read_times(sheet: Sheet, texts: list[str | None]) -> None:

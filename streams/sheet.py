@@ -88,6 +88,15 @@ class Sheet:
         self.few: Few | None = None
         """Where there are so few records that columns do not pay: the postings found by the reference, with their place and source."""
 
+    @staticmethod
+    def blank(batch: Batch, first: int) -> Sheet:
+        """Columns in which no record is plain: the reference is asked about each."""
+        sheet = Sheet(batch, first)
+        sheet.few = []
+        sheet.plain[:] = False
+        sheet.ids = [""] * len(sheet.plain)
+        return sheet
+
     def column(self, meter: Meter) -> Column:
         """The meter's postings, none yet where no plain record has one."""
         key = (meter.slug, meter.window_s)
