@@ -55,8 +55,7 @@ class Reader:
         self.sources: dict[str, int] = {}
         self._source_names: list[str] = []
         self.origins = Origins()
-        self._only_source = -1
-        self._only = np.empty(0, np.int64)
+        self._only_source, self._only = -1, np.empty(0, np.int64)
         self._numbers: Slots = np.zeros(0, np.int64)
         self._forgotten = -1
         """Their numbers in the table of rows, as long as that has forgotten no customer."""
@@ -271,8 +270,7 @@ class Reader:
             number, source = pair >> CODE_BITS, self._source_names[pair & ((1 << CODE_BITS) - 1)]
             found.append((self.known[number] if number >= 0 else "", source))
             self._held_bytes += _SOURCE_BYTES + len(source)
-        prefix = self.state.digester.prefix
-        self.origins.add(pairs, found, b"".join([prefix(customer, source) for customer, source in found]))
+        self.origins.add(pairs, found, b"".join([self.state.digester.prefix(customer, source) for customer, source in found]))
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     def rows_of(self, meter: Meter, customers: I64, instants: I64) -> tuple[Slots, I64]:
