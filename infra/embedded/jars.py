@@ -78,13 +78,13 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tidemark"
 
 
-def class_path(tell: Callable[[str], None] = lambda _: None, sums: Path = SUMS_FILE) -> str:
+def class_path(tell: Callable[[str], None] = lambda _: None, sums: Path | None = None) -> str:
     """Java's class path of a Kafka broker (or of another list of `sums`); fetches what the cache lacks, and says so to `tell`, one sentence at
     a time.
 
     Raises JarsUnavailable (nothing to fetch from) or JarsAltered (a wrong sum). Two processes may call it at once.
     """
-    text = sums.read_text(encoding="ascii")
+    text = (sums or SUMS_FILE).read_text(encoding="ascii")
     jars = parse_sums(text)
     home = cache_dir() / f"kafka-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if _missing(jars, home):
@@ -92,7 +92,7 @@ def class_path(tell: Callable[[str], None] = lambda _: None, sums: Path = SUMS_F
             # Another process may have fetched them while this one waited for the lock.
             missing = _missing(jars, home)
             if missing:
-                size = "45 MB in all, " if sums == SUMS_FILE else ""
+                size = "" if sums else "45 MB in all, "
                 tell(f"fetching {len(missing)} of Kafka's {len(jars)} jars ({size}once per user)")
                 _fetch(missing, home)
     return os.pathsep.join(str(home / jar.filename) for jar in jars)
