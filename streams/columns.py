@@ -358,6 +358,8 @@ class Reader:
         place, event = at - sheet.first, usage.event
         key = event.subject.encode()
         number = self.codes[key] if key in self.codes else self._number(key, self.state.partition)
+        if number < 0:
+            raise AssertionError("usage of a customer that is not at home")
         pair = number << CODE_BITS | self._source(event.source)
         sheet.judged[place] = True
         sheet.ids[place] = event.id
