@@ -160,7 +160,7 @@ def _take_ids(state: PartitionState, found: Found, extent: Extent, changelog: Ch
 
 
 def _is_live(state: PartitionState, record: IdSegment) -> bool:
-    return record.key_name == state.digester.name and record.bucket >= state.clocks.dead_before
+    return record.bucket >= state.clocks.dead_before
 
 
 def _take_rows(state: PartitionState, raw: RawRows, extent: Extent, changelog: Changelog) -> list[_Head]:
