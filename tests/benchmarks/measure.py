@@ -15,6 +15,8 @@ from typing import NamedTuple
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from infra.embedded import process
+
 WARM = 0.15
 """Start-up, imports, joining and first fetches lie in the first 15 %."""
 POLL_S = 0.05
@@ -99,9 +101,10 @@ def run(name: str, command: Sequence[str], environment: Mapping[str, str], log: 
 
     Raises RuntimeError where it ends by itself, or commits nothing.
     """
+    with pinned(-1):
+        # Started before the consumer, which has threads; tied to this process, so that it is gone too where the benchmark is killed.
+        child = process.start(command, log, {**os.environ, **environment})
     watched = Consumer({"bootstrap.servers": source.bootstrap, "group.id": source.group, "enable.auto.commit": False})
-    with log.open("wb") as out, pinned(-1):
-        child = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment}, start_new_session=True)
     try:
         samples, memory_mb = _watch(name, child, watched, source, log)
         child.send_signal(signal.SIGTERM)
@@ -117,7 +120,7 @@ def run(name: str, command: Sequence[str], environment: Mapping[str, str], log: 
 
 def _watch(name: str, child: subprocess.Popen[bytes], watched: Consumer, source: Source, log: Path) -> tuple[list[Sample], float]:
     """Samples until the source is done or the time is over, one whenever more was committed, and the resident memory then."""
-    process = psutil.Process(child.pid)
+    watching = psutil.Process(child.pid)
     deadline_s = time.monotonic() + LONGEST_S
     samples = [Sample(time.monotonic(), 0.0, 0)]
     while time.monotonic() < deadline_s:
@@ -125,12 +128,12 @@ def _watch(name: str, child: subprocess.Popen[bytes], watched: Consumer, source:
             raise RuntimeError(f"{name} ended with {child.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
         at = committed(watched, source.topic, source.partitions)
         if at > samples[-1].committed:
-            cpu = process.cpu_times()
+            cpu = watching.cpu_times()
             samples.append(Sample(time.monotonic(), cpu.user + cpu.system, at))
         if at >= source.end:
             break
         time.sleep(POLL_S)
-    return samples, process.memory_info().rss / 1e6
+    return samples, watching.memory_info().rss / 1e6
 
 
 def summed(name: str, samples: Sequence[Sample], end: int, memory_mb: float) -> Result:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from infra.embedded import process
 from infra.embedded.ports import free_port
 from tests.system.cli import ROOT
 from tests.system.world import PARTITIONS, World
@@ -55,8 +56,7 @@ def joined(world: World, name: str) -> Iterator[Joined]:
         "TIDEMARK_WORKER__SESSION_TIMEOUT_S": "6",
     }
     command = [sys.executable, "-m", "infra", "worker", "meter", "--dir", str(world.directory)]
-    with (world.directory.parent / f"{name}.log").open("ab") as log:
-        found = Joined(subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT), port)
+    found = Joined(process.start(command, world.directory.parent / f"{name}.log", environment), port)
     try:
         found.until_it_holds(range(1, PARTITIONS + 1), f"{name} joins")
         yield found
