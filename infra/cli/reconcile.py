@@ -45,7 +45,7 @@ def reconcile(
     and the report take like any other, or by taking rows of the archive from the log again. Nothing is changed at Stripe but by the report.
 
     Exit code 0: every number is the same (--apply: every step is done, and nothing is left to a person); 1: a drift was found; 3: ClickHouse or
-    Stripe does not answer.
+    Stripe does not answer; 4: no drift was found, and something could not be looked at (`unchecked` says what).
 
     \b
     tidemark reconcile                                everything
@@ -81,7 +81,7 @@ def reconcile(
         print_json(found.document())
     else:
         show(found, limit)
-    raise typer.Exit(0 if found.is_clean else 1)
+    raise typer.Exit(found.exit_code)
 
 
 def _repair(settings: Settings, order: Order, reason: str, limit: int, *, apply: bool, as_json: bool) -> None:
@@ -96,4 +96,4 @@ def _repair(settings: Settings, order: Order, reason: str, limit: int, *, apply:
         print_json(repaired.document())
     else:
         show_repairs(repaired, limit)
-    raise typer.Exit(0 if repaired.is_clean or repaired.is_done else 1)
+    raise typer.Exit(repaired.exit_code)

@@ -12,6 +12,8 @@ from infra.reconciling.drift import KINDS, Drift
 MOST_KEPT: Final = 10_000
 """Drifts and periods that a run keeps whole; all are counted."""
 
+UNCHECKED: Final = 4
+"""The exit code where nothing was found, and something could not be looked at: neither clean nor a drift."""
 CHECKED: Final = ("meters", "windows", "revisions", "cells", "totals", "lines")
 """What was compared, counted: nothing beyond these numbers is claimed."""
 
@@ -34,9 +36,20 @@ class Found:
         """True where nothing was found."""
         return not self.counts
 
+    @property
+    def is_complete(self) -> bool:
+        """True where everything that was asked for could be looked at."""
+        return not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0: every number is the same; 1: a drift was found; 4: none was, and not everything could be looked at."""
+        return 1 if self.counts else UNCHECKED if self.problems else 0
+
     def summary(self) -> str:
-        """In a few words: `clean`, or how many of which kind."""
-        return ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS if self.counts[kind]) or "clean"
+        """In a few words: `clean`, or how many of which kind; and how much could not be looked at."""
+        said = ", ".join(f"{self.counts[kind]} {kind}" for kind in KINDS if self.counts[kind]) or "clean"
+        return f"{said}, {len(self.problems)} not checked" if self.problems else said
 
     def take(self, drift: Drift) -> None:
         """One more."""
@@ -51,6 +64,7 @@ class Found:
         """For a program."""
         return {
             "clean": self.is_clean,
+            "complete": self.is_complete,
             "counts": {kind: self.counts[kind] for kind in KINDS},
             "money": dict(self.money),
             "drifts": [drift.document() for drift in self.drifts],

@@ -27,7 +27,8 @@ METRIC_NAMES: Final = (
     "tidemark_drift_money",  # {currency}: their known amounts without signs, in smallest units
     "tidemark_reconcile_last_seconds",  # how long ago the last whole run ended
     "tidemark_reconcile_duration_seconds",  # how long it took
-    "tidemark_reconcile_runs_total",  # {result}: clean, drift, failed
+    "tidemark_reconcile_runs_total",  # {result}: clean, drift, unchecked, failed
+    "tidemark_reconcile_unchecked",  # what could not be looked at in the last run
     "tidemark_coverage_windows",  # {state}: all windows by state at the last run
     "tidemark_coverage_gaps",  # windows that were due and are not where they should be
     "tidemark_coverage_stragglers",  # windows that wait though due, or lie across a billing edge
@@ -69,7 +70,7 @@ class Keeper:
         log.info("reconciled %d windows in %.1f s: %s", found.checked["windows"], duration_s, found.summary())
         self._known = {_identity(drift) for drift in found.drifts}
         self.found, self.duration_s, self.failure, self.ended_s = found, duration_s, None, self.clock()
-        self.runs["clean" if found.is_clean else "drift"] += 1
+        self.runs["drift" if not found.is_clean else "clean" if found.is_complete else "unchecked"] += 1
 
     def failed(self, sentence: str) -> None:
         """A run that could not be ended: a server does not answer."""
@@ -83,6 +84,7 @@ class Keeper:
         """See `infra.http.Face.status`."""
         found, reason = self.found, self.unready()
         alarms = [] if found is None else [f"{found.counts[kind]} {kind}" for kind in KINDS if found.counts[kind]]
+        alarms += [] if found is None or found.is_complete else [f"{len(found.problems)} not checked, first: {found.problems[0]}"]
         return {
             "kind": "reconcile",
             "name": self.name,
@@ -115,7 +117,7 @@ class Keeper:
         """What prometheus_client asks of a collector. What no run has said yet is absent, never 0."""
         yield GaugeMetricFamily("tidemark_ready", "1 where /ready says so.", value=float(self.unready() is None))
         runs = CounterMetricFamily("tidemark_reconcile_runs", "Runs by what came of them.", labels=["result"])
-        for result in ("clean", "drift", "failed"):
+        for result in ("clean", "drift", "unchecked", "failed"):
             runs.add_metric([result], self.runs[result])
         yield runs
         if self.found is None:
@@ -136,6 +138,7 @@ class Keeper:
         for state in STATES:
             windows.add_metric([state], found.coverage.states[state])
         yield from (drift, money, windows)
+        yield GaugeMetricFamily("tidemark_reconcile_unchecked", "What could not be looked at in the last run.", value=len(found.problems))
         gaps, stragglers = found.coverage.gap_count, found.coverage.straggler_count
         yield GaugeMetricFamily("tidemark_coverage_gaps", "Windows that were due and are not where they should be.", value=gaps)
         yield GaugeMetricFamily("tidemark_coverage_stragglers", "Windows that wait though due, or lie across an edge.", value=stragglers)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from infra.clock import now_ms
 from infra.reconciling.applying import Done, apply, steps_of
 from infra.reconciling.find import find
+from infra.reconciling.found import UNCHECKED
 from infra.reconciling.gaps import in_gaps
 from infra.reconciling.repairs import propose, propose_rows, summary
 from infra.reconciling.sources import Order, Sources
@@ -41,10 +42,16 @@ class Repaired:
         """True where all was carried out, and nothing is left to a person."""
         return self.is_applied and all(done.is_done for done in self.done) and not any(each.by_hand for each in self.proposals)
 
+    @property
+    def exit_code(self) -> int:
+        """0: nothing is left to do; 1: something is; 4: nothing that could be looked at is."""
+        return 1 if not (self.is_clean or self.is_done) else UNCHECKED if self.problems else 0
+
     def document(self) -> dict[str, Any]:
         """For a program."""
         return {
             "applied": self.is_applied,
+            "complete": not self.problems,
             "proposals": [proposal.document() for proposal in self.proposals],
             "money": summary(self.proposals),
             "steps": [{"step": type(done.step).__name__, "done": done.is_done, "sentence": done.sentence} for done in self.done],

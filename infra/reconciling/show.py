@@ -7,7 +7,7 @@ from fractions import Fraction
 from infra.cli.output import console, say, table
 from infra.reconciling.coverage import STATES, Place
 from infra.reconciling.drift import KINDS, STAGES, Drift
-from infra.reconciling.found import Found
+from infra.reconciling.found import UNCHECKED, Found
 from sinks.stripe.costs import money
 from topics.instants import format_s
 from topics.quantity import format_scaled
@@ -40,8 +40,11 @@ def show(found: Found, limit: int) -> None:
     say("")
     out = console()
     checked = ", ".join(f"{found.checked[name]} {name}" for name in ("windows", "revisions", "cells", "totals", "lines"))
+    if found.is_clean and found.problems:
+        out.print(f"[yellow]no drift in what could be checked: {checked}; {len(found.problems)} things could not be (exit code {UNCHECKED})[/yellow]")
+        return
     if found.is_clean:
-        out.print(f"[green]clean{' of what could be checked' if found.problems else ''}: {checked}, and every number is the same[/green]")
+        out.print(f"[green]clean: {checked}, and every number is the same[/green]")
         return
     worth = ", ".join(money(Fraction(amount), currency) for currency, amount in sorted(found.money.items()))
     out.print(f"[red]{sum(found.counts.values())} drifts{f', in money {worth}' if worth else ''}[/red] ({checked})")

@@ -15,8 +15,10 @@ from topics.quantity import format_scaled
 
 def show_repairs(repaired: Repaired, limit: int) -> None:
     """All of it; at most `limit` rows."""
+    for problem in repaired.problems:
+        say(f"not checked: {problem}")
     if repaired.is_clean:
-        say("nothing to repair")
+        say(f"nothing to repair{' in what could be checked' if repaired.problems else ''}")
         return
     columns = ("kind", "customer", "meter", "window or period", "units", "money", "repair")
     table(columns, [_row(each) for each in repaired.proposals[:limit]], right=("units", "money"))

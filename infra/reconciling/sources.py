@@ -81,13 +81,17 @@ class Sources:
     def books(self, order: Order) -> Iterator[Books]:
         """Every customer's meters. Raises Unreachable where the archive does not answer; what Stripe refuses of a customer is listed in `said`."""
         reach = None if self._following is None else self._following.reach()
-        if self._following is not None and reach is None:
-            self.said.problems.append("Kafka does not answer: what is on its way is judged by how long its partition has been silent")
         newest_ms = self._archive.newest_ms()
+        if self._following is not None and reach is None and (moving := self._moving(newest_ms)):
+            self.said.problems.append(f"Kafka does not answer: in partitions {moving}, which had records of late, nothing counts as missing")
         owners = self._archive.owners(order.customer, order.meter)
         names = iter(owners)
         while page := list(islice(names, PAGE)):
             yield from _Page(self, order, reach, newest_ms).books({name: owners[name] for name in page})
+
+    def _moving(self, newest_ms: Mapping[int, int]) -> str:
+        """Partitions that have not been silent for long enough; "" where all have."""
+        return ", ".join(str(partition) for partition, at_ms in sorted(newest_ms.items()) if self._now_ms - at_ms < SILENT_MS)
 
     def lacking(self) -> list[Lacking]:
         """Partitions of which records are missing. Raises Unreachable."""

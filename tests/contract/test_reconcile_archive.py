@@ -12,6 +12,7 @@ from infra.reconciling.archive import Archive
 from infra.reconciling.asking import Answers, Asked, Asking
 from infra.reconciling.drift import Coordinate, Drift
 from infra.reconciling.find import find
+from infra.reconciling.following import Following
 from infra.reconciling.found import Found
 from infra.reconciling.run import reconcile
 from infra.reconciling.sources import Order, Sources
@@ -81,6 +82,28 @@ def test_an_honest_fortnight_is_clean(world: World) -> None:
     assert min(found.checked[name] for name in ("revisions", "cells", "totals", "lines")) > 0
     final = [row for row in found.periods if row.end_s == EDGE_S and "line" in row.numbers]
     assert len(final) == sum(len(person.meters) for person in world.plan.people)
+
+
+class NoKafka(Following):
+    """Kafka that does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def reach(self) -> None:
+        """Nothing is known."""
+        return
+
+
+def test_without_kafka_all_is_looked_at_once_everything_is_silent(world: World) -> None:
+    """Kafka that does not answer leaves something unchecked (exit code 4) while a partition had records of late, and nothing months later."""
+
+    def run(now_ms: int) -> Found:
+        return reconcile(Sources(Archive(world.clickhouse), Asking(eras(world)), now_ms, NoKafka()), Order())
+
+    of_late, later = run(world.now_ms - 6 * HOUR_S * 1000), run(world.now_ms)
+    assert (of_late.exit_code, len(of_late.problems)) == (4, 1)
+    assert (later.exit_code, later.problems) == (0, [])
 
 
 def test_receipts_without_their_record(world: World) -> None:

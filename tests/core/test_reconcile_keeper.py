@@ -13,6 +13,7 @@ from infra.reconciling.drift import KINDS
 from infra.reconciling.find import find
 from infra.reconciling.found import Found
 from infra.reconciling.keeper import METRIC_NAMES, Keeper
+from infra.reconciling.repairing import Repaired
 from tests.core.reconcile_books import books, cell, summary
 
 HOUR_MS = 3_600_000
@@ -59,6 +60,23 @@ def test_metrics_of_a_run() -> None:
     assert (said["tidemark_reconcile_last_seconds", ""], said["tidemark_reconcile_duration_seconds", ""]) == (60, 2.5)
     assert said["tidemark_reconcile_runs_total", "drift"] == 1
     assert {name for name, _ in said} == set(METRIC_NAMES)
+
+
+def test_a_run_that_could_not_look_at_everything() -> None:
+    """No drift where a customer could not be asked is neither clean nor a drift: exit code, JSON, result and metrics say so; a drift goes first."""
+    keeper = Keeper(HOUR_MS, Clock())
+    partly, drifting = _found(71), _found(30)
+    assert (partly.exit_code, partly.document()["complete"]) == (0, True)
+    partly.problems = drifting.problems = ["customer 'acme': Stripe answered 500"]
+    assert (partly.exit_code, partly.document()["clean"], partly.document()["complete"]) == (4, True, False)
+    assert (drifting.exit_code, drifting.document()["complete"]) == (1, False)
+    keeper.took(partly, 1.0)
+    said = _metrics(keeper)
+    results = {result: said["tidemark_reconcile_runs_total", result] for result in ("clean", "drift", "unchecked", "failed")}
+    assert (results, said["tidemark_reconcile_unchecked", ""]) == ({"clean": 0, "drift": 0, "unchecked": 1, "failed": 0}, 1)
+    assert any("500" in alarm for alarm in asyncio.run(keeper.status())["alarms"])
+    repaired = Repaired(problems=partly.problems)
+    assert (repaired.exit_code, repaired.document()["complete"], Repaired().exit_code) == (4, False, 0)
 
 
 def test_every_metric_and_every_kind_is_explained() -> None:
