@@ -36,3 +36,9 @@ def compiled(signature: str) -> Callable[[Callable[_Args, _Found]], Callable[_Ar
         return cast("Callable[_Args, _Found]", made)
 
     return compile_it
+
+
+def inlined(function: Callable[_Args, _Found]) -> Callable[_Args, _Found]:
+    """A part of compiled functions, which is written out wherever one calls it: a call costs nothing, and a constant given to it is one in it."""
+    made: Callable[_Args, _Found] = numba.extending.register_jitable(forceinline=True)(function)
+    return made
