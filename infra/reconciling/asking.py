@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
-from infra.reconciling.books import BucketSaid, LineSaid, SummarySaid
+from infra.reconciling.books import BucketSaid, InvoiceRead, LineSaid, SummarySaid
 from infra.reconciling.totals import whole_lines
 from sinks.cells import BUCKET_S
 from sinks.limiter import TokenBucket
 from sinks.outcomes import RetryAfter
 from sinks.readback import Summary
 from sinks.stripe.access import Eras
-from sinks.stripe.invoice_line import InvoiceLine, line_of
+from sinks.stripe.invoice_line import InvoiceLine, line_of, subscription_of
 from sinks.stripe.objects import Price, read
 from sinks.stripe.refusal import StripeRefusal
 from sinks.stripe.request import summaries_path
@@ -58,12 +58,16 @@ class Asked(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What came, `buckets` by the provider's (meter, customer); `problems` are what could not be read, and then nothing is said of it (None)."""
+    """What came, `buckets` by the provider's (meter, customer); `problems` are what could not be read, and then nothing is said of it (None).
+
+    `read` are the invoices that were read, `gone` items of which the provider says that there are none."""
 
     summaries: dict[str, tuple[SummarySaid, ...]]
     buckets: dict[tuple[str, str], tuple[BucketSaid, ...]]
     lines: tuple[LineSaid, ...]
     problems: tuple[str, ...]
+    read: tuple[InvoiceRead, ...] = ()
+    gone: frozenset[str] = frozenset()
 
 
 class Asking:
@@ -80,15 +84,19 @@ class Asking:
         summaries: dict[str, tuple[SummarySaid, ...]] = {}
         buckets: dict[tuple[str, str], tuple[BucketSaid, ...]] = {}
         lines: list[LineSaid] = []
+        read_: list[InvoiceRead] = []
+        gone: set[str] = set()
         for item in asked.items:
-            if (totals := self._guarded(partial(self._summaries, item), problems)) is not None:
+            if (totals := self._guarded(partial(self._summaries, item, gone), problems)) is not None:
                 summaries[item] = totals
         for each in asked.meters:
             if (usage := self._guarded(partial(self._buckets, each), problems)) is not None:
                 buckets[each.event_name, each.customer] = usage
         for name in sorted({*asked.invoices, *(said.invoice for found in summaries.values() for said in found if said.invoice)}):
-            lines += self._guarded(partial(self._of_invoice, name), problems) or ()
-        return Answers(summaries, buckets, tuple(lines), tuple(problems))
+            if (said := self._guarded(partial(self._of_invoice, name), problems)) is not None:
+                read_.append(said[0])
+                lines += said[1]
+        return Answers(summaries, buckets, tuple(lines), tuple(problems), tuple(read_), frozenset(gone))
 
     def _guarded(self, ask: Callable[[], T], problems: list[str]) -> T | None:
         """What came, or None with the reason listed: one customer's refusal does not end the others' reconciliation. A key that is refused does:
@@ -109,10 +117,10 @@ class Asking:
                 time.sleep(pause_s)
         return None
 
-    def _summaries(self, item: str) -> tuple[SummarySaid, ...]:
-        """An item's totals per period; the period to come has no edges yet. Of an item that is gone there are none: nothing is said of it."""
+    def _summaries(self, item: str, gone: set[str]) -> tuple[SummarySaid, ...]:
+        """An item's totals per period; the period to come has no edges yet. An item that is gone has none, and is told."""
         found = []
-        for row in self._rows(summaries_path(item)):
+        for row in self._rows(item, gone):
             period = row.get("period") or {}
             start_s, end_s, units = period.get("start"), period.get("end"), row.get("total_usage")
             if not isinstance(units, int):
@@ -121,12 +129,13 @@ class Asking:
                 found.append(SummarySaid(item, start_s, end_s, units, str(row.get("invoice") or "")))
         return tuple(found)
 
-    def _rows(self, path: str) -> Iterable[dict[str, Any]]:
+    def _rows(self, item: str, gone: set[str]) -> Iterable[dict[str, Any]]:
         try:
-            yield from self._eras.old.pages(path)
+            yield from self._eras.old.pages(summaries_path(item))
         except StripeRefusal as error:
             if error.code != "resource_missing":
                 raise
+            gone.add(item)
 
     def _buckets(self, asked: Metered) -> tuple[BucketSaid, ...]:
         reading = cast("Reading", self._eras.old)
@@ -142,8 +151,8 @@ class Asking:
             found += [BucketSaid(asked.event_name, each.start_s, each.end_s, each.total, asked.customer) for each in answered]
         return tuple(found)
 
-    def _of_invoice(self, name: str) -> tuple[LineSaid, ...]:
-        """An invoice's usage lines of periods that were over when it was made."""
+    def _of_invoice(self, name: str) -> tuple[InvoiceRead, tuple[LineSaid, ...]]:
+        """An invoice, and its usage lines of periods that were over when it was made."""
         # Under the modern version a line says its parts of a unit too (`quantity_decimal`).
         invoice = self._eras.modern.get(f"/v1/invoices/{name}")
         shown: Mapping[str, Any] = invoice.get("lines") or {}
@@ -152,7 +161,9 @@ class Asking:
         # Only where units come to nothing is it asked whether they lie in a trial.
         free = {line.subscription for line, _ in said if line.units and not line.amount and line.subscription}
         trials = {subscription: self._trial_end_s(subscription) for subscription in sorted(free)}
-        return whole_lines(held._replace(is_trial=held.end_s <= trials.get(line.subscription, -1)) for line, held in said)
+        ends = frozenset(line.end_s for line, _ in said)
+        invoice_read = InvoiceRead(name, str(invoice.get("status")), subscription_of(invoice), ends)
+        return invoice_read, whole_lines(held._replace(is_trial=held.end_s <= trials.get(line.subscription, -1)) for line, held in said)
 
     def _trial_end_s(self, subscription: str) -> int:
         self._pause()

@@ -114,6 +114,15 @@ class LineSaid(NamedTuple):
     is_trial: bool = False
 
 
+class InvoiceRead(NamedTuple):
+    """An invoice that was read: `ends` are the ends of the past periods that its usage lines bill, of whichever item of the subscription."""
+
+    invoice: str
+    status: str
+    subscription: str
+    ends: frozenset[int] = frozenset()
+
+
 class Copy(NamedTuple):
     """One of several events under one (customer, source, id): its content's digest, when it was received, and what it brought to which windows.
 
@@ -144,7 +153,8 @@ class Books:
 
     `now_ms` is the customer's time (its test clock's), `wall_ms` our own (None: the same). `unread` are the (meter, customer) at
     the provider whose hours or days were not read. `summaries` and `buckets` are None where the provider was not asked, or did not answer:
-    then nothing is said of it. `lines` are those of final invoices. `versions` are the customer's items in force, `prices` by id.
+    then nothing is said of it. `lines` are those of invoices, `read` the
+    invoices themselves, `gone` items that the provider does not know any more. `versions` are the customer's items in force, `prices` by id.
     """
 
     customer: str
@@ -157,6 +167,8 @@ class Books:
     summaries: tuple[SummarySaid, ...] | None = None
     buckets: tuple[BucketSaid, ...] | None = None
     lines: tuple[LineSaid, ...] = ()
+    read: tuple[InvoiceRead, ...] = ()
+    gone: frozenset[str] = frozenset()
     invoices: tuple[InvoiceRecord, ...] = ()
     versions: tuple[ItemVersion, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from infra.amending.drafts import Original, Share, accept, correct, void
 from infra.reconciling.books import Books, Copies, Copy
 from infra.reconciling.drift import Drift
-from infra.reconciling.restating import Cells, beside_is_gone, beside_steps, set_steps, standing_of
+from infra.reconciling.restating import Cells, beside_is_gone, beside_steps, set_steps, standing_of, unbilled_steps
 from infra.reconciling.steps import WHO, Amend, Proposal, Restate, RestoreEvents, RestoreRecords, RestoreWindow, coordinate_name
 from sinks.units import plus
 from topics.amendments import Of
@@ -77,6 +77,8 @@ def _at_provider(books: Books, drift: Drift, reason: str, read_at_ms: int) -> Pr
 def _edited(cells: Cells, drift: Drift) -> tuple[list[Restate], str]:
     """A total that no report of ours explains. All its cells are set again; what is still too much after that stands at a second of nobody's."""
     start_s, end_s = drift.period or (0, 0)
+    if drift.repair == "settle" and not drift.line:
+        return unbilled_steps(cells, cells.between(drift.item, start_s, end_s)), "tells the report that no invoice bills the period"
     there = cells.named(drift.candidates or drift.cells) or cells.between(drift.item, start_s, end_s)
     open_ = cells.open(there)
     is_beside = drift.difference_scaled > 0 and all(cells.was_set_again(one) and one.meter_target is None for one in open_)

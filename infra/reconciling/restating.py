@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from infra.reconciling.books import Books
 from infra.reconciling.drift import Drift
 from infra.reconciling.steps import WHO, Restate
+from infra.reconciling.unbilled import is_told
 from sinks.adjustments import finality_of, is_being_billed
 from sinks.cell_state import CellState
 from sinks.cells import Unplaced, cell_of
@@ -58,6 +59,10 @@ class Cells:
                 known.learn(Invoice(customer=self._books.customer, said=said, offset=0))
         state = CellState.of(receipt)
         return known.judge(state.place, receipt.closed_at_ms, self._books.now_ms, finality_of(receipt)) is not None
+
+    def is_listed(self, receipt: CellReceipt) -> bool:
+        """True where the report makes an adjustment of what is missing: of a meter it does so once it knows the invoice, and sends until then."""
+        return self.is_final(receipt) and (receipt.meter_target is None or is_told(self._books, receipt.item, receipt.period_end_s))
 
     def was_set_again(self, receipt: CellReceipt) -> bool:
         """True where the newest revision says what the one before had said already: a repair had it set again."""
@@ -113,6 +118,13 @@ def standing_of(receipt: CellReceipt) -> str:
 def set_steps(cells: Cells, receipts: Iterable[CellReceipt], holds: str) -> list[Restate]:
     """Each cell is set again; `holds` is what the provider was found to hold of it ("": what the receipt says); no more stands beside it."""
     return [cells.restate(one, holds or standing_of(one), _beside(one, holds)) for one in receipts if not _is_busy(one)]
+
+
+def unbilled_steps(cells: Cells, receipts: Sequence[CellReceipt]) -> list[Restate]:
+    """Each cell is told that nothing of it is billed, and its adjustment lists all of it. Empty while one of them would be sent again."""
+    if not all(cells.is_listed(one) for one in receipts):
+        return []
+    return set_steps(cells, [one for one in receipts if parse_total(standing_of(one))], "0")
 
 
 def _beside(receipt: CellReceipt, holds: str) -> str:

@@ -185,6 +185,8 @@ class _Page:
             summaries=summaries,
             buckets=buckets,
             lines=lines,
+            read=() if answers is None else answers.read,
+            gone=frozenset() if answers is None else answers.gone,
             invoices=tuple(customer.invoices),
             versions=versions,
             prices=self._prices(names),

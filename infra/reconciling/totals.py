@@ -9,23 +9,22 @@ from infra.reconciling.books import Books, LineSaid
 from infra.reconciling.drift import Drift
 from infra.reconciling.pots import Pot, Shelf, owner_of
 from infra.reconciling.provider import explained
+from infra.reconciling.unbilled import BILLED, in_nowhere, nowhere
 from sinks.cells import BUCKET_S
 from sinks.stripe.working import working
 from topics.instants import format_s
 from topics.quantity import ONE, format_scaled
 from topics.receipt import MeterTarget
 
-BILLED = frozenset({"open", "paid", "uncollectible"})
-"""Final invoices that ask for money; a void one bills nothing."""
-
 
 def in_totals(books: Books) -> list[Drift]:
     """What the provider's totals show, and final invoices beyond it; and each line's amount against its units."""
     shelf = Shelf(books)
-    held = [*_periods(shelf), *_buckets(shelf)]
+    unbilled = nowhere(books)
+    held = [pot for pot in (*_periods(shelf), *_buckets(shelf)) if not any(each.has(pot) for each in unbilled)]
     billed = [pot for pot in _lines(shelf) if not _is_clamped(books, pot) and not _is_told(pot, held)]
     amounts = (_amount(books, line) for line in books.lines)
-    return [*explained(books, held), *explained(books, billed), *(drift for drift in amounts if drift is not None)]
+    return [*in_nowhere(shelf, unbilled), *explained(books, held), *explained(books, billed), *(drift for drift in amounts if drift is not None)]
 
 
 def _is_told(line: Pot, held: Sequence[Pot]) -> bool:

@@ -130,6 +130,12 @@ def line_of(row: Mapping[str, Any], invoice: Mapping[str, Any]) -> InvoiceLine |
     )
 
 
+def subscription_of(invoice: Mapping[str, Any]) -> str:
+    """The subscription that made the invoice, in the shapes of both eras; "" where none did."""
+    found = _at(invoice, "parent", "subscription_details", "subscription") or invoice.get("subscription")
+    return found if isinstance(found, str) else ""
+
+
 def _part(line: _Line, units: int) -> LinePart:
     taxes = line.taxes or line.tax_amounts or ()
     return LinePart(

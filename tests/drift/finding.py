@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from infra.adjusting import settlement
@@ -21,9 +21,10 @@ from sinks.outcomes import RetryAfter
 from sinks.readback import Summary
 from sinks.stripe.access import Eras
 from sinks.stripe.adjusting import listed
+from sinks.stripe.refusal import StripeRefusal
 from tests.drift.plan import HOUR_S
 from tests.drift.world import PARTITIONS, World
-from tests.simulation.year.shop import LEGACY, MODERN, Access
+from tests.simulation.year.shop import LEGACY, MODERN, Access, Refused
 from topics.batch import Headers
 from topics.catalog import WINDOWS
 from topics.home import home_of
@@ -39,6 +40,13 @@ class Reading(Access):
     def __init__(self, world: World, version: str) -> None:
         super().__init__(world.shop, version)
         self._world = world
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """All rows; what Stripe refuses, as the production client says it."""
+        try:
+            yield from super().pages(path, **parameters)
+        except Refused as error:
+            raise StripeRefusal(error.status, error.code, str(error)) from None
 
     def event_summaries(self, event_name: str, customer: str, grouping: str, start_s: int, end_s: int) -> list[Summary] | RetryAfter:
         """A customer's usage of a meter by UTC hours or days."""

@@ -45,6 +45,11 @@ class NumberClock(Clock):
 class Refused(AssertionError):
     """Stripe refused what only this simulation asks for."""
 
+    def __init__(self, sentence: str, status: int, code: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.code = code
+
 
 class Shop:
     """One account. `call` is what the simulation itself asks, without faults; `heard` is a call of the product's, with them."""
@@ -81,7 +86,7 @@ class Shop:
         answer = self._executed(_request(method, path, params or {}, None, version, self.clock.at_s))
         body: dict[str, Any] = json.loads(answer.body)
         if answer.status >= 400:
-            raise Refused(f"{method} {path}: {body}")
+            raise Refused(f"{method} {path}: {body}", answer.status, str(body["error"].get("code") or ""))
         return body
 
     def pages(self, path: str, params: dict[str, Any] | None = None, version: str = LEGACY) -> Iterator[dict[str, Any]]:
