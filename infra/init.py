@@ -55,6 +55,7 @@ RECONCILE: Final = """
 [reconcile]                   # `tidemark serve reconcile`: every number from the raw event to the invoice line, compared
 every = "1h"
 back = "62d"                  # billing periods that touch this time: with months, the running one and the one before
+whole = "1d"                  # so often a run looks at everything, however old
 """
 
 EXAMPLE_METERS: Final = """

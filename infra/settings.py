@@ -156,10 +156,11 @@ class AlarmSettings(Section):
 
 
 class ReconcileSettings(Section):
-    """The scheduled reconciliation (`tidemark serve reconcile`): how often it runs, and how far back it looks, in milliseconds."""
+    """The scheduled reconciliation (`tidemark serve reconcile`): how often it runs, how far back, how often over everything, in ms."""
 
     every_ms: AtLeastMinuteMs = Field(default=3_600_000, alias="every", examples=['"1h"'])
     back_ms: AtLeastHourMs = Field(default=62 * 86_400_000, alias="back", examples=['"62d"'])
+    whole_ms: AtLeastHourMs = Field(default=86_400_000, alias="whole", examples=['"1d"'])
 
 
 class MeterSettings(Section):

@@ -64,7 +64,8 @@ def reconcile(
 
     Each drift that the run before had not is an alarm in the log. /metrics has tidemark_drift{kind} and what it is worth, how long ago the last
     run was, and all windows by state; /status has the first sentences; /ready says no where no run came to its end for three times as long.
-    It looks back `[reconcile] back` (62 days): the billing periods that can still be corrected. `tidemark up` and compose run it.
+    It looks back `[reconcile] back` (62 days) and to the oldest drift that is still there; when it starts, and every `whole` (1d), at everything.
+    `tidemark up` and compose run it.
 
     \b
       tidemark serve reconcile --listen 127.0.0.1:8181

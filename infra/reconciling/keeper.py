@@ -11,9 +11,11 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from infra.reconciling.archive import EARLIEST_S
 from infra.reconciling.coverage import STATES
 from infra.reconciling.drift import KINDS, Drift
 from infra.reconciling.found import Found
+from infra.reconciling.looking_back import LookingBack
 from topics.durations import format_ms
 
 log = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ MISSED: Final = 3
 METRIC_NAMES: Final = (
     "tidemark_drift",  # {kind}: drifts at the last run, by cause
     "tidemark_drift_money",  # {currency}: their known amounts without signs, in smallest units
-    "tidemark_reconcile_last_seconds",  # how long ago the last whole run ended
+    "tidemark_reconcile_last_seconds",  # how long ago the last run came to its end
+    "tidemark_reconcile_whole_last_seconds",  # how long ago one that looked at everything began
     "tidemark_reconcile_duration_seconds",  # how long it took
     "tidemark_reconcile_runs_total",  # {result}: clean, drift, unchecked, failed
     "tidemark_reconcile_unchecked",  # what could not be looked at in the last run
@@ -44,6 +47,7 @@ class Keeper:
     every_ms: int
     clock: Callable[[], float]
     name: str = "reconcile"
+    back: LookingBack = field(default_factory=lambda: LookingBack(62 * 86_400, 86_400))
     found: Found | None = None
     ended_s: float | None = None
     duration_s: float = 0.0
@@ -58,8 +62,8 @@ class Keeper:
 
     # ── what happens ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def took(self, found: Found, duration_s: float) -> None:
-        """A whole run; each drift that the run before had not is an alarm in the log."""
+    def took(self, found: Found, duration_s: float, from_s: int = EARLIEST_S) -> None:
+        """A run that came to its end and looked from `from_s` on; each drift that the run before had not is an alarm in the log."""
         new = [drift for drift in found.drifts if _identity(drift) not in self._known]
         for drift in new[:SHOWN]:
             log.error("drift %s: %s. %s", drift.kind, drift.sentence, drift.advice)
@@ -68,6 +72,7 @@ class Keeper:
         if found.problems:
             log.warning("%d things were not checked, first: %s", len(found.problems), found.problems[0])
         log.info("reconciled %d windows in %.1f s: %s", found.checked["windows"], duration_s, found.summary())
+        self.back.took(found, from_s, self.clock() - duration_s)
         self._known = {_identity(drift) for drift in found.drifts}
         self.found, self.duration_s, self.failure, self.ended_s = found, duration_s, None, self.clock()
         self.runs["drift" if not found.is_clean else "clean" if found.is_complete else "unchecked"] += 1
@@ -91,6 +96,7 @@ class Keeper:
             "ready": reason is None,
             "every_ms": self.every_ms,
             "last_s": self._age_s(),
+            "whole_last_s": self._whole_age_s(),
             "duration_s": self.duration_s,
             "runs": dict(self.runs),
             "failure": self.failure,
@@ -123,7 +129,9 @@ class Keeper:
         if self.found is None:
             return
         yield from self._of(self.found)
-        yield GaugeMetricFamily("tidemark_reconcile_last_seconds", "How long ago the last whole run ended.", value=self._age_s() or 0.0)
+        yield GaugeMetricFamily("tidemark_reconcile_last_seconds", "How long ago the last run came to its end.", value=self._age_s() or 0.0)
+        if (whole_s := self._whole_age_s()) is not None:
+            yield GaugeMetricFamily("tidemark_reconcile_whole_last_seconds", "How long ago one that looked at everything began.", value=whole_s)
         yield GaugeMetricFamily("tidemark_reconcile_duration_seconds", "How long it took.", value=self.duration_s)
 
     @staticmethod
@@ -145,6 +153,9 @@ class Keeper:
 
     def _age_s(self) -> float | None:
         return None if self.ended_s is None else self.clock() - self.ended_s
+
+    def _whole_age_s(self) -> float | None:
+        return None if self.back.whole_at_s is None else self.clock() - self.back.whole_at_s
 
 
 def _identity(drift: Drift) -> tuple[Any, ...]:

@@ -7,12 +7,14 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from infra.clock import now_ms, steady_s
 from infra.http import WorkerHttp
 from infra.reconciling.found import Found
 from infra.reconciling.keeper import Keeper
+from infra.reconciling.looking_back import LookingBack
 from topics.errors import TidemarkError
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ async def serve(settings: Settings, listen: str, ready: Callable[[str], None], f
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    keeper = Keeper(settings.reconcile.every_ms, steady_s, settings.worker.name or "reconcile")
+    back = LookingBack(settings.reconcile.back_ms // 1000, settings.reconcile.whole_ms // 1000)
+    keeper = Keeper(settings.reconcile.every_ms, steady_s, settings.worker.name or "reconcile", back)
     server = WorkerHttp(keeper, listen)
     ready(await server.start())
     try:
@@ -43,14 +46,15 @@ async def _keep(keeper: Keeper, settings: Settings, stop: asyncio.Event, first_m
     wait_s = first_ms / 1000
     while not await _stopped(stop, wait_s):
         began_s = steady_s()
-        run = asyncio.create_task(_in_thread(lambda: _once(settings)))
+        from_s = keeper.back.from_s(now_ms() // 1000, began_s)
+        run = asyncio.create_task(_in_thread(partial(_once, settings, from_s)))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if not run.done():
             return  # it only reads: nothing is lost
         try:
-            keeper.took(run.result(), steady_s() - began_s)
+            keeper.took(run.result(), steady_s() - began_s, from_s)
         except TidemarkError as error:
             keeper.failed(str(error))
         wait_s = max(1.0, keeper.every_ms / 1000 - (steady_s() - began_s))
@@ -92,10 +96,10 @@ async def _in_thread(work: Callable[[], Found]) -> Found:
     return await done
 
 
-def _once(settings: Settings) -> Found:
-    """A run over the periods that `[reconcile] back` reaches."""
+def _once(settings: Settings, from_s: int) -> Found:
+    """A run over the periods from an instant on."""
     from infra.reconciling.run import opened, reconcile
     from infra.reconciling.sources import Order
 
     with opened(settings) as sources:
-        return reconcile(sources, Order(from_s=(now_ms() - settings.reconcile.back_ms) // 1000))
+        return reconcile(sources, Order(from_s=from_s))

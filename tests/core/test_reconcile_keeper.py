@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.reconciling.archive import EARLIEST_S
 from infra.reconciling.drift import KINDS
 from infra.reconciling.find import find
 from infra.reconciling.found import Found
 from infra.reconciling.keeper import METRIC_NAMES, Keeper
+from infra.reconciling.looking_back import LookingBack
 from infra.reconciling.repairing import Repaired
-from tests.core.reconcile_books import books, cell, summary
+from tests.core.reconcile_books import P, books, cell, summary
 
 HOUR_MS = 3_600_000
+DAY_S = 86_400
 
 
 class Clock:
@@ -77,6 +80,38 @@ def test_a_run_that_could_not_look_at_everything() -> None:
     assert any("500" in alarm for alarm in asyncio.run(keeper.status())["alarms"])
     repaired = Repaired(problems=partly.problems)
     assert (repaired.exit_code, repaired.document()["complete"], Repaired().exit_code) == (4, False, 0)
+
+
+def test_nothing_is_too_old_for_the_schedule() -> None:
+    """The first run and one every `whole` look at everything; the runs between look as far as `back`, and always to the oldest drift that is left."""
+    clock = Clock()
+    keeper = Keeper(HOUR_MS, clock, back=LookingBack(back_s=10 * DAY_S, whole_s=DAY_S))
+    now_s = P + 900 * DAY_S
+
+    def run(found: Found) -> int:
+        from_s = keeper.back.from_s(now_s, clock.now_s)
+        clock.now_s += 60
+        keeper.took(found, 60.0, from_s)
+        clock.now_s += 3540
+        return from_s
+
+    assert run(_found(71)) == EARLIEST_S
+    assert [run(_found(71)) for _ in range(23)] == [now_s - 10 * DAY_S] * 23
+    assert run(_found(30)) == EARLIEST_S
+    assert [run(_found(30)), run(_found(30)), run(_found(71)), run(_found(71))] == [P - DAY_S] * 3 + [now_s - 10 * DAY_S]
+    assert _metrics(keeper)["tidemark_reconcile_whole_last_seconds", ""] == 5 * 3600
+
+
+def test_a_run_that_failed_looked_at_nothing() -> None:
+    """A server that did not answer during the whole run: the next one is whole again; and more drifts than are kept may all be old."""
+    back = LookingBack(back_s=10 * DAY_S, whole_s=DAY_S)
+    keeper = Keeper(HOUR_MS, Clock(), back=back)
+    keeper.failed("ClickHouse does not answer")
+    assert back.from_s(P, 1000.0) == EARLIEST_S
+    many = _found(30)
+    many.counts["lost_report"] += 1
+    keeper.took(many, 1.0)
+    assert back.from_s(P + 900 * DAY_S, 1000.0) == EARLIEST_S
 
 
 def test_every_metric_and_every_kind_is_explained() -> None:
