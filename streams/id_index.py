@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from streams import id_pages
 from streams.duplicates import I64, U64
+from streams.id_pages import PAGE
 
-PAGE: Final = 16
-"""Slots of a page: 32 bytes of marks, half a cache line, and 64 of places, one line."""
 LOAD: Final = 0.8
 """Share of slots in use: 7.5 bytes an id. Pages that are not yet split in a round fill up to the brim; fuller, every third new id would
 make others move, at more than twice the cost (measured at 0.875)."""
@@ -37,9 +36,8 @@ ROOM_SHARE: Final = 32
 """Arrays are lengthened by this part of themselves: 0.2 bytes an id on average that no id uses yet."""
 PLACES: Final = 1 << 32
 """Places are below this; the table counts anew before it is reached."""
-_SUM: Final = np.uint64(0x0101010101010101)
-_TOP: Final = np.uint64(56)
-_ONE: Final = np.uint64(1)
+_HITS_SHARE: Final = 16
+"""Room for a mark that is alike of so many ids: by chance one in 2,000 has one, and where most are known they are looked up once more."""
 
 
 class IdIndex:
@@ -63,21 +61,19 @@ class IdIndex:
         """Ids that found both of their pages full."""
         return len(self._spill.places)
 
-    def _page_of(self, words: U64) -> I64:
-        page = (words & np.uint64(2 * self._base - 1)).view(np.int64)
-        return np.asarray(page - self._base * (page >= self.pages))
-
     def candidates(self, digests: U64) -> tuple[I64, I64, I64]:
         """(row of `digests`, slot, place), ascending in nothing, where an id may stand: its own slot is among them if it has one.
 
         A negative slot is one of the spill.
         """
-        pages = self._pages_of(digests)
-        wanted = _marks_of(digests)
-        hits = np.flatnonzero(self._marks.reshape(-1, PAGE).take(pages, axis=0) == np.concatenate([wanted, wanted])[:, None])
-        asked = hits >> 4
-        slots = pages[asked] * PAGE + (hits & (PAGE - 1))
-        rows = np.where(asked >= len(digests), asked - len(digests), asked)
+        room = len(digests) // _HITS_SHARE + _HITS_SHARE
+        while True:
+            rows, slots = np.empty(room, np.int64), np.empty(room, np.int64)
+            hits = id_pages.candidates(self._marks, self._places, self.pages, self._base, digests, rows, slots)
+            if hits <= room:
+                break
+            room = hits
+        rows, slots = rows[:hits], slots[:hits]
         places = self._places[slots].astype(np.int64)
         if not len(self._spill.places):
             return rows, slots, places
@@ -88,10 +84,6 @@ class IdIndex:
             np.concatenate([places, self._spill.places[at]]),
         )
 
-    def _pages_of(self, digests: U64) -> I64:
-        """The first pages of all, then the second pages of all."""
-        return np.concatenate([self._page_of(digests[:, 0]), self._page_of(digests[:, 1])])
-
     def move(self, slots: I64, places: I64) -> None:
         """Ids that stand in `slots` stand at other places of the list now."""
         paged = slots >= 0
@@ -100,57 +92,25 @@ class IdIndex:
 
     def claim(self, digests: U64, places: I64, first: int, digests_at: Callable[[I64], U64]) -> None:
         """Give ids that have no slot one each; slots of places below `first` are free."""
-        pages = self._pages_of(digests).reshape(2, -1)
-        left = self._fill(digests, places, pages, first)
+        left = self._fill(digests, places, first)
         if len(left):
-            digests, places, pages = digests[left], places[left], pages[:, left]
-            self._relieve(np.unique(pages[0]), first, digests_at)
-            left = self._fill(digests, places, pages, first)
+            digests, places = digests[left], places[left]
+            pages = (digests[:, 0] & np.uint64(2 * self._base - 1)).view(np.int64)
+            self._relieve(np.unique(np.where(pages < self.pages, pages, pages - self._base)), first, digests_at)
+            left = self._fill(digests, places, first)
             self._spill.add(digests[left, 0], places[left], first)
 
-    def _fill(self, digests: U64, places: I64, pages: I64, first: int) -> I64:
-        """Give ids a slot of the emptier of their two `pages` each; returns the rows of those that found both full."""
-        todo, full = np.arange(len(digests)), np.zeros(len(digests), bool)
-        marks, small = _marks_of(digests), places.astype(np.uint32)
-        while len(todo):
-            half = len(todo)
-            free = self._free(pages.reshape(-1), first)
-            counts = _count(free)
-            pick = np.where(counts[half:] > counts[:half], half, 0) + np.arange(half)
-            slots = pages.reshape(-1)[pick] * PAGE + _lowest(free[pick])
-            room = counts[pick] > 0
-            if not room.all():
-                full[todo[~room]] = True
-                todo, pages, slots = todo[room], pages[:, room], slots[room]
-            # Several may want one slot: the last one written has it, the others look again.
-            self._places[slots] = small[todo]
-            lost = self._places[slots] != small[todo]
-            self._marks[slots] = marks[todo]
-            if not lost.any():
-                break
-            won = ~lost
-            self._marks[slots[won]] = marks[todo[won]]
-            todo, pages = todo[lost], pages[:, lost]
-        return np.flatnonzero(full)
-
-    def _free(self, pages: I64, first: int) -> U64:
-        """Of each page 16 bytes in two words: 1 where the slot is free."""
-        return (self._places.reshape(-1, PAGE).take(pages, axis=0) < np.uint32(first)).view(np.uint64)
+    def _fill(self, digests: U64, places: I64, first: int) -> I64:
+        """Give ids a slot of the emptier of their two pages each; returns the rows of those that found both full."""
+        left = np.empty(len(digests), np.int64)
+        return left[: id_pages.fill(self._marks, self._places, self.pages, self._base, digests, places, first, left)]
 
     def _relieve(self, pages: I64, first: int, digests_at: Callable[[I64], U64]) -> None:
         """Move some ids of full pages to their other page, where that one has room."""
         slots = (pages[:, None] * PAGE + np.arange(ASKED) + self.pages % 2 * ASKED).reshape(-1)
         places = self._places[slots].astype(np.int64)
         slots, places = slots[places >= first], places[places >= first]
-        digests = digests_at(places)
-        other = self._pages_of(digests).reshape(2, -1).sum(axis=0) - (slots >> 4)
-        may = np.flatnonzero(_count(self._free(other, first)) > LEFT_FREE)
-        page = slots[may] >> 4
-        may = may[np.arange(len(may)) - np.searchsorted(page, page) < MOVED]
-        self._places[slots[may]] = 0
-        left = self._fill(digests[may], places[may], np.stack([other[may], other[may]]), first)
-        back = may[left]  # Too many wanted one page. Nobody has their slots: who moves goes where there was room, and here there was none.
-        self._places[slots[back]] = places[back]
+        id_pages.relieve(self._marks, self._places, self.pages, self._base, digests_at(places), slots, first, LEFT_FREE, MOVED)
 
     def reserve(self, held: int, more: int, first: int, digests_at: Callable[[I64], U64]) -> None:
         """Split pages until `more` ids fit beside the `held` ones; `digests_at` gives the digests of places."""
@@ -175,20 +135,9 @@ class IdIndex:
         """Split the next `count` pages of this round: an id moves to the same slot of the new page where one more bit of its word says so."""
         start, base = self.pages - self._base, self._base
         self._lengthen((self.pages + count) * PAGE)
-        old = slice(start * PAGE, (start + count) * PAGE)
-        new = slice(self.pages * PAGE, (self.pages + count) * PAGE)
-        places, marks = self._places[old], self._marks[old]
-        held = np.flatnonzero(places >= np.uint32(first))
-        digests = digests_at(places[held].astype(np.int64))
-        here = (held >> 4) + start
-        # It stands here by its first word or by its second; where both name this page, either will find it again.
-        by_first = (digests[:, 0] & np.uint64(base - 1)) == here.astype(np.uint64)
-        goes = (np.where(by_first, digests[:, 0], digests[:, 1]) & np.uint64(base)) != 0
-        gone = held[goes]
-        self._places[new], self._marks[new] = 0, 0
-        self._places[new][gone], self._marks[new][gone] = places[gone], marks[gone]
-        places[gone] = 0
-        marks[gone] = 0
+        held = np.flatnonzero(self._places[start * PAGE : (start + count) * PAGE] >= np.uint32(first)) + start * PAGE
+        digests = digests_at(self._places[held].astype(np.int64))
+        id_pages.split(self._marks, self._places, self.pages, base, count, digests, held)
         self.pages += count
         if self.pages == 2 * base:
             self._base = self.pages
@@ -244,21 +193,3 @@ class _Spill:
         self._words, self.places = words[order], places[order]
         self._filter[:] = False
         self._filter[self._words.astype(np.uint16)] = True
-
-
-def _marks_of(digests: U64) -> NDArray[np.uint16]:
-    """The top bits of the first word, which name no page; never 0, which is the mark of slots that nobody took."""
-    return np.maximum((digests[:, 0] >> np.uint64(48)).astype(np.uint16), np.uint16(1))
-
-
-def _count(free: U64) -> I64:
-    """How many of 16 bytes (two words), each 0 or 1, are 1."""
-    return np.asarray(((free[:, 0] + free[:, 1]) * _SUM) >> _TOP, np.int64)
-
-
-def _lowest(free: U64) -> I64:
-    """Of 16 bytes (two words), each 0 or 1, the index of the first 1."""
-    in_second = free[:, 0] == 0
-    word = np.where(in_second, free[:, 1], free[:, 0])
-    below = (word ^ (word - _ONE)) >> _ONE  # ones below the lowest 1
-    return np.asarray((((below & _SUM) * _SUM) >> _TOP).astype(np.int64) + 8 * in_second)

@@ -53,7 +53,7 @@ class IdTable:
 
     def _standing(self, digests: U64) -> tuple[I64, I64, I64]:
         """(row of `digests`, slot, place) of those that are there; a row may come twice, with the same slot."""
-        rows, slots, places = self._index.candidates(digests)
+        rows, slots, places = self._index.candidates(np.ascontiguousarray(digests))
         live = places >= self._log.first
         rows, slots, places = rows[live], slots[live], places[live]
         there = self._log.at(places)
@@ -81,6 +81,7 @@ class IdTable:
         self._number_anew(len(digests))
         if not absent:
             digests = self._move(digests, bucket)
+        digests = np.ascontiguousarray(digests)
         if len(digests):
             self._index.reserve(self.held, len(digests), self._log.first, self._log.at)
             self._index.claim(digests, self._log.append(digests, bucket), self._log.first, self._log.at)

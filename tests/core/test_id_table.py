@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from infra.id_blocks import FileBlocks
 from streams.duplicates import HOUR_MS, U64, distinct
-from streams.id_index import PAGE, IdIndex
+from streams.id_index import IdIndex
 from streams.id_log import in_memory
+from streams.id_pages import PAGE
 from streams.id_table import IdTable
 from topics.errors import CorruptState
 
