@@ -1,32 +1,34 @@
-"""From a batch to columns: one Python loop an event for decoding, everything after it is done for all records at once.
+"""From a batch to columns: all records at once, by compiled functions over their bytes (`streams/scanning.py`), without an object each.
 
-A record that is plain (known customer at home, fields of the right types, no headers of ours) is read here; every other one goes through
-`topics.judging.judge`, the reference. Both must say the same: `tests/core/test_meter_columns.py` holds them against each other.
+A record that is plain (its customer at home, fields of the right types written without escapes, no headers of ours) is read here; every other
+one goes through `topics.judging.judge`, the reference. Both must say the same: `tests/core/test_meter_columns.py` holds them against each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 
-import msgspec
 import numpy as np
 
-from streams.amounts import amounts_of, ones
-from streams.plain import FLAT_BYTES, are_alike, is_flat, is_foreign, is_utf8
+from streams.numbering import Numbering
+from streams.plain import is_foreign
 from streams.probing import Slots
+from streams.scan_amounts import amounts_of, ones
+from streams.scan_times import UNSURE
+from streams.scanning import HEADS, NUMBER, SOURCE, SUBJECT, TEXT, TIME, TYPE, scan
 from streams.shapes import Shape
 from streams.sheet import CODE_BITS, I64, Column, Mask, Origins, Sheet
 from streams.state import PartitionState
-from streams.times import instants_us
 from topics.batch import Batch
 from topics.clocks import ClockVersion
 from topics.definitions import Definition
 from topics.event import Rejection
 from topics.home import homes_of
-from topics.instants import US_PER_MS, US_PER_S
+from topics.instants import US_PER_MS, US_PER_S, parse_us
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import COUNT, Meter, MeterVersion
+from topics.spans import Spans
 from topics.windows import Window
 
 _MAX_HELD_BYTES: Final = 1 << 28
@@ -35,10 +37,10 @@ _MAX_HELD_BYTES: Final = 1 << 28
 _CUSTOMER_BYTES: Final = 250
 _SOURCE_BYTES: Final = 300
 """What one costs beside its name, as 200,000 of each took it: too high a figure makes a partition of 200,000 customers forget them all the time."""
-_SOME_TIME: Final = "1970-01-01T00:00:00.000Z"
+_MOST_TYPE_BYTES: Final = 1 << 20
+"""Of names of event types, before all are forgotten: there are few, unless a producer makes one for each event."""
 FEW: Final = 8
 """Up to so many records the reference, 15 µs each, is faster than columns, which cost 200 µs however few stand in them."""
-_READ_FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError)
 
 
 class Reader:
@@ -46,13 +48,17 @@ class Reader:
 
     def __init__(self, state: PartitionState) -> None:
         self.state = state
-        self.codes: dict[bytes | None, int] = {}
-        """Number of a key's customer; −1: it is not at home here, or no text."""
+        self._key = int.from_bytes(state.digester.key[:8], "little")
+        self.customers = Numbering(self._key)
+        """Numbers of customers, whether at home here or not."""
         self.known: list[str] = []
-        """Names of customers by their number."""
+        """Their names by their number."""
+        self.at_home = np.zeros(64, np.bool_)
+        """One place more than there are customers at least: that of −1, which is nobody's number."""
         self.clocked: set[int] = set()
         """Customers with a test clock: the reference judges all of theirs, by their time."""
-        self.sources: dict[str, int] = {}
+        self.sources = Numbering(self._key)
+        self.types = Numbering(self._key)
         self._source_names: list[str] = []
         self.origins = Origins()
         self._only_source, self._only = -1, np.empty(0, np.int64)
@@ -74,11 +80,11 @@ class Reader:
 
     def _forget_names(self) -> None:
         """Begin all numbers anew; nothing that holds one may be in use."""
-        self.codes.clear()
+        self.customers, self.sources = Numbering(self._key), Numbering(self._key)
         self.known.clear()
+        self.at_home = np.zeros(64, np.bool_)
         self._forgotten = -1
         self.clocked.clear()
-        self.sources.clear()
         self._source_names.clear()
         self.origins = Origins()
         self._only_source = -1
@@ -90,9 +96,8 @@ class Reader:
             self.forget()
             return
         for one in folded:
-            number = self.codes.get(one.customer.encode(), -1) if isinstance(one, ClockVersion) else -1
-            if number >= 0:
-                self.clocked.add(number)
+            if isinstance(one, ClockVersion):
+                self.clocked.add(self._number(one.customer))
         self.version = self.state.definitions.version
 
     def done(self) -> None:
@@ -114,60 +119,34 @@ class Reader:
     def _read(self, batch: Batch, first: int) -> Sheet:
         if self._shape is None:
             self._shape = Shape(self.state.definitions)
-        shape, sheet = self._shape, Sheet(batch, first)
-        events = self._events(shape, sheet, batch.values[first:])
+        shape = self._shape
+        values, keys = Spans.of(batch.values)[first:], Spans.of(batch.keys)[first:]
+        count = len(values)
+        heads, fields = np.zeros((count, 2 * HEADS), np.int64), np.zeros((count, 3 * len(shape.ends)), np.int64)
+        sheet = Sheet(batch, first, values.buffer, heads)
+        scan(
+            values.buffer, values.starts, values.lengths, keys.buffer, keys.starts, keys.lengths,
+            shape.names, shape.ends, heads, fields, sheet.instants, sheet.plain,
+        )  # fmt: skip
         sheet.not_plain(at - first for at in batch.headed() if at >= first and not is_foreign(batch.headers[at]))
-        sheet.ids = [event.id for event in events]
-        if not all(sheet.ids):
-            sheet.not_plain(place for place, text in enumerate(sheet.ids) if not text)
-        self._read_customers(sheet, events, list(batch.keys[first:]))
-        _read_times(sheet, [event.time for event in events])
-        self._read_postings(shape, sheet, events)
+        _read_times(sheet)
+        self._read_customers(sheet)
+        self._read_postings(shape, sheet, fields)
         return sheet
 
-    def _events(self, shape: Shape, sheet: Sheet, values: Iterable[bytes | None]) -> list[Any]:
-        """Decode each record; what cannot be decoded, or may be more than a plain record, is not plain."""
-        events: list[Any] = []
-        faults: list[int] = []
-        left = iter(values)
-        while True:
-            try:
-                events.extend(map(shape.decode, left))  # type: ignore[arg-type]  # a record without a value raises TypeError
-                break
-            except _READ_FAULTS:
-                # what was decoded before it is in the list, and `left` stands behind it
-                faults.append(len(events))
-                events.append(shape.nothing)
-        if len(events) != len(sheet.plain):
-            raise AssertionError(f"{len(sheet.plain)} records gave {len(events)} events")
-        present = [value or b"" for value in values] if faults else values
-        if not b"".join(present).isascii():  # type: ignore[arg-type]
-            faults += [place for place, value in enumerate(present) if value is not None and not value.isascii() and not is_utf8(value)]
-        if max(map(len, present)) >= FLAT_BYTES:  # type: ignore[arg-type]
-            faults += [place for place, value in enumerate(present) if value is not None and len(value) >= FLAT_BYTES and not is_flat(value)]
-        sheet.not_plain(faults)
-        return events
-
-    def _read_customers(self, sheet: Sheet, events: list[Any], keys: list[bytes | None]) -> None:
+    def _read_customers(self, sheet: Sheet) -> None:
         """Whose events they are, and where they come from."""
-        subjects = [event.subject for event in events]
-        if not are_alike(subjects, keys):
-            sheet.not_plain(place for place, (subject, key) in enumerate(zip(subjects, keys, strict=True)) if subject.encode() != key)
-        codes, sources = self.codes, [event.source for event in events]
-        try:
-            sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
-        except KeyError:
-            self._number_all(set(keys).difference(codes))
-            sheet.customers = np.fromiter(map(codes.__getitem__, keys), np.int64, len(keys))
-        sheet.plain &= sheet.customers >= 0
-        distinct = set(sources)
-        if "" in distinct:
-            sheet.not_plain(place for place, source in enumerate(sources) if not source)
-        if len(distinct) == 1:
-            sheet.origins = self._origins_of(self._source(sources[0]), sheet.customers)
+        sheet.customers = self.customers.of(sheet.values, *sheet.head(SUBJECT), sheet.plain)
+        if self.customers.count > len(self.known):
+            self._know()
+        sheet.plain &= self.at_home[sheet.customers]
+        sheet.customers[~sheet.plain] = -1
+        numbers = self.sources.of(sheet.values, *sheet.head(SOURCE), sheet.plain)
+        distinct = np.unique(numbers[sheet.plain]).tolist()
+        self._name_sources()
+        if len(distinct) <= 1:
+            sheet.origins = self._origins_of(distinct[0] if distinct else 0, sheet.customers)
             return
-        found = {source: self._source(source) for source in distinct}
-        numbers = np.fromiter(map(found.__getitem__, sources), np.int64, len(sources))
         pairs = (sheet.customers << CODE_BITS | numbers).tolist()
         self._originate(set(pairs).difference(self.origins))
         sheet.origins = np.fromiter(map(self.origins.__getitem__, pairs), np.int64, len(pairs))
@@ -186,36 +165,29 @@ class Reader:
             found = self._only[customers]
         return found
 
-    def _read_postings(self, shape: Shape, sheet: Sheet, events: list[Any]) -> None:
+    def _read_postings(self, shape: Shape, sheet: Sheet, fields: I64) -> None:
         """What each event selects, and how much."""
-        kinds = [event.type for event in events]
-        if len(set(kinds)) == 1:
-            self._read_kind(shape, sheet, kinds[0], events, None)
-            return
-        places: dict[str, list[int]] = {kind: [] for kind in set(kinds)}
-        for place, kind in enumerate(kinds):
-            places[kind].append(place)
-        for kind, where in places.items():
-            self._read_kind(shape, sheet, kind, [events[place] for place in where], np.array(where, np.int64))
+        kinds = self.types.of(sheet.values, *sheet.head(TYPE), sheet.plain)
+        for kind in np.unique(kinds[sheet.plain]).tolist():
+            where = np.flatnonzero(kinds == kind)
+            self._read_kind(shape, sheet, self.types.name(kind).decode(), fields, where)
+        if self.types.held_bytes > _MOST_TYPE_BYTES:
+            self.types = Numbering(self._key)
 
-    def _read_kind(self, shape: Shape, sheet: Sheet, kind: str, events: list[Any], where: I64 | None) -> None:
-        """Events of one type, which stand at these places (None: at all)."""
+    def _read_kind(self, shape: Shape, sheet: Sheet, kind: str, fields: I64, where: I64) -> None:
+        """Events of one type, which stand at these places."""
         plan = shape.plan(kind)
-        whole = slice(None) if where is None else where
         if plan is None:
-            sheet.plain[whole] = False
+            sheet.plain[where] = False
             return
-        sheet.plain[whole] &= sheet.instants[whole] >= plan.since_us
-        if where is None:
-            where = np.arange(len(events), dtype=np.int64)
-        selected = np.zeros(len(events), np.bool_)
+        sheet.plain[where] &= sheet.instants[where] >= plan.since_us
+        selected = np.zeros(len(where), np.bool_)
         for meter in plan.meters:
-            chosen, at = events, where
+            chosen, at = fields if len(where) == len(fields) else fields[where], where
             if meter.where:
-                having = np.array(shape.having(events, meter), np.bool_)
+                having = shape.having(sheet.values, chosen, meter)
                 selected |= having
-                index = np.flatnonzero(having)
-                chosen, at = [events[place] for place in index.tolist()], where[index]
+                chosen, at = chosen[having], where[having]
             else:
                 selected[:] = True
             if not len(at):
@@ -223,51 +195,37 @@ class Reader:
             if meter.value == COUNT:
                 amounts = ones(len(at))
             else:
-                amounts, faults = amounts_of(shape.column(chosen, meter.value), allow_negative=meter.allow_negative)
+                kinds, starts, lengths = shape.column(chosen, meter.value)
+                amounts, faults = amounts_of(sheet.values, starts, lengths, allow_negative=meter.allow_negative)
                 sheet.plain[at[faults]] = False
+                sheet.plain[at[(kinds != NUMBER) & (kinds != TEXT)]] = False
             sheet.columns[meter.slug, meter.window_s] = Column(meter, at, amounts)
         if not selected.all():
             sheet.plain[where[~selected]] = False
 
     # ── numbers of names ─────────────────────────────────────────────────────────────────────────────────────────────
-    def _number_all(self, keys: set[bytes | None]) -> None:
-        """Numbers for the customers of new keys."""
-        texts = [key for key in keys if key]
-        for key, home in zip(texts, homes_of(texts, self.state.partitions), strict=True):
-            self._number(key, home)
-        for nobody in keys.difference(texts):
-            self._number(nobody, -1)
+    def _know(self) -> None:
+        """What is asked of customers that have just been numbered."""
+        begin, end = len(self.known), self.customers.count
+        names = self.customers.names(begin, end)
+        if end > len(self.at_home):
+            self.at_home = np.concatenate([self.at_home, np.zeros(2 * end - len(self.at_home), np.bool_)])
+        self.at_home[begin:end] = np.array(homes_of(names, self.state.partitions)) == self.state.partition
+        self.known += [name.decode() for name in names]
+        if self.state.definitions.clocks:
+            self.clocked |= {number for number in range(begin, end) if self.known[number] in self.state.definitions.clocks}
+        self._held_bytes += _CUSTOMER_BYTES * len(names) + sum(map(len, names))
 
-    def _number(self, key: bytes | None, home: int) -> int:
-        """A number for the customer of a key, whose home is known."""
-        number = -1
-        if key and home == self.state.partition:
-            try:
-                name = key.decode()
-            except UnicodeDecodeError:
-                pass
-            else:
-                number = len(self.known)
-                self.known.append(name)
-                if name in self.state.definitions.clocks:
-                    self.clocked.add(number)
-        self.codes[key] = number
-        self._held_bytes += _CUSTOMER_BYTES + len(key or b"")
-        return number
-
-    def _source(self, name: str) -> int:
-        number = self.sources.get(name)
-        if number is None:
-            number = self.sources[name] = len(self.sources)
-            self._source_names.append(name)
+    def _name_sources(self) -> None:
+        for name in self.sources.names(len(self._source_names), self.sources.count):
+            self._source_names.append(name.decode())
             self._held_bytes += _SOURCE_BYTES + len(name)
-        return number
 
     def _originate(self, pairs: Collection[int]) -> None:
         """Numbers for pairs of a customer and a source that have none."""
         found: list[tuple[str, str]] = []
         for pair in pairs:
-            number, source = pair >> CODE_BITS, self._source_names[pair & ((1 << CODE_BITS) - 1)]
+            number, source = pair >> CODE_BITS, self._source_names[pair & ((1 << CODE_BITS) - 1)] if pair >= 0 else ""
             found.append((self.known[number] if number >= 0 else "", source))
             self._held_bytes += _SOURCE_BYTES + len(source)
         self.origins.add(pairs, found, b"".join([self.state.digester.prefix(customer, source) for customer, source in found]))
@@ -302,6 +260,13 @@ class Reader:
         if cut.any():
             slots = self._divide(meter, customers, instants, slots, of, new[cut])
         return slots, of
+
+    def _number(self, customer: str) -> int:
+        """The number of one customer."""
+        number = self.customers.one(customer.encode())
+        if number == len(self.known):
+            self._know()
+        return number
 
     def _numbers_of(self, customers: I64) -> Slots:
         """The table's numbers of customers."""
@@ -356,13 +321,14 @@ class Reader:
     def take(self, sheet: Sheet, at: int, usage: Usage) -> None:
         """Write an event into the columns that the reference judged to be usage."""
         place, event = at - sheet.first, usage.event
-        key = event.subject.encode()
-        number = self.codes[key] if key in self.codes else self._number(key, self.state.partition)
-        if number < 0:
+        number = self._number(event.subject)
+        if not self.at_home[number]:
             raise AssertionError("usage of a customer that is not at home")
-        pair = number << CODE_BITS | self._source(event.source)
+        source = self.sources.one(event.source.encode())
+        self._name_sources()
+        pair = number << CODE_BITS | source
         sheet.judged[place] = True
-        sheet.ids[place] = event.id
+        sheet.named[place] = event.id.encode()
         sheet.instants[place] = usage.occurred_at_us
         sheet.customers[place] = number
         if pair not in self.origins:
@@ -380,14 +346,16 @@ class Reader:
             sheet.column(meter).late.append((place, posting.scaled))
 
 
-def _read_times(sheet: Sheet, texts: list[str | None]) -> None:
-    """When events occurred; those that do not say so when they were received."""
-    without: list[int] = []
-    said: Any = texts
-    if None in texts:
-        without = [place for place, text in enumerate(texts) if text is None]
-        said = [_SOME_TIME if text is None else text for text in texts]
-    sheet.instants, faults = instants_us(said)
-    sheet.not_plain(faults)
-    if without:
-        sheet.instants[without] = sheet.stamps[without] * US_PER_MS
+def _read_times(sheet: Sheet) -> None:
+    """When events occurred, where the text of the time is of another form; those that do not say so, when they were received."""
+    unsure = np.flatnonzero(sheet.plain & (sheet.instants == UNSURE))
+    if not len(unsure):
+        return
+    starts, lengths = sheet.head(TIME)
+    without = unsure[starts[unsure] == 0]
+    sheet.instants[without] = sheet.stamps[without] * US_PER_MS
+    for place in unsure[starts[unsure] > 0].tolist():
+        begin = int(starts[place])
+        instant_us = parse_us(sheet.values[begin : begin + int(lengths[place])].tobytes().decode())
+        sheet.plain[place] = instant_us is not None
+        sheet.instants[place] = instant_us or 0

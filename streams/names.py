@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.scan_values import BYTES
+from topics.compiled import compiled
+
 U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+
+
+@compiled(f"void({BYTES}, Array(int64, 1, 'C', readonly=True), Array(uint8, 2, 'C'))")
+def _gather(data: U8, starts: I64, found: U8) -> None:
+    """Stretches of one length, one a row."""
+    for row in range(len(starts)):
+        for place in range(found.shape[1]):
+            found[row, place] = data[starts[row] + place]
 
 
 class Names:
@@ -26,6 +38,17 @@ class Names:
         if joined.isascii() and (lengths == lengths[0]).all():
             return Names(None, lengths, np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), lengths[0]))
         return Names.of_bytes([text.encode() for text in texts])
+
+    @staticmethod
+    def within(data: U8, starts: I64, lengths: I64) -> Names:
+        """Of stretches of one buffer."""
+        if (lengths == lengths[0]).all():
+            matrix = np.empty((len(starts), int(lengths[0])), np.uint8)
+            _gather(data, starts, matrix)
+            return Names(None, lengths, matrix)
+        pairs = zip(starts.tolist(), (starts + lengths).tolist(), strict=True)
+        text = data.data
+        return Names([bytes(text[begin:end]) for begin, end in pairs], lengths, None)
 
     @staticmethod
     def of_bytes(each: list[bytes]) -> Names:

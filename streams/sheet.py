@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.amounts import limbs_of
+from streams.names import Names
+from streams.scan_amounts import limbs_of
 from topics.batch import Batch
 from topics.content_hash import field
 from topics.judging import Posting
@@ -17,7 +18,10 @@ from topics.meters import Meter
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
+U8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+_NO_BYTES: Final = np.empty(0, np.uint8)
+_NO_HEADS: Final = np.empty((0, 2), np.int64)
 HEAD_BYTES: Final = 150
 """What the first hashed bytes of one origin and meter cost beside themselves."""
 CODE_BITS: Final = 24
@@ -66,8 +70,11 @@ class Sheet:
     the reference found to be usage. Nothing else in the columns means anything at other places.
     """
 
-    def __init__(self, batch: Batch, first: int) -> None:
+    def __init__(self, batch: Batch, first: int, values: U8 = _NO_BYTES, heads: I64 = _NO_HEADS) -> None:
+        """`values` and `heads`: the records' bytes and where in them their fields lie (`streams/scanning.py`)."""
         count = len(batch) - first
+        self.values = values
+        self._heads = heads
         self.batch = batch
         self.first = first
         offsets = batch.offsets[first:]
@@ -80,7 +87,8 @@ class Sheet:
         self.stamps = np.repeat(runs[:, 1], np.diff(runs[:, 0], prepend=0))[first:]
         self.plain = np.ones(count, np.bool_)
         self.judged = np.zeros(count, np.bool_)
-        self.ids: list[str] = []
+        self.named: dict[int, bytes] = {}
+        """Ids of those that the reference judged."""
         self.instants = np.zeros(count, np.int64)
         self.customers = np.zeros(count, np.int64)
         self.origins = np.zeros(count, np.int64)
@@ -94,8 +102,24 @@ class Sheet:
         sheet = Sheet(batch, first)
         sheet.few = []
         sheet.plain[:] = False
-        sheet.ids = [""] * len(sheet.plain)
         return sheet
+
+    def head(self, field: int) -> tuple[I64, I64]:
+        """Position and length of a field of each record."""
+        return np.ascontiguousarray(self._heads[:, 2 * field]), np.ascontiguousarray(self._heads[:, 2 * field + 1])
+
+    def id_at(self, place: int) -> str:
+        """The id of one event."""
+        if place in self.named:
+            return self.named[place].decode()
+        begin, length = self._heads[place, :2].tolist()
+        return self.values[begin : begin + length].tobytes().decode()
+
+    def names(self, places: I64) -> Names:
+        """The ids of the events at these places."""
+        if not self.named:
+            return Names.within(self.values, self._heads[places, 0], self._heads[places, 1])
+        return Names.of_bytes([self.id_at(place).encode() for place in places.tolist()])
 
     def column(self, meter: Meter) -> Column:
         """The meter's postings, none yet where no plain record has one."""

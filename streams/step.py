@@ -290,7 +290,7 @@ def _count(state: PartitionState, reader: Reader, sheet: Sheet, stretch: range, 
     total = len(places)
     if not total:
         return
-    names = Names.of(sheet.ids if total == len(sheet.ids) else [sheet.ids[place] for place in places.tolist()])
+    names = sheet.names(places)
     digests = state.digester.digests(reader.origins.prefixes[sheet.origins[places]], names)
     buckets = state.ids.find(digests)
     keep = first_of_each(digests) & ~((buckets != 0) & (buckets >= state.clocks.dead_before))
@@ -319,14 +319,14 @@ def _duplicates(state: PartitionState, sheet: Sheet, places: I64) -> None:
             offset=batch.offsets[at],
             customer=event.subject if isinstance(event, Event) else "",
             source=event.source if isinstance(event, Event) else "",
-            event_id=sheet.ids[place],
+            event_id=sheet.id_at(place),
         )
         state.facts.verdicts.append((batch.keys[at], verdict))
 
 
 def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names: Names, keep: Mask, changed: list[Slots]) -> None:
     """Add the postings of what was kept to their rows, meter by meter."""
-    fresh = np.zeros(len(sheet.ids), np.bool_)
+    fresh = np.zeros(len(sheet.plain), np.bool_)
     fresh[places[keep]] = True
     if sheet.few is not None:
         _add_few(state, sheet, sheet.few, fresh, changed)
@@ -335,7 +335,7 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
         # A stretch that a control record ends soon: any producer can write one after each event, and columns cost a millisecond each time.
         _add_few(state, sheet, _few_of(state, reader, sheet, places), fresh, changed)
         return
-    name_of = np.empty(len(sheet.ids), np.int64)
+    name_of = np.empty(len(sheet.plain), np.int64)
     name_of[places] = np.arange(len(places))
     for column in sheet.columns.values():
         where, amounts = column.chosen(sheet.plain, fresh)
@@ -366,6 +366,6 @@ def _add_few(state: PartitionState, sheet: Sheet, postings: Few, fresh: Mask, ch
         if fresh[place]:
             window, scaled = posting
             row = state.rows.get(window) or state.rows.row(int(state.rows.make([window], own=window.customer in state.definitions.clocks)[0]))
-            digest = event_hash(window.customer, window.meter, source, sheet.ids[place], int(sheet.instants[place]), scaled)
+            digest = event_hash(window.customer, window.meter, source, sheet.id_at(place), int(sheet.instants[place]), scaled)
             add_one(state, row, int(sheet.offsets[place]), scaled, digest)
             changed.append(np.array([row.slot]))
