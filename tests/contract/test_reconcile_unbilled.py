@@ -11,12 +11,11 @@ from infra.reconciling.drift import Drift
 from tests.contract.archive_engine import archive_at
 from tests.drift.finding import drifts_of, proposals_of, reconcile, repair, rest, settle_adjustments
 from tests.drift.plan import EDGE_S, HOUR_S, START_S, UNTIL_S, plan_of
+from tests.drift.unbilling import DRAFT_S, PAUSED_S, take_off
 from tests.drift.world import World
 from tests.simulation.year.shop import LEGACY
 
 SEED = 11
-DRAFT_S = EDGE_S + 900
-"""When the first period's invoices are drafts."""
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +26,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         found = World(plan_of(SEED), directory / "world", archive_at(server.url, "unbilled"))
         name = found.plan.people[0].name
 
-        def item(meter: str) -> str:
-            return found.items[name, meter].item
-
-        def pause() -> None:
-            subscription = found.items[name, "calls"].subscription
-            found.shop.call("POST", f"/v1/subscriptions/{subscription}", {"pause_collection": {"behavior": "void"}}, LEGACY)
-
-        def take_off() -> None:
-            subscription = found.items[name, "hourly"].subscription
-            bodies = [body for body in found.shop.store.scan("invoice", newest_first=True) if body["subscription"] == subscription]
-            draft = next(body for body in bodies if body["status"] == "draft")
-            lines = [line for line in draft["_lines"] if item("hourly") not in str(line)]
-            assert len(lines) == len(draft["_lines"]) - 1
-            found.shop.store.put({**draft, "_lines": lines}, parent=draft["customer"], ref=subscription)
-
         def delete() -> None:
-            found.shop.call("DELETE", f"/v1/subscription_items/{item('calls')}", {"clear_usage": True}, LEGACY)
+            found.shop.call("DELETE", f"/v1/subscription_items/{found.items[name, 'calls'].item}", {"clear_usage": True}, LEGACY)
 
-        found.deeds += [(EDGE_S - 5 * HOUR_S, pause), (DRAFT_S, take_off), (UNTIL_S - 3600, delete)]
+        found.deeds += [
+            (PAUSED_S, lambda: found.pause(name, "calls", "void")),
+            (DRAFT_S, lambda: take_off(found, name, "hourly")),
+            (UNTIL_S - HOUR_S, delete),
+        ]
         found.live()
         rest(found)
         yield found

@@ -21,6 +21,7 @@ import msgspec
 from infra.reconciling.drift import KINDS, Drift, Kind
 from tests.drift.ledgers import Meter, Report
 from tests.drift.plan import DAY_S, EDGE_S, HOUR_S, SORT_OF, START_S, UNTIL_S, Used
+from tests.drift.unbilling import Unbilled
 from tests.drift.world import World
 from tests.simulation.year.shop import LEGACY, MODERN
 from topics.catalog import RECEIPTS
@@ -98,6 +99,9 @@ class Planter:
         self._later = list((Counter(chosen) - Counter(early)).elements())
         self._later.sort(key=AT_PROVIDER.index)
         self.world.deeds.append((BEFORE_EDGE_S, lambda: self._at_provider(early, START_S)))
+        unbilled = random.Random(self.world.plan.seed * 11 + 5)
+        if "provider_edit" in self.kinds and unbilled.random() < 0.6:
+            Unbilled(self.world, unbilled, self._take_whole).plant()
 
     def after(self) -> None:
         """What is done in the end to what stands at Stripe, and to the archive."""
@@ -305,6 +309,12 @@ class Planter:
         logs = (record for report in self.world.delivering for record in report.counting.logs[RECEIPTS].records if record.key == receipt_key(cell))
         receipts = [decode_receipt(record.value, "receipts") for record in logs]
         return [one.standing.units for one in receipts if isinstance(one, CellReceipt) and one.standing is not None]
+
+    def _take_whole(self, customer: str, meter: str) -> None:
+        """Nothing else is planted in what Stripe says of the meter's first period, which no invoice bills."""
+        item = self.world.items[customer, meter].item
+        self._closed_pots.add((item, START_S))
+        self.expected.append(Expected("provider_edit", customer, meter, f"{item}|{START_S}"))
 
     # ── the archive ─────────────────────────────────────────────────────────────────────────────────────────────
     def _raw_event(self) -> None:

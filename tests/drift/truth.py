@@ -62,6 +62,7 @@ def _stands(world: World) -> dict[Key, Fraction]:
     """What Stripe bills, or will: of the first period its invoice, of the second what it holds."""
     found: dict[Key, Fraction] = defaultdict(Fraction)
     of_item = {item.item: (customer, meter) for (customer, meter), item in world.items.items()}
+    void = {invoice["subscription"] for invoice in _invoices(world) if invoice["status"] == "void"}
     for line in _lines(world):
         if (key := of_item.get(line["subscription_item"])) and SORT_OF[key[1]].fractions != "exact":
             found[(*key, START_S)] += Fraction(line["quantity"])
@@ -70,7 +71,7 @@ def _stands(world: World) -> dict[Key, Fraction]:
         item = store.get("subscription_item", name) or {}
         price = store.get("price", item["price"]) or {}
         # A line shows whole units in this version; what is billed is exact, and nothing is taken once it is final.
-        for start_s in (EDGE_S,) if SORT_OF[meter].fractions != "exact" else (START_S, EDGE_S):
+        for start_s in (EDGE_S,) if SORT_OF[meter].fractions != "exact" or item["subscription"] in void else (START_S, EDGE_S):
             period = Period(0, start_s, start_s + WEEK_S)
             units = billed_usage.billed(store, world.shop.knobs, item, price, world.customers[owner], period)
             found[owner, meter, start_s] += Fraction(units, ONE)
@@ -78,9 +79,13 @@ def _stands(world: World) -> dict[Key, Fraction]:
 
 
 def _lines(world: World) -> list[dict[str, Any]]:
-    """Lines of all invoices but a subscription's first one, which shows the period that begins."""
-    invoices = [row for customer in world.customers.values() for row in world.shop.pages("/v1/invoices", {"customer": customer})]
-    return [line for invoice in invoices if invoice["billing_reason"] != "subscription_create" for line in invoice["lines"]["data"]]
+    """Lines of all invoices that somebody owes, but a subscription's first one, which shows the period that begins."""
+    billing = (invoice for invoice in _invoices(world) if invoice["billing_reason"] != "subscription_create" and invoice["status"] != "void")
+    return [line for invoice in billing for line in invoice["lines"]["data"]]
+
+
+def _invoices(world: World) -> list[dict[str, Any]]:
+    return [row for customer in world.customers.values() for row in world.shop.pages("/v1/invoices", {"customer": customer})]
 
 
 def _listed(world: World) -> dict[Key, Fraction]:
