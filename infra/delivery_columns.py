@@ -1,8 +1,9 @@
 """From aiokafka's fetches to the columns of batches without an object a record.
 
-aiokafka's fast reader is iterated and each record's fields are taken from it at once: its record never lives longer than one step of one
-loop. Framing the bytes with numpy was measured beside it and is slower: cutting keys and values out of the bytes by Python slices costs
-more than all of that reader, which also checks the structure of every record. `python -m tests.benchmarks.fetching` shows what is left.
+A fetched answer is framed as a whole by compiled code (`infra/delivery_frames.py`): where each key and value lies in its bytes. A batch's keys
+and values are spans of those bytes, so nothing is copied and no record becomes an object before somebody asks for it. Batches that have no
+frame (older formats, bytes that are no row of whole records) are read by aiokafka's reader, with its words for what it refuses.
+`python -m tests.benchmarks.fetching` shows what is left.
 
 What a reader of committed records must do besides is here as aiokafka does it (`PartitionRecords._unpack_records`, pinned in
 `infra/delivery_overrides.py`), and `tests/core/test_delivery_columns.py` holds both against each other: checksums, aborted transactions,
@@ -15,11 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
+import numpy as np
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-from infra.delivery_headers import MendingBatch
+from infra.delivery_frames import KEY, KEY_LENGTH, OFFSET, ROWS, STAMP, VALUE, VALUE_LENGTH, Cells, Framed, Frames, framed_lists, unpacked
+from infra.delivery_headers import MendingBatch, MendingRecords
 from topics.batch import Batch, Headers, TopicPartition
+from topics.spans import Spans
 
 MAX_RECORDS: Final = 20_000
 """A batch's cap. Below a few thousand the fixed cost per batch shows (facts/performance.md: 1.6 µs an event at 100,
@@ -35,77 +39,103 @@ NO_HEADERS: Final[Headers] = ()
 class Columns:
     """The columns of one batch while records are read into it; `next_offset` is the position behind what was read."""
 
-    __slots__ = ("_headers", "_runs", "_stamp_runs", "keys", "next_offset", "timestamps_ms", "values")
+    __slots__ = ("_headers", "_parts", "_stamp_runs", "next_offset", "timestamps_ms")
 
     def __init__(self, position: int) -> None:
         self.next_offset = position
-        self.keys: list[bytes | None] = []
-        self.values: list[bytes | None] = []
         self.timestamps_ms: list[int] = []
+        self._parts: list[Framed] = []
         self._headers: dict[int, Headers] = {}
-        self._runs: list[range] = []
         self._stamp_runs: list[tuple[int, int]] | None = []
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.timestamps_ms)
+
+    def take(self, framed: Framed, most: int, stamp_ms: int | None) -> int:
+        """Take what lies at or above the position, at most so many; `stamp_ms` is the time of all of them, None where each has its own.
+
+        Returns how many that were.
+        """
+        begin, offsets = framed.begin, framed.frames[OFFSET]
+        if begin < framed.end and offsets[begin] < self.next_offset:
+            begin += int(np.searchsorted(offsets[begin : framed.end], self.next_offset))
+        end = min(begin + most, framed.end)
+        if begin == end:
+            return 0
+        before = len(self)
+        if framed.headed:
+            self._headers |= {before + column - begin: headers for column, headers in framed.headers(begin, end)}
+        self._stamped(framed.frames[STAMP, begin:end].tolist() if stamp_ms is None else [stamp_ms] * (end - begin), stamp_ms)
+        self._add(framed, begin, end)
+        self.next_offset = int(offsets[end - 1]) + 1
+        return end - begin
+
+    def _add(self, framed: Framed, begin: int, end: int) -> None:
+        last = self._parts[-1] if self._parts else None
+        if last is not None and last.frames is framed.frames and last.end == begin:
+            begin = self._parts.pop().begin
+        self._parts.append(Framed(framed.data, framed.frames, begin, end, framed.headed))
 
     def read(self, records: Iterable[Any], stamp_ms: int | None = None) -> int:
-        """Take what lies at or above the position; `stamp_ms` is the time of all of them, None where each has its own.
+        """As `take`, of a reader's records; whatever reading them raises, what came before is taken, once, and may be read on behind.
 
-        Returns how many records it was given. Whatever reading them raises, what came before is taken, once, and may be read on behind.
+        Returns how many records it was given.
         """
-        begin = expected = self.next_offset
-        before, passed, own_time = len(self.keys), 0, stamp_ms is None
-        add_key, add_value, add_stamp = self.keys.append, self.values.append, self.timestamps_ms.append
+        before, passed = len(self), 0
+        offsets, stamps, keys, values = list[int](), list[int](), list[bytes | None](), list[bytes | None]()
         try:
             for record in records:
                 offset = record.offset
-                if offset < expected:
+                if offset < self.next_offset:
                     passed += 1
                     continue
-                if offset > expected:
-                    self._ran(begin, expected)
-                    begin = expected = offset
                 if record.headers:
-                    self._headers[len(self.keys)] = record.headers
-                if own_time:
-                    add_stamp(record.timestamp)
-                add_key(record.key)
-                add_value(record.value)
-                expected += 1
+                    self._headers[before + len(keys)] = record.headers
+                stamps.append(record.timestamp if stamp_ms is None else stamp_ms)
+                keys.append(record.key)
+                values.append(record.value)
+                offsets.append(offset)
+                self.next_offset = offset + 1
         finally:
-            self._ran(begin, expected)
-            self.next_offset = expected
-            self._stamped(before, stamp_ms)
-        return len(self.keys) - before + passed
+            self._stamped(stamps, stamp_ms)
+            if offsets:
+                self._parts.append(framed_lists(offsets, keys, values))
+        return len(offsets) + passed
 
-    def _ran(self, begin: int, end: int) -> None:
-        """Records of all offsets from `begin` to `end` (exclusive) were taken."""
-        if begin == end:
-            return
-        if self._runs and self._runs[-1].stop == begin:
-            begin = self._runs.pop().start
-        self._runs.append(range(begin, end))
-
-    def _stamped(self, before: int, stamp_ms: int | None) -> None:
+    def _stamped(self, stamps_ms: list[int], stamp_ms: int | None) -> None:
+        self.timestamps_ms += stamps_ms
         if stamp_ms is None:
             self._stamp_runs = None  # a time each: whoever wants runs of them counts
-            return
-        self.timestamps_ms += [stamp_ms] * (len(self.keys) - before)
-        if self._stamp_runs is not None and len(self.keys) > before:
+        elif self._stamp_runs is not None and stamps_ms:
             if self._stamp_runs and self._stamp_runs[-1][1] == stamp_ms:
                 self._stamp_runs.pop()
-            self._stamp_runs.append((len(self.keys), stamp_ms))
+            self._stamp_runs.append((len(self), stamp_ms))
 
-    def offsets(self) -> Sequence[int]:
-        """A range where there is no hole, else a list."""
-        if len(self._runs) == 1:
-            return self._runs[0]
-        return list(chain.from_iterable(self._runs))
+    def _joined(self) -> tuple[bytes, Cells]:
+        """One buffer and one table of frames of all parts. What came in one answer, unpacked, is so already."""
+        if not self._parts:
+            return b"", np.empty((ROWS, 0), np.int64)
+        first = self._parts[0]
+        if len(self._parts) == 1:
+            return first.data, first.frames[:, first.begin : first.end]
+        places: dict[int, int] = {}
+        pieces: list[bytes] = []
+        size = 0
+        for part in self._parts:
+            if id(part.data) not in places:
+                places[id(part.data)] = size
+                pieces.append(part.data)
+                size += len(part.data)
+        frames = np.concatenate([part.frames[:, part.begin : part.end] for part in self._parts], axis=1)
+        shifts = np.repeat([places[id(part.data)] for part in self._parts], [part.end - part.begin for part in self._parts])
+        frames[KEY] += shifts
+        frames[VALUE] += shifts
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), frames
 
     def batch(self, tp: TopicPartition, epoch: int, start_offset: int, next_offset: int) -> Batch:
         """The finished batch; the columns are its own from here on."""
-        headers = [NO_HEADERS] * len(self.keys)
+        data, frames = self._joined()
+        headers = [NO_HEADERS] * len(self)
         for at, found in self._headers.items():
             headers[at] = found
         return Batch(
@@ -113,15 +143,24 @@ class Columns:
             partition=tp[1],
             epoch=epoch,
             start_offset=start_offset,
-            offsets=self.offsets(),
+            offsets=_offsets(frames[OFFSET]),
             timestamps_ms=self.timestamps_ms,
-            keys=self.keys,
-            values=self.values,
+            keys=Spans(data, frames[KEY], frames[KEY_LENGTH]),
+            values=Spans(data, frames[VALUE], frames[VALUE_LENGTH]),
             headers=headers,
             next_offset=next_offset,
             stamp_runs=self._stamp_runs,
             headed_at=tuple(self._headers),
         )
+
+
+def _offsets(rising: Any) -> Sequence[int]:
+    """A range where there is no hole, else a list."""
+    count = len(rising)
+    if count and (first := int(rising[0])) + count - 1 == rising[-1]:
+        return range(first, first + count)
+    found: list[int] = rising.tolist()
+    return found
 
 
 class ColumnRecords(PartitionRecords):
@@ -133,13 +172,15 @@ class ColumnRecords(PartitionRecords):
     def _unpack_records(self) -> Iterator[Columns]:
         """As the original: the position is moved before each yield, and at the end behind what holds no record for us."""
         columns = Columns(self.next_fetch_offset)
+        frames = Frames(self._records.answer(), self._records.begin()) if isinstance(self._records, MendingRecords) else None
         for batch in self._committed():
             columns.next_offset = self.next_fetch_offset
+            framed = _framed(frames, batch)
             records, stamp_ms = _opened(batch)
             while True:
                 room = self.max_records - len(columns)
                 try:
-                    given = columns.read(islice(records, room), stamp_ms)
+                    given = columns.read(islice(records, room), stamp_ms) if framed is None else columns.take(framed, room, stamp_ms)
                 except UnicodeDecodeError:
                     records = batch.mended()  # from the beginning; what was taken lies below the position now
                     continue
@@ -172,6 +213,13 @@ class ColumnRecords(PartitionRecords):
                 self.next_fetch_offset = batch.next_offset
                 continue
             yield given
+
+
+def _framed(frames: Frames | None, batch: Any) -> Framed | None:
+    """Where its records lie; None where aiokafka must read them."""
+    if frames is None or not isinstance(batch, MendingBatch):
+        return None
+    return unpacked(batch.plain, batch.data) if batch.plain.compression_type else frames.of(batch.begin)
 
 
 def _opened(batch: Any) -> tuple[Iterator[Any], int | None]:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
-from aiokafka.record.util import decode_varint
+from aiokafka.record.util import decode_varint_py
 
 from infra.checksum import is_whole
 
@@ -29,18 +30,29 @@ class MendingRecords(_MemoryRecordsPy):
 
     def next_batch(self, *unused: Any) -> Any:
         """The next batch, or None."""
-        data = self._next_slice
+        data, begin = self._next_slice, self.begin()
         batch = super().next_batch()
-        return MendingBatch(batch, data) if isinstance(batch, DefaultRecordBatch) else batch
+        return MendingBatch(batch, data, begin) if isinstance(batch, DefaultRecordBatch) else batch
+
+    def begin(self) -> int:
+        """Where the next batch begins in the answer."""
+        begin: int = self._pos - len(self._next_slice or b"")
+        return begin
+
+    def answer(self) -> bytes:
+        """All of what the fetch brought."""
+        return bytes(self._buffer)  # which is no copy of what is bytes already
 
 
 class MendingBatch:
     """A batch that reads as aiokafka's own does, and once more with mended names where that fails."""
 
-    def __init__(self, batch: Any, data: Any) -> None:
+    def __init__(self, batch: Any, data: Any, begin: int) -> None:
         self.plain = batch
         """aiokafka's own: its records can be read once, and reading them raises UnicodeDecodeError at such a name."""
-        self._data = data
+        self.data = data
+        """Its bytes; `begin` is where they lie in what the fetch brought."""
+        self.begin = begin
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)
@@ -56,38 +68,58 @@ class MendingBatch:
 
     def validate_crc(self) -> bool:
         """Whether the batch is as its producer or the broker wrote it."""
-        return is_whole(self._data)
+        return is_whole(self.data)
 
     def mended(self) -> Iterator[Any]:
         """All records from the beginning, names mended."""
-        mended = _DefaultRecordBatchPy(self._data)
+        mended = _DefaultRecordBatchPy(self.data)
         mended._maybe_uncompress()
         mend_names(mended._buffer, mended._pos, mended._num_records)
         return iter(mended)
 
 
 def mend_names(buffer: bytearray, position: int, records: int) -> None:
-    """Replace in place, byte by byte, what is no ASCII in header names that are no UTF-8. `buffer` holds records of format 2, uncompressed."""
-    for _ in range(records):
-        length, start = decode_varint(buffer, position)
-        position = start
-        for _ in range(3):  # attributes, deltas of time and offset
-            _, position = decode_varint(buffer, position)
-        size, position = decode_varint(buffer, position)
-        position += max(size, 0)
-        size, position = decode_varint(buffer, position)
-        position += max(size, 0)
-        headers, position = decode_varint(buffer, position)
-        for _ in range(headers):
-            size, position = decode_varint(buffer, position)
-            buffer[position : position + size] = _mended(bytes(buffer[position : position + size]))
-            position += size
-            size, position = decode_varint(buffer, position)
-            position += max(size, 0)
-        position = start + length
+    """Replace in place, byte by byte, what is no ASCII in header names that are no UTF-8. `buffer` holds records of format 2, uncompressed.
+
+    Raises CorruptRecordException where they are not whole records: what reads them next looks at no bound.
+    """
+    try:
+        for _ in range(records):
+            position = _mend_record(buffer, position)
+    except (IndexError, ValueError) as error:
+        raise CorruptRecordException(f"Found invalid record structure: {error!r}") from error
 
 
-def _mended(name: bytes) -> bytes:
+def _mend_record(buffer: bytearray, position: int) -> int:
+    length, start = decode_varint_py(buffer, position)
+    position = start
+    for _ in range(3):  # attributes, deltas of time and offset
+        _, position = decode_varint_py(buffer, position)
+    for _ in range(2):  # key, value
+        _, position = _piece(buffer, position)
+    headers, position = decode_varint_py(buffer, position)
+    if headers < 0:
+        raise ValueError(f"{headers} headers")
+    for _ in range(headers):
+        begin, position = _piece(buffer, position)
+        buffer[begin:position] = readable(bytes(buffer[begin:position]))
+        _, position = _piece(buffer, position)
+    if position != start + length:
+        raise ValueError(f"a record of {length} bytes has {position - start}")
+    return position
+
+
+def _piece(buffer: bytearray, position: int) -> tuple[int, int]:
+    """Where bytes that say their length begin and end."""
+    size, begin = decode_varint_py(buffer, position)
+    end = begin + max(size, 0)
+    if end > len(buffer):
+        raise IndexError(f"{size} bytes at {begin} of {len(buffer)}")
+    return begin, end
+
+
+def readable(name: bytes) -> bytes:
+    """The name, with `?` for each byte that is no ASCII where it is no UTF-8."""
     try:
         name.decode()
     except UnicodeDecodeError:

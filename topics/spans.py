@@ -22,13 +22,15 @@ class Spans(Sequence[bytes | None]):
 
     `buffer`: its bytes, one dimension, contiguous, read-only. `starts` and `lengths`: int64, contiguous, read-only, a place each; None has the
     length -1 (`NULL`) and a start that means nothing but lies within the buffer. A slice shares the buffer.
+    Whoever goes through all of it makes the values, once; one by one they are made each time.
     """
 
-    __slots__ = ("_data", "buffer", "lengths", "starts")
+    __slots__ = ("_data", "_list", "buffer", "lengths", "starts")
     __hash__ = None  # type: ignore[assignment]  # as a list's: it is equal to one
 
     def __init__(self, data: bytes, starts: Places, lengths: Places) -> None:
         self._data = data
+        self._list: list[bytes | None] | None = None
         self.buffer: NDArray[np.uint8] = np.frombuffer(data, np.uint8)
         self.starts = _kept(starts)
         self.lengths = _kept(lengths)
@@ -54,7 +56,11 @@ class Spans(Sequence[bytes | None]):
 
     def __getitem__(self, at: int | slice) -> bytes | Spans | None:
         if isinstance(at, slice):
+            if at.indices(len(self)) == (0, len(self), 1):
+                return self
             return Spans(self._data, self.starts[at], self.lengths[at])
+        if self._list is not None:
+            return self._list[at]
         length = int(self.lengths[at])
         if length < 0:
             return None
@@ -73,11 +79,14 @@ class Spans(Sequence[bytes | None]):
         return f"Spans.of({self._listed()!r})"
 
     def _listed(self) -> list[bytes | None]:
+        if self._list is not None:
+            return self._list
         data = self._data
         ends = self.starts + self.lengths
         found: list[bytes | None] = [data[start:end] for start, end in zip(self.starts.tolist(), ends.tolist(), strict=True)]
         for at in np.flatnonzero(self.lengths < 0).tolist():
             found[at] = None
+        self._list = found
         return found
 
 

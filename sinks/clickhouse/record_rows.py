@@ -58,9 +58,8 @@ def batch_rows(batch: Batch, skip: frozenset[int], log: int = 0) -> BatchRows:
     Raises MalformedRecord or UnknownVersion, naming topic, partition and offset: guessing would make a proof that proves nothing.
     """
     found = BatchRows()
-    for at, offset in enumerate(batch.offsets):
-        value = batch.values[at]
-        found.bytes += len(value or b"") + len(batch.keys[at] or b"")
+    for at, (offset, key, value) in enumerate(zip(batch.offsets, batch.keys, batch.values, strict=True)):
+        found.bytes += len(value or b"") + len(key or b"")
         row = _row(batch, at, found)
         if row is not None and offset not in skip:
             found.rows.append((*row, uint32(batch.partition), uint64(position(log, offset))))

@@ -9,9 +9,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-CRC, ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP = 17, 21, 23, 35
+LENGTH, FORMAT, CRC, ATTRIBUTES, LAST_DELTA, FIRST_TIMESTAMP, MAX_TIMESTAMP, RECORDS, HEAD = 8, 16, 17, 21, 23, 27, 35, 57, 61
 """Where fields of the head begin; the checksum covers everything from the attributes on."""
 COVERED_FROM = 21
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 CONTROL, LOG_APPEND = 0x20, 0x08
 SPOILT = "SPOILT-é".encode()
 
@@ -43,7 +44,7 @@ class Written:
 
     def add_records(self, rng: random.Random, count: int, producer: int = -1, *, plain: bool = False) -> None:
         """A batch of format 2; of a transaction where a producer is named."""
-        codec = 1 if rng.random() < 0.25 and not plain else 0
+        codec = rng.randrange(1, 5) if count and rng.random() < 0.3 and not plain else 0
         builder = DefaultRecordBatchBuilder(2, codec, int(producer >= 0), producer, 0, 0, 1 << 22)
         if producer >= 0:
             self.open.setdefault(producer, self.end)
@@ -62,7 +63,7 @@ class Written:
         behind = rng.randrange(1, 4) if rng.random() < 0.1 and not plain else 0
         stamp_ms = NOW_MS + self.end // 50 if rng.random() < 0.6 else None
         self.append(self._dressed(built, delta + behind, stamp_ms), delta + behind)
-        is_so = {"gzip": codec, "hole behind": behind, "log append time": stamp_ms, "empty batch": not count}
+        is_so = {CODECS[codec]: codec, "hole behind": behind, "log append time": stamp_ms, "empty batch": not count}
         self.holds |= {what for what, so in is_so.items() if so}
 
     def _record(self, rng: random.Random) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]:
@@ -116,7 +117,7 @@ def fetch_of(rng: random.Random, *, plain: bool = False) -> Written:
         _one(rng, written)
     for producer in list(written.open):
         written.finish(producer, commit=rng.random() < 0.5)
-    if not plain and rng.random() < 0.2:
+    if not plain and written.sizes and rng.random() < 0.2:
         written.data = written.data[: -rng.randrange(1, written.sizes[-1])]  # the broker cuts an answer where it is full
         written.holds.add("cut off")
     return written
@@ -145,3 +146,28 @@ def flipped(rng: random.Random, written: Written) -> Written:
     data = bytearray(written.data)
     data[rng.randrange(begin + COVERED_FROM, begin + written.sizes[batch])] ^= 1 << rng.randrange(8)
     return Written(bytes(data), [], written.end, sizes=written.sizes, ends=written.ends)
+
+
+def spoilt(rng: random.Random, written: Written) -> Written:
+    """Bytes behind the head of a batch are others, or it ends early or goes on, or its head says another number; its checksum fits all the same."""
+    batch = rng.randrange(max(len(written.sizes), 1))
+    begin = sum(written.sizes[:batch])
+    end = begin + sum(written.sizes[batch : batch + 1])
+    built = bytearray(written.data[begin:end])
+    if len(built) < HEAD or built[FORMAT] < 2:
+        return written
+    deed = rng.random()
+    for _ in range(rng.choice((1, 1, 2, 9)) if len(built) > HEAD and deed < 0.7 else 0):
+        at = rng.randrange(HEAD, len(built))
+        built[at] = rng.choice((built[at] ^ 1 << rng.randrange(8), rng.choice((0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)), rng.randrange(256)))
+    if 0.7 <= deed < 0.8:
+        del built[rng.randrange(HEAD, len(built) + 1) :]
+    elif 0.8 <= deed < 0.9:
+        built += rng.randbytes(rng.randrange(1, 20))
+    elif deed >= 0.9:
+        at = rng.choice((FIRST_TIMESTAMP, FIRST_TIMESTAMP + 7, RECORDS, RECORDS + 2, RECORDS + 3))
+        built[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+    built[LENGTH : LENGTH + 4] = (len(built) - LENGTH - 4).to_bytes(4, "big")
+    built[CRC : CRC + 4] = calc_crc32c(bytes(built[COVERED_FROM:])).to_bytes(4, "big")
+    sizes = [*written.sizes[:batch], len(built), *written.sizes[batch + 1 :]]
+    return Written(written.data[:begin] + bytes(built) + written.data[end:], [], written.end, sizes=sizes, ends=written.ends)

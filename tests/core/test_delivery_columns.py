@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -11,15 +13,17 @@ from typing import Any
 import pytest
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from infra.checksum import fastest
 from infra.delivery_columns import ColumnRecords, Columns, in_columns
+from infra.delivery_frames import HEADERS, KEY, KEY_LENGTH, OFFSET, VALUE, VALUE_LENGTH, Frames, unpacked
 from infra.delivery_headers import MendingRecords
 from infra.delivery_thread import Session, batches_of
-from tests.core.fetched import Written, fetch_of, flipped
+from tests.core.fetched import Written, fetch_of, flipped, spoilt
 from topics.batch import Batch
 
 TP = TopicPartition("usage.events", 2)
@@ -107,7 +111,8 @@ def test_the_mix_has_everything() -> None:
     """The property above is not empty: its fetches hold aborted records, markers, holes, all formats and codecs, headers, nulls, spoilt names."""
     seen = {what for seed in range(150) for what in fetch_of(random.Random(seed)).holds}
     assert seen == {
-        "aborted", "committed", "marker", "hole between", "hole inside", "hole behind", "format 0", "format 1", "gzip", "log append time",
+        "aborted", "committed", "marker", "hole between", "hole inside", "hole behind", "format 0", "format 1", "log append time",
+        "gzip", "snappy", "lz4", "zstd",
         "headers", "null key", "null value", "spoilt name", "empty batch", "cut off",
     }  # fmt: skip
 
@@ -126,6 +131,77 @@ def test_damage_is_refused_as_aiokafka_refuses_it(seed: int) -> None:
         outcome.append((str(caught.value), state.position))
     assert outcome[0] == outcome[1]
     assert str(TP) in outcome[0][0]
+
+
+def outcome_of(read: Callable[..., Any], written: Written) -> tuple[Any, ...]:
+    """What came of reading all of it: rows and positions, or the error; and where the consumer stands."""
+    result, state = fetched(written, 0, READ_COMMITTED)
+    try:
+        return "read", read(result, state, 20_000), state.position
+    except Exception as error:  # noqa: BLE001 - whichever it is, it must be the same for both
+        return type(error), str(error), state.position
+
+
+@pytest.mark.parametrize("seed", range(600))
+def test_what_is_no_row_of_records_is_refused_in_aiokafkas_words(seed: int) -> None:
+    """Records whose bytes were spoilt before their checksum was made: read alike where they can be read, else the same error."""
+    rng = random.Random(seed)
+    bad = spoilt(rng, fetch_of(rng, plain=rng.random() < 0.7))
+    assert outcome_of(columnar, bad) == outcome_of(ordinary, bad)
+
+
+def test_the_spoilt_ones_are_of_both_kinds() -> None:
+    """The test above is not empty: some can be read, some not, each for several reasons."""
+    rngs = [random.Random(seed) for seed in range(600)]
+    found = Counter(outcome_of(ordinary, spoilt(rng, fetch_of(rng, plain=rng.random() < 0.7)))[0] for rng in rngs)
+    assert found["read"] > 50
+    assert found[CorruptRecordException] > 50
+
+
+@pytest.mark.parametrize("deltas", [(0, 2, 1, 3), (0, 0, 1), (5, 4), (3, 2**31 - 1), (0, 1)])
+@pytest.mark.parametrize("first", [0, 2**60 - 5, 2**61])
+def test_offsets_no_broker_would_give(deltas: tuple[int, ...], first: int) -> None:
+    """Offsets that fall, stand still, leap or lie beyond all reason are read as aiokafka reads them."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, 0, 0, 1 << 20)
+    for delta in deltas:
+        builder.append(delta, 1_000 + delta, b"k", b"%d" % delta, [])
+    written = Written(b"", [], first)
+    written.append(written._dressed(bytearray(builder.build()), max(deltas) + 1, None), max(deltas) + 1)
+    assert outcome_of(columnar, written) == outcome_of(ordinary, written)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_frame_lies_within_its_batch(seed: int) -> None:
+    """Whatever the bytes are, checked or not: no key, value or header lies outside of what was fetched, and offsets rise."""
+    rng = random.Random(seed)
+    data = bytearray(fetch_of(rng, plain=rng.random() < 0.5).data)
+    for _ in range(rng.randrange(30) if data else 0):
+        data[rng.randrange(len(data))] = rng.choice((0, 1, 2, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+    data = data[: rng.randrange(len(data) + 1)] if rng.random() < 0.3 else data
+    frames = Frames(bytes(data), 0)
+    for at in frames._batches:
+        if (framed := frames.of(at)) is None:
+            continue
+        table = framed.frames[:, framed.begin : framed.end]
+        for start, length in ((table[KEY], table[KEY_LENGTH]), (table[VALUE], table[VALUE_LENGTH])):
+            assert ((start > at) & (length >= -1) & (start + length <= len(data))).all()
+        assert ((table[HEADERS] == -1) | ((table[HEADERS] > at) & (table[HEADERS] < len(data)))).all()
+        assert (table[OFFSET, 1:] > table[OFFSET, :-1]).all()
+        assert all(headers for _, headers in framed.headers(framed.begin, framed.end))
+
+
+def test_usual_batches_have_frames() -> None:
+    """What a producer writes is framed, packed or not: the fast way is the way taken."""
+    for codec in range(5):
+        builder = DefaultRecordBatchBuilder(2, codec, 0, -1, 0, 0, 1 << 20)
+        for delta in range(50):
+            builder.append(delta, 1_000, b"key", b"value" * 20, [("a", b"b")] * (delta == 7))
+        records = MendingRecords(bytes(builder.build()))
+        frames = Frames(records.answer(), records.begin())
+        batch = records.next_batch()
+        framed = unpacked(batch.plain, batch.data) if codec else frames.of(batch.begin)
+        assert framed is not None
+        assert list(framed.headers(framed.begin, framed.end)) == [(7, [("a", b"b")])]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -189,7 +265,7 @@ def test_a_batch_made_by_hand_counts_its_runs_and_headers(seed: int) -> None:
     made = columns.batch(TP, 1, 0, count)
     by_hand = Batch(
         topic=TP.topic, partition=2, epoch=1, start_offset=0, offsets=list(range(count)), timestamps_ms=[r.timestamp for r in records],
-        keys=made.keys, values=made.values, headers=[r.headers for r in records], next_offset=count,
+        keys=list(made.keys), values=list(made.values), headers=[r.headers for r in records], next_offset=count,
     )  # fmt: skip
     assert by_hand.runs() == made.runs()
     assert list(by_hand.headed()) == list(made.headed()) == [at for at in range(count) if records[at].headers]

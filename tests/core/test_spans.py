@@ -22,15 +22,17 @@ def test_a_column_reads_as_its_list(seed: int) -> None:
     values = values_of(rng)
     column = Spans.of(values)
     assert len(column) == len(values)
-    assert list(column) == [*iter(column)] == values
+    for _ in range(2):  # before its values were made, and after
+        for at in range(-len(values), len(values)):
+            assert column[at] == values[at]
+        for at in (len(values), -len(values) - 1):
+            with pytest.raises(IndexError):
+                column[at]
+        assert list(column) == [*iter(column)] == values
     assert column == values
     assert values == column
     assert column == Spans.of(tuple(values))
-    for at in range(-len(values), len(values)):
-        assert column[at] == values[at]
-    for at in (len(values), -len(values) - 1):
-        with pytest.raises(IndexError):
-            column[at]
+    assert column[:] is column
     for _ in range(20):
         begin, end = (rng.choice((None, rng.randrange(-35, 35))) for _ in range(2))
         part = slice(begin, end, rng.choice((None, 1, 2, -1, -3)))
