@@ -4,7 +4,7 @@ Standard library only and old syntax, like preflight.py: it runs before anything
 
 Side effects, in order, and what a crash after each costs:
 1. `.venv` is created: the next run finds no stamp, and goes on with the half-made folder;
-2. pip installs: as above, pip skips what is there;
+2. pip installs, and what is compiled is compiled: as above, both skip what is there;
 3. the stamp is written: done, the next run reads two small files and returns.
 """
 
@@ -62,6 +62,7 @@ def build() -> int:
     steps = [
         [*pip, "--require-hashes", "-r", str(REQUIREMENTS)],
         [*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)],
+        [python, "-m", "infra.kernels"],
     ]
     if not has_usable_python():
         steps.insert(0, [sys.executable, "-m", "venv", "--clear", str(VENV)])
