@@ -1,7 +1,6 @@
 """Postings are added to rows: of each row of a stretch one sum, count, fence and hash, taken together (law 2).
 
-Sums are exact: numbers are cut into limbs of 32 bits, and limbs are summed as binary64, in which every sum of at most 2²¹ of them is a whole
-number below 2⁵³ and so exact (law 11).
+Sums are exact: numbers are cut into limbs of 32 bits, and limbs are summed in 64 bits, which no sum of at most 2³² of them leaves (law 11).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.grouping import sum_up
 from streams.probing import Slots
 from streams.rows import Row, revision
 from streams.state import PartitionState
@@ -18,8 +18,8 @@ from streams.state import PartitionState
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
-_MOST: Final = 1 << 21
-"""Postings of one sum: 2²¹ limbs below 2³² stay below 2⁵³."""
+_MOST: Final = 1 << 32
+"""Postings of one sum: so many limbs below 2³² stay below 2⁶⁴."""
 _LIMB: Final = np.uint64(32)
 _MASK: Final = np.uint64((1 << 32) - 1)
 
@@ -30,16 +30,16 @@ def add(state: PartitionState, slots: Slots, of: I64, offsets: I64, amounts: U64
     if len(of) > _MOST:
         raise AssertionError(f"{len(of)} postings are more than one exact sum takes")
     store, count = state.rows.store, len(slots)
-    first, last = np.full(count, 1 << 62, np.int64), np.full(count, -1, np.int64)
-    np.minimum.at(first, of, offsets)
-    np.maximum.at(last, of, offsets)
-    columns, sums = store.columns, words(_limb_sums(amounts.view(np.uint32), of, count))
+    spans, limbs, hashes = np.zeros((count, 3), np.int64), np.zeros((count, 4), np.uint64), np.zeros((count, 8), np.uint64)
+    spans[:, 1:] = 1 << 62, -1
+    sum_up(of, offsets, amounts.view(np.uint32), digests, spans, limbs, hashes)
+    columns, sums = store.columns, words(limbs)
     store.add(slots, sums[:, 0], sums[:, 1].view(np.int64))
-    store.add_hashes(slots, words(_limb_sums(digests, of, count)))
-    columns["events"][slots] += np.bincount(of, minlength=count)
-    columns["generation"][slots], columns["through"][slots] = state.generation, last
+    store.add_hashes(slots, words(hashes))
+    columns["events"][slots] += spans[:, 0]
+    columns["generation"][slots], columns["through"][slots] = state.generation, spans[:, 2]
     begun = columns["first_offset"][slots]
-    columns["first_offset"][slots] = np.where(begun < 0, first, begun)
+    columns["first_offset"][slots] = np.where(begun < 0, spans[:, 1], begun)
     state.counters.postings += len(of)
 
 
@@ -52,13 +52,6 @@ def add_one(state: PartitionState, row: Row, offset: int, scaled: int, digest: i
     if row.first_offset < 0:
         row.first_offset = offset
     state.counters.postings += 1
-
-
-def _limb_sums(limbs: U32, of: I64, count: int) -> U64:
-    sums = np.zeros((count, limbs.shape[1]), np.uint64)
-    for place in range(limbs.shape[1]):
-        sums[:, place] = np.bincount(of, limbs[:, place], count)
-    return sums
 
 
 def words(sums: U64) -> U64:
