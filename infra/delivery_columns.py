@@ -20,7 +20,7 @@ import numpy as np
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
-from infra.delivery_frames import KEY, KEY_LENGTH, OFFSET, ROWS, STAMP, VALUE, VALUE_LENGTH, Cells, Framed, Frames, framed_lists, unpacked
+from infra.delivery_frames import KEY, KEY_LENGTH, OFFSET, ROWS, STAMP, VALUE, VALUE_LENGTH, Cells, Framed, Frames, Part, framed_lists, unpacked
 from infra.delivery_headers import MendingBatch, MendingRecords
 from topics.batch import Batch, Headers, TopicPartition
 from topics.spans import Spans
@@ -44,7 +44,7 @@ class Columns:
     def __init__(self, position: int) -> None:
         self.next_offset = position
         self.timestamps_ms: list[int] = []
-        self._parts: list[Framed] = []
+        self._parts: list[Part] = []
         self._headers: dict[int, Headers] = {}
         self._stamp_runs: list[tuple[int, int]] | None = []
 
@@ -56,10 +56,12 @@ class Columns:
 
         Returns how many that were.
         """
-        begin, offsets = framed.begin, framed.frames[OFFSET]
-        if begin < framed.end and offsets[begin] < self.next_offset:
-            begin += int(np.searchsorted(offsets[begin : framed.end], self.next_offset))
-        end = min(begin + most, framed.end)
+        begin, end, behind = framed.begin, framed.end, framed.highest + 1
+        if framed.lowest < self.next_offset:
+            begin += int(np.searchsorted(framed.frames[OFFSET, begin:end], self.next_offset))
+        if end - begin > most:
+            end = begin + most
+            behind = int(framed.frames[OFFSET, end - 1]) + 1
         if begin == end:
             return 0
         before = len(self)
@@ -67,14 +69,15 @@ class Columns:
             self._headers |= {before + column - begin: headers for column, headers in framed.headers(begin, end)}
         self._stamped(framed.frames[STAMP, begin:end].tolist() if stamp_ms is None else [stamp_ms] * (end - begin), stamp_ms)
         self._add(framed, begin, end)
-        self.next_offset = int(offsets[end - 1]) + 1
+        self.next_offset = behind
         return end - begin
 
-    def _add(self, framed: Framed, begin: int, end: int) -> None:
+    def _add(self, part: Part, begin: int, end: int) -> None:
         last = self._parts[-1] if self._parts else None
-        if last is not None and last.frames is framed.frames and last.end == begin:
-            begin = self._parts.pop().begin
-        self._parts.append(Framed(framed.data, framed.frames, begin, end, framed.headed))
+        if last is not None and last.frames is part.frames and last.end == begin:
+            last.end = end
+        else:
+            self._parts.append(Part(part.data, part.frames, begin, end))
 
     def read(self, records: Iterable[Any], stamp_ms: int | None = None) -> int:
         """As `take`, of a reader's records; whatever reading them raises, what came before is taken, once, and may be read on behind.
@@ -175,7 +178,7 @@ class ColumnRecords(PartitionRecords):
         frames = Frames(self._records.answer(), self._records.begin()) if isinstance(self._records, MendingRecords) else None
         for batch in self._committed():
             columns.next_offset = self.next_fetch_offset
-            framed = _framed(frames, batch)
+            framed, plain = _framed(frames, batch), batch.plain if isinstance(batch, MendingBatch) else batch
             records, stamp_ms = _opened(batch)
             while True:
                 room = self.max_records - len(columns)
@@ -191,7 +194,7 @@ class ColumnRecords(PartitionRecords):
                 elif given < room:
                     break
             # What compaction left out at the end of a batch is passed too.
-            self.next_fetch_offset = max(columns.next_offset, batch.next_offset)
+            self.next_fetch_offset = max(columns.next_offset, plain.next_offset)
         if len(columns):
             yield columns
 

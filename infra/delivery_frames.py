@@ -9,7 +9,8 @@ reader, so what it refuses, and in which words, stays its own. Frames say nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from aiokafka import codec
@@ -27,11 +28,12 @@ OFFSET, STAMP, KEY, KEY_LENGTH, VALUE, VALUE_LENGTH, HEADERS = range(7)
 """Rows of a table of frames; a column is a record. A key or value that is null has the length -1; `HEADERS` is where the count of its
 headers lies, -1 where there are none."""
 ROWS: Final = 7
-BEGIN, FIRST, COUNT, HEADED = range(4)
-"""Rows of a table of batches: where it begins, its first record's column, how many it has (-1: no frame), how many of them have headers."""
-BATCH_ROWS: Final = 4
+BEGIN, FIRST, COUNT, HEADED, LOWEST, HIGHEST = range(6)
+"""Rows of a table of batches: where it begins, its first record's column, how many it has (-1: no frame), how many of them have headers, and
+the offsets of its first and last record."""
+BATCH_ROWS: Final = 6
 
-NO_FRAME: Final = (0, -1, -1)
+NO_FRAME: Final = (0, -1, -1, 0, 0)
 
 FORMAT: Final = 2
 CODEC_BITS: Final = 7
@@ -199,18 +201,30 @@ def _frame_all(data: Any, at: int, batches: Any, frames: Any) -> None:
         batches[FIRST, number] = first
         batches[COUNT, number] = count if headed >= 0 else -1
         batches[HEADED, number] = headed
+        if headed >= 0 and count > 0:
+            batches[LOWEST, number] = frames[OFFSET, first]
+            batches[HIGHEST, number] = frames[OFFSET, first + count - 1]
         first += max(count, 0)
         at = end
 
 
-class Framed(NamedTuple):
-    """Records of one batch, not looked at yet: columns `begin` to `end` of a table of frames, over `data`."""
+@dataclass(slots=True)
+class Part:
+    """Records that lie side by side: columns `begin` to `end` of a table of frames, over `data`."""
 
     data: bytes
     frames: Cells
     begin: int
     end: int
+
+
+@dataclass(slots=True)
+class Framed(Part):
+    """The records of one batch, not looked at yet; `lowest` and `highest` are the offsets of its first and last, where it has any."""
+
     headed: bool
+    lowest: int
+    highest: int
 
     def headers(self, begin: int, end: int) -> Iterator[tuple[int, Headers]]:
         """Column and headers of each record that has some, names as aiokafka reads them, and with `?` for what is no text."""
@@ -242,8 +256,8 @@ class Frames:
 
     def of(self, at: int) -> Framed | None:
         """The frame of the batch that begins there; None where it has none."""
-        first, count, headed = self._batches.get(at, NO_FRAME)
-        return None if count < 0 else Framed(self._data, self._frames, first, first + count, headed > 0)
+        first, count, headed, lowest, highest = self._batches.get(at, NO_FRAME)
+        return None if count < 0 else Framed(self._data, self._frames, first, first + count, headed > 0, lowest, highest)
 
 
 def unpacked(batch: Any, data: memoryview) -> Framed | None:
@@ -260,14 +274,17 @@ def unpacked(batch: Any, data: memoryview) -> Framed | None:
         return None
     frames = np.empty((ROWS, count), np.int64)
     headed = _frame(np.frombuffer(plain, np.uint8), 0, len(plain), count, batch.base_offset, batch.first_timestamp, frames, 0)
-    return None if headed < 0 else Framed(plain, frames, 0, count, headed > 0)
+    if headed < 0:
+        return None
+    lowest, highest = (int(frames[OFFSET, 0]), int(frames[OFFSET, -1])) if count else (0, 0)
+    return Framed(plain, frames, 0, count, headed > 0, lowest, highest)
 
 
-def framed_lists(offsets: Sequence[int], keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Framed:
+def framed_lists(offsets: Sequence[int], keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> Part:
     """Records that are objects already, as if they had been framed. Their times and headers are read from them."""
     spans, count = Spans.of([*keys, *values]), len(offsets)
     frames = np.full((ROWS, count), -1, np.int64)
     frames[OFFSET] = offsets
     frames[KEY], frames[VALUE] = spans.starts[:count], spans.starts[count:]
     frames[KEY_LENGTH], frames[VALUE_LENGTH] = spans.lengths[:count], spans.lengths[count:]
-    return Framed(spans.buffer.tobytes(), frames, 0, count, False)
+    return Part(spans.buffer.tobytes(), frames, 0, count)
