@@ -40,13 +40,16 @@ class Digester:
         self.key = key
         self.name = hashlib.blake2b(key, digest_size=8).digest()
         """Names the key without telling it."""
+        self._keyed = hashlib.blake2b(digest_size=16, key=key)
+        """A copy of it costs half of one made with the key."""
         # ECB is the bare block cipher; the chaining below makes it a MAC
         self._encrypt = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update  # noqa: S305
 
     def prefix(self, customer: str, source: str) -> bytes:
         """The keyed first block of all ids of one customer and source."""
-        name = customer.encode()
-        return hashlib.blake2b(len(name).to_bytes(4, "little") + name + source.encode(), digest_size=16, key=self.key).digest()
+        name, hashed = customer.encode(), self._keyed.copy()
+        hashed.update(len(name).to_bytes(4, "little") + name + source.encode())
+        return hashed.digest()
 
     def digests(self, prefixes: U64, ids: Names) -> U64:
         """An (n, 2) array of digests of ids; row i depends only on row i of both, not on its neighbours."""

@@ -56,6 +56,12 @@ class Names:
         """The name of a number that is in use."""
         return self._raw(number).decode("utf-8", "surrogatepass")
 
+    def names(self, numbers: Slots) -> list[str]:
+        """The same of many."""
+        held = self._bytes
+        starts, ends = self._at[numbers].tolist(), (self._at[numbers] + self._size[numbers]).tolist()
+        return [held[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
+
     def find(self, name: str) -> int:
         """The number of a name, or −1."""
         raw = _encoded(name)
@@ -73,18 +79,21 @@ class Names:
 
     def numbers(self, names: Iterable[str]) -> Slots:
         """The same of many."""
-        places: dict[bytes, int] = {}
-        of = [places.setdefault(_encoded(name), len(places)) for name in names]
+        each = [name.encode("utf-8", "surrogatepass") for name in names]
+        places = dict.fromkeys(each, 0)
         raws = list(places)
         hashes = np.fromiter(map(hash, raws), np.int64, len(raws)).view(np.uint64)
-        found = self._index.find(hashes, lambda asked, entries: np.asarray(self._hashes[entries] == hashes[asked], np.bool_))
+        found = self._index.find_equal(hashes, self._hashes)
         for at, (number, raw) in enumerate(zip(found.tolist(), raws, strict=True)):
             if number >= 0 and self._raw(number) != raw:  # another name of the same hash
                 found[at] = self._find(raw, hash(raw) & MASK)
         new = np.flatnonzero(found < 0)
         if len(new):
             found[new] = self._add([raws[at] for at in new.tolist()])
-        return found[of] if len(of) > len(raws) else found
+        if len(each) == len(raws):
+            return found
+        places = {raw: at for at, raw in enumerate(raws)}
+        return found[[places[raw] for raw in each]]
 
     def find_all(self, names: Iterable[str]) -> Slots:
         """The numbers of those of these names that have one."""

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+from numpy import uint64
 from numpy.typing import NDArray
+
+from topics.compiled import compiled, inlined
 
 U64 = NDArray[np.uint64]
 Slots = NDArray[Any]
@@ -39,22 +42,17 @@ class Index:
     def _home(self, hashes: U64) -> Slots:
         return (((hashes >> _SHIFT) * np.uint64(self.capacity)) >> _SHIFT).astype(np.int64)
 
-    def find(self, hashes: U64, is_same: Callable[[Slots, Slots], NDArray[np.bool_]]) -> Slots:
-        """The entry of each hash, −1 where there is none. `is_same`(positions among the asked, entries) says which are meant."""
-        found = np.full(len(hashes), -1, np.int64)
-        todo = np.arange(len(hashes))
-        at = self._home(hashes)
-        while len(todo):
-            held = self._entries[at]
-            used = held != EMPTY
-            if not used.all():
-                todo, at, held = todo[used], at[used], held[used]
-            same = held >= 0
-            same[same] = is_same(todo[same], held[same])
-            found[todo[same]] = held[same]
-            left = ~same
-            todo, at = todo[left], at[left] + 1
-            at[at == self.capacity] = 0
+    def find(self, hashes: U64, columns: tuple[Slots, Slots, Slots], asked: tuple[Slots, Slots, Slots]) -> Slots:
+        """The entry of each hash whose values in three columns are those that are asked, −1 where there is none."""
+        found = np.empty(len(hashes), np.int64)
+        a, b, c = (np.ascontiguousarray(values, np.int64) for values in asked)
+        _find(self._entries, np.ascontiguousarray(hashes), *columns, a, b, c, found)
+        return found
+
+    def find_equal(self, hashes: U64, known: U64) -> Slots:
+        """An entry of each hash that has the same in `known`, −1 where there is none."""
+        found = np.empty(len(hashes), np.int64)
+        _find_equal(self._entries, np.ascontiguousarray(hashes), known, found)
         return found
 
     def find_one(self, one: int, is_same: Callable[[int], bool]) -> int:
@@ -76,15 +74,8 @@ class Index:
         self.put(hashes, entries)
 
     def put(self, hashes: U64, entries: Slots) -> None:
-        """Add entries that are not there, with room reserved; where several want one place the last gets it."""
-        todo = np.arange(len(hashes))
-        at = self._home(hashes)
-        while len(todo):
-            empty = self._entries[at] == EMPTY
-            self._entries[at[empty]] = entries[todo[empty]]
-            left = self._entries[at] != entries[todo]
-            todo, at = todo[left], at[left] + 1
-            at[at == self.capacity] = 0
+        """Add entries that are not there, with room reserved."""
+        _put(self._entries, np.ascontiguousarray(hashes), np.ascontiguousarray(entries, np.int64))
         self._used += len(hashes)
 
     def put_one(self, one: int, entry: int) -> None:
@@ -104,6 +95,48 @@ class Index:
             self._entries[at[same]] = GONE
             todo, at = todo[~same], at[~same] + 1
             at[at == self.capacity] = 0
+
+
+@inlined
+def _home(one: uint64, capacity: int) -> uint64:
+    """The place at which the look for a hash begins."""
+    return uint64(((one >> uint64(32)) * uint64(capacity)) >> uint64(32))
+
+
+@inlined
+def _next(at: uint64, capacity: int) -> uint64:
+    return uint64(at + uint64(1)) if at + uint64(1) < uint64(capacity) else uint64(0)
+
+
+@compiled("void(int32[::1], Array(uint64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True))")
+def _put(entries: Slots, hashes: U64, numbers: Slots) -> None:
+    for row in range(len(hashes)):
+        at = _home(hashes[row], len(entries))
+        while entries[at] != EMPTY:
+            at = _next(at, len(entries))
+        entries[at] = np.int32(numbers[row])
+
+
+@compiled("void(int32[::1], Array(uint64, 1, 'C', readonly=True), Array(uint64, 1, 'C', readonly=True), int64[::1])")
+def _find_equal(entries: Slots, hashes: U64, known: U64, found: Slots) -> None:
+    for row in range(len(hashes)):
+        at = _home(hashes[row], len(entries))
+        while entries[at] != EMPTY and (entries[at] < 0 or known[uint64(entries[at])] != hashes[row]):
+            at = _next(at, len(entries))
+        found[row] = np.int64(max(entries[at], np.int32(EMPTY)))
+
+
+@compiled("void(int32[::1], Array(uint64, 1, 'C', readonly=True), Array(int64, 1, 'A'), Array(int32, 1, 'A'), Array(uint16, 1, 'A'),"
+          " Array(int64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), Array(int64, 1, 'C', readonly=True), int64[::1])")  # fmt: skip
+def _find(entries: Slots, hashes: U64, longs: Slots, ints: Slots, shorts: Slots, a: Slots, b: Slots, c: Slots, found: Slots) -> None:
+    for row in range(len(hashes)):
+        at = _home(hashes[row], len(entries))
+        while entries[at] != EMPTY:
+            one = entries[at]
+            if one >= 0 and longs[one] == a[row] and np.int64(ints[one]) == b[row] and np.int64(shorts[one]) == c[row]:
+                break
+            at = _next(at, len(entries))
+        found[row] = np.int64(entries[at])
 
 
 def spread(*parts: Slots) -> U64:

@@ -77,13 +77,9 @@ class RowStore:
     # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
     def find(self, customers: Slots, meters: Slots, starts_s: Slots) -> Slots:
         """The slot of each row; −1 where there is none. Numbers of names may be −1, for a name that nobody has."""
-        columns = self.columns
-
-        def is_same(asked: Slots, slots: Slots) -> NDArray[np.bool_]:
-            same = (columns["start_s"][slots] == starts_s[asked]) & (columns["customer"][slots] == customers[asked])
-            return np.asarray(same & (columns["meter"][slots] == meters[asked]), np.bool_)
-
-        return self._index.find(spread(customers, meters, starts_s), is_same)
+        held = self.columns
+        columns, asked = (held["start_s"], held["customer"], held["meter"]), (starts_s, customers, meters)
+        return self._index.find(spread(customers, meters, starts_s), columns, asked)
 
     def find_one(self, customer: str, meter: str, start_s: int) -> int:
         """The same of one row, by names."""
