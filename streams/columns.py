@@ -6,11 +6,11 @@ one goes through `topics.judging.judge`, the reference. Both must say the same: 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Final
 
 import numpy as np
 
+from streams.heads import Heads, heads_of
 from streams.numbering import Numbering
 from streams.plain import is_foreign
 from streams.probing import Slots
@@ -35,8 +35,8 @@ _MAX_HELD_BYTES: Final = 1 << 28
 """What is held of customers and sources before all are forgotten: memory must not grow with history, nor with an id that a producer puts into
 `source`; what is forgotten costs 10 µs to find again."""
 _CUSTOMER_BYTES: Final = 250
-_SOURCE_BYTES: Final = 300
-"""What one costs beside its name, as 200,000 of each took it: too high a figure makes a partition of 200,000 customers forget them all the time."""
+_ORIGIN_BYTES: Final = 180
+"""What one costs (a customer beside its name): too high a figure makes a partition of 200,000 customers forget them all the time."""
 _MOST_TYPE_BYTES: Final = 1 << 20
 """Of names of event types, before all are forgotten: there are few, unless a producer makes one for each event."""
 FEW: Final = 8
@@ -59,7 +59,6 @@ class Reader:
         """Customers with a test clock: the reference judges all of theirs, by their time."""
         self.sources = Numbering(self._key)
         self.types = Numbering(self._key)
-        self._source_names: list[str] = []
         self.origins = Origins()
         self._only_source, self._only = -1, np.empty(0, np.int64)
         self._numbers: Slots = np.zeros(0, np.int64)
@@ -85,7 +84,6 @@ class Reader:
         self.at_home = np.zeros(64, np.bool_)
         self._forgotten = -1
         self.clocked.clear()
-        self._source_names.clear()
         self.origins = Origins()
         self._only_source = -1
         self._held_bytes = 0
@@ -111,7 +109,7 @@ class Reader:
             self.forget()
         sheet = self._sheet
         if sheet is None or sheet.batch is not batch:
-            if self._held_bytes + self.origins.held_bytes > _MAX_HELD_BYTES:
+            if self._held_bytes + self.sources.held_bytes > _MAX_HELD_BYTES:
                 self._forget_names()
             sheet = self._sheet = self._read(batch, at) if len(batch) - at > FEW else Sheet.blank(batch, at)
         return sheet
@@ -140,28 +138,27 @@ class Reader:
         if self.customers.count > len(self.known):
             self._know()
         sheet.plain &= self.at_home[sheet.customers]
-        sheet.customers[~sheet.plain] = -1
-        numbers = self.sources.of(sheet.values, *sheet.head(SOURCE), sheet.plain)
-        distinct = np.unique(numbers[sheet.plain]).tolist()
-        self._name_sources()
-        if len(distinct) <= 1:
-            sheet.origins = self._origins_of(distinct[0] if distinct else 0, sheet.customers)
+        sheet.sources = self.sources.of(sheet.values, *sheet.head(SOURCE), sheet.plain)
+        places = np.flatnonzero(sheet.plain)
+        if not len(places):
             return
-        pairs = (sheet.customers << CODE_BITS | numbers).tolist()
-        self._originate(set(pairs).difference(self.origins))
-        sheet.origins = np.fromiter(map(self.origins.__getitem__, pairs), np.int64, len(pairs))
+        customers, sources = sheet.customers[places], sheet.sources[places]
+        if sources.min() == sources.max():
+            sheet.origins[places] = self._origins_of(int(sources[0]), customers)
+        else:
+            pairs, of = np.unique(customers << CODE_BITS | sources, return_inverse=True)
+            sheet.origins[places] = np.array(self._originate(pairs.tolist()), np.int64)[of]
 
     def _origins_of(self, source: int, customers: I64) -> I64:
         """Numbers of customers and one source: by a table, since most producers write their name into all of their events."""
-        if source != self._only_source or len(self._only) <= len(self.known):
-            # one place more than there are customers: the last one, −1, is for keys that are nobody's
-            self._only_source, self._only = source, np.full(2 * len(self.known) + 64, -1, np.int64)
+        if source != self._only_source:
+            self._only_source, self._only = source, np.empty(0, np.int64)
+        if len(self._only) < len(self.known):
+            self._only = np.concatenate([self._only, np.full(2 * len(self.known) - len(self._only), -1, np.int64)])
         found: I64 = self._only[customers]
-        if found.min() < 0:
-            unknown = np.unique(customers[found < 0])
-            pairs = (unknown << CODE_BITS | source).tolist()
-            self._originate(set(pairs).difference(self.origins))
-            self._only[unknown] = list(map(self.origins.__getitem__, pairs))
+        unknown = np.unique(customers[found < 0])
+        if len(unknown):
+            self._only[unknown] = self._originate((unknown << CODE_BITS | source).tolist())
             found = self._only[customers]
         return found
 
@@ -216,19 +213,23 @@ class Reader:
             self.clocked |= {number for number in range(begin, end) if self.known[number] in self.state.definitions.clocks}
         self._held_bytes += _CUSTOMER_BYTES * len(names) + sum(map(len, names))
 
-    def _name_sources(self) -> None:
-        for name in self.sources.names(len(self._source_names), self.sources.count):
-            self._source_names.append(name.decode())
-            self._held_bytes += _SOURCE_BYTES + len(name)
+    def _originate(self, pairs: list[int]) -> list[int]:
+        """Numbers of pairs of a customer and a source; those that have none get one."""
+        origins, mask = self.origins, (1 << CODE_BITS) - 1
+        new = [pair for pair in pairs if pair not in origins]
+        if new:
+            prefix, names = self.state.digester.prefix, {number: self.source(number) for number in {pair & mask for pair in new}}
+            origins.add(new, b"".join([prefix(self.known[pair >> CODE_BITS], names[pair & mask]) for pair in new]))
+            self._held_bytes += _ORIGIN_BYTES * len(new)
+        return [origins[pair] for pair in pairs]
 
-    def _originate(self, pairs: Collection[int]) -> None:
-        """Numbers for pairs of a customer and a source that have none."""
-        found: list[tuple[str, str]] = []
-        for pair in pairs:
-            number, source = pair >> CODE_BITS, self._source_names[pair & ((1 << CODE_BITS) - 1)] if pair >= 0 else ""
-            found.append((self.known[number] if number >= 0 else "", source))
-            self._held_bytes += _SOURCE_BYTES + len(source)
-        self.origins.add(pairs, found, b"".join([self.state.digester.prefix(customer, source) for customer, source in found]))
+    def source(self, number: int) -> str:
+        """The name of a source."""
+        return self.sources.name(number).decode()
+
+    def heads(self, meter: str, customers: I64, sources: I64) -> Heads:
+        """The first hashed bytes of a meter's postings."""
+        return heads_of(meter, customers, sources, self.customers, self.sources)
 
     # ── rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     def rows_of(self, meter: Meter, customers: I64, instants: I64) -> tuple[Slots, I64]:
@@ -325,15 +326,12 @@ class Reader:
         if not self.at_home[number]:
             raise AssertionError("usage of a customer that is not at home")
         source = self.sources.one(event.source.encode())
-        self._name_sources()
-        pair = number << CODE_BITS | source
         sheet.judged[place] = True
         sheet.named[place] = event.id.encode()
         sheet.instants[place] = usage.occurred_at_us
         sheet.customers[place] = number
-        if pair not in self.origins:
-            self._originate([pair])
-        sheet.origins[place] = self.origins[pair]
+        sheet.sources[place] = source
+        sheet.origins[place] = self._originate([number << CODE_BITS | source])[0]
         if sheet.few is not None:
             sheet.few += ((place, event.source, posting) for posting in usage.postings)
             return

@@ -16,6 +16,7 @@ from topics.compiled import compiled
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 U64 = NDArray[np.uint64]
+U8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 _INTS: Final = "Array(int64, 1, 'C', readonly=True)"
 _MASK: Final = "Array(boolean, 1, 'C', readonly=True)"
@@ -91,6 +92,11 @@ class Numbering:
         self._hashes = np.empty(64, np.uint64)
         self._ends = np.zeros(65, np.int64)
         self._arena = np.empty(1024, np.uint8)
+
+    @property
+    def held(self) -> tuple[U8, I64]:
+        """All names one behind the other, and where they end: number n's from `ends[n]` to `ends[n + 1]`. Until the next one is numbered."""
+        return self._arena, self._ends
 
     @property
     def held_bytes(self) -> int:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from streams.names import Names
 from streams.scan_amounts import limbs_of
 from topics.batch import Batch
-from topics.content_hash import field
 from topics.judging import Posting
 from topics.meters import Meter
 
@@ -22,8 +21,6 @@ U8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 _NO_BYTES: Final = np.empty(0, np.uint8)
 _NO_HEADS: Final = np.empty((0, 2), np.int64)
-HEAD_BYTES: Final = 150
-"""What the first hashed bytes of one origin and meter cost beside themselves."""
 CODE_BITS: Final = 24
 """Of a customer's or a source's number: what is held (`streams/columns.py`) allows some 2²⁰ of them, and one batch a few more."""
 
@@ -91,6 +88,7 @@ class Sheet:
         """Ids of those that the reference judged."""
         self.instants = np.zeros(count, np.int64)
         self.customers = np.zeros(count, np.int64)
+        self.sources = np.zeros(count, np.int64)
         self.origins = np.zeros(count, np.int64)
         self.columns: dict[tuple[str, int], Column] = {}
         self.few: Few | None = None
@@ -135,35 +133,15 @@ class Sheet:
 
 
 class Origins(dict[int, int]):
-    """Numbers of (customer, source) pairs, with what their events share: the keyed prefix of ids, and by meter the first hashed bytes."""
+    """Numbers of (customer, source) pairs, with what their events share: the keyed prefix of ids."""
 
     def __init__(self) -> None:
         self.prefixes = np.zeros((64, 2), np.uint64)
-        self.names: list[tuple[str, str]] = []
-        self._heads: dict[str, dict[int, bytes]] = {}
-        self.held_bytes = 0
-        """Of those first bytes: each holds the names again, for each meter."""
 
-    def add(self, pairs: Collection[int], names: list[tuple[str, str]], prefixes: bytes) -> None:
-        """Some more, in order: customer and source of each, and the prefixes joined."""
-        begin, end = len(self.names), len(self.names) + len(names)
+    def add(self, pairs: Collection[int], prefixes: bytes) -> None:
+        """Some more, in order, and the prefixes joined."""
+        begin, end = len(self), len(self) + len(pairs)
         self.update(zip(pairs, range(begin, end), strict=True))
-        self.names += names
         if end > len(self.prefixes):
             self.prefixes = np.concatenate([self.prefixes, np.zeros((end, 2), np.uint64)])
         self.prefixes[begin:end] = np.frombuffer(prefixes, np.uint64).reshape(-1, 2)
-
-    def heads(self, meter: str, origins: I64) -> list[bytes]:
-        """The hashed fields customer, meter and source of events of these origins."""
-        known = self._heads.setdefault(meter, {})
-        wanted = origins.tolist()
-        try:
-            return list(map(known.__getitem__, wanted))
-        except KeyError:
-            tails: dict[str, bytes] = {}
-            for number in set(wanted).difference(known):
-                customer, source = self.names[number]
-                tail = tails.get(source) or tails.setdefault(source, field(meter) + field(source))
-                head = known[number] = field(customer) + tail
-                self.held_bytes += HEAD_BYTES + len(head)
-            return list(map(known.__getitem__, wanted))

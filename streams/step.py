@@ -342,7 +342,7 @@ def _add(state: PartitionState, reader: Reader, sheet: Sheet, places: I64, names
         if not len(where):
             continue
         meter, instants, index = column.meter, sheet.instants[where], name_of[where]
-        heads = reader.origins.heads(meter.slug, sheet.origins[where])
+        heads = reader.heads(meter.slug, sheet.customers[where], sheet.sources[where])
         digests = posting_digests(heads, names if len(index) == len(names) else names.some(index), instants, amounts)
         slots, of = reader.rows_of(meter, sheet.customers[where], instants)
         add(state, slots, of, sheet.offsets[where], amounts, digests)
@@ -354,7 +354,7 @@ def _few_of(state: PartitionState, reader: Reader, sheet: Sheet, places: I64) ->
     found: Few = []
     for column in sheet.columns.values():
         for place, scaled in column.each(sheet.plain, int(places[0]), int(places[-1])):
-            customer, source = reader.origins.names[int(sheet.origins[place])]
+            customer, source = reader.known[int(sheet.customers[place])], reader.source(int(sheet.sources[place]))
             window = state.definitions.window_of(customer, column.meter, int(sheet.instants[place]) // US_PER_S)
             found.append((place, source, Posting(window, scaled)))
     return sorted(found, key=lambda one: one[0])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streams.hashing import posting_digests
+from streams.heads import Heads
 from streams.names import Names
 from streams.sha256 import LANES, LONGEST, TAIL
 from topics.content_hash import event_hash, field
@@ -31,7 +32,7 @@ def reference(heads: list[bytes], ids: list[bytes], moments: list[int], amounts:
 def hashed(heads: list[bytes], ids: Names, moments: list[int], amounts: list[int]) -> list[bytes]:
     """The same by columns."""
     halves = np.frombuffer(b"".join([amount.to_bytes(16, "little", signed=True) for amount in amounts]), np.uint64).reshape(-1, 2)
-    return [row.tobytes() for row in posting_digests(heads, ids, np.array(moments, np.int64), halves)]
+    return [row.tobytes() for row in posting_digests(Heads.of(heads), ids, np.array(moments, np.int64), halves)]
 
 
 def drawn(rng: random.Random, sizes: list[int]) -> tuple[list[bytes], list[bytes], list[int], list[int]]:
