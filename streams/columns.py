@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from streams.grouping import group
 from streams.heads import Heads, heads_of
 from streams.numbering import Numbering
 from streams.plain import is_foreign
@@ -237,13 +238,7 @@ class Reader:
         grid = instants // (meter.window_s * US_PER_S)
         lowest = int(grid.min())
         cells = (grid - lowest << CODE_BITS) | customers
-        order = np.argsort(cells, kind="stable")
-        ordered = cells[order]
-        begins = np.ones(len(cells), np.bool_)
-        begins[1:] = ordered[1:] != ordered[:-1]
-        of = np.empty(len(cells), np.int64)
-        of[order] = np.cumsum(begins) - 1
-        firsts = order[begins]
+        of, firsts = group(cells)
         rows, starts_s = self.state.rows, grid[firsts] * meter.window_s
         numbers = self._numbers_of(customers[firsts])
         meters = np.full(len(firsts), rows.store.meters.number(meter.slug))
