@@ -37,6 +37,8 @@ __all__ = ["OVERRIDES", "Delivery", "install"]
 log = logging.getLogger(__name__)
 
 Put = Callable[[Batch], Awaitable[None]]
+Stands = Callable[[TopicPartition, int, int], bool]
+"""Whether what an app holds is what the offsets [begin, end) of a changelog make, so that they need not be read."""
 
 REVOKE_TIMEOUT_S = 8.0
 """How long an app may take to flush when partitions go. More delays everybody's rebalance; less drops work that a
@@ -62,11 +64,20 @@ class Delivery:
         self._app = app
         self._listener: Listener | None = None
         self._put: Put | None = None
+        self._stands: Stands = lambda _tp, _begin, _end: False
         self._progress = 0
 
     def attach(self, listener: Listener, put: Put) -> None:
         """Say who is asked and where batches go; before the app starts."""
         self._listener, self._put = listener, put
+
+    def skip_unchanged(self, stands: Stands) -> None:
+        """Ask this of each changelog that is to be recovered, and read only those for which it is not true."""
+        self._stands = stands
+
+    def stands(self, tp: TopicPartition, begin: int, end: int) -> bool:
+        """Whether the changelog, with these bounds in this assignment, need not be read."""
+        return self._stands(tp, begin, end)
 
     # ── Flow ────────────────────────────────────────────────────────────────────────────────────────────────────
     @property

@@ -43,6 +43,7 @@ class BatchConsumer(Consumer):
         self._to_open: frozenset[TopicPartition] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._plain_seen: dict[TopicPartition, int] = {}
+        self._skipped: set[Any] = set()
         self._recovery_epoch = 0
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
@@ -89,7 +90,23 @@ class BatchConsumer(Consumer):
         bounds = await self.thread.bounds((tp.topic, tp.partition) for tp in partitions)
         for tp in partitions:
             self._plain_seen.pop((tp.topic, tp.partition), None)
-        await super().seek_wait({tp: max(offset, bounds[tp.topic, tp.partition][0]) for tp, offset in partitions.items()})
+        starts = {tp: max(offset, bounds[tp.topic, tp.partition][0]) for tp, offset in partitions.items()}
+        await super().seek_wait(starts | self._unchanged({tp: bounds[tp.topic, tp.partition][0] for tp in partitions}))
+
+    def _unchanged(self, begins: Mapping[Any, int]) -> dict[Any, int]:
+        """The ends of changelogs that need not be read. Faust asked for the ends just now, reads what lies before them, and does not wait for what
+        it believes to have: the offset up to which it has read is set to the last one. It keeps that when another rebalance makes it begin anew
+        at once; if by then a changelog must be read after all, it is read from its beginning."""
+        recovery, found = self.app.tables.recovery, dict[Any, int]()
+        for tp, begin in begins.items():
+            last = recovery.active_highwaters.get(tp)
+            if last is not None and tp in recovery.active_tps and self.delivery.stands((tp.topic, tp.partition), begin, last + 1):
+                self._skipped.add(tp)
+                recovery.active_offsets[tp], found[tp] = last, last + 1
+            elif tp in self._skipped:
+                self._skipped.discard(tp)
+                recovery.active_offsets[tp], found[tp] = begin - 1, begin
+        return found
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────
     async def _drain_messages(self, fetcher: Any) -> None:

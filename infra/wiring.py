@@ -75,10 +75,12 @@ def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
 
     app = faust_app("meter", settings)
     flow = install(app, [EVENTS])
+    table = state_table(app, settings.kafka.partitions)
+    flow.skip_unchanged(table.stands)
     outbox = KafkaOutbox(settings.kafka.bootstrap, worker_name("meter", settings))
     meter = Meter(
         flow=flow,
-        changelog=state_table(app, settings.kafka.partitions),
+        changelog=table,
         outbox=outbox,
         log_reader=KafkaLogReader(settings.kafka.bootstrap),
         options=MeterOptions(partitions=settings.kafka.partitions, mark_every_ms=None if settings.stripe.gate == "off" else MARK_EVERY_MS),

@@ -18,10 +18,10 @@ from streams.emitting import emit, say_closed
 from streams.flushing import flush
 from streams.id_log import Keep, in_memory
 from streams.partition import MeterPartition
-from streams.ports import Changelog, LogReader, Outbox
+from streams.ports import Changelog, Kept, LogReader, Outbox
 from streams.starting import check_committed, check_fresh, out_of_range
 from topics.batch import Batch, Flow, TopicPartition
-from topics.catalog import EVENTS
+from topics.catalog import EVENTS, STATE
 from topics.errors import Halt, LostLog
 
 log = logging.getLogger(__name__)
@@ -211,20 +211,26 @@ class Meter:
         cluster_id = await self._reader.cluster_id()
         end = await self._flow.last_stable_offset(tp)
         committed = await self._flow.committed(tp)
-        records = self._changelog.take(tp[1])
-        if all(record.value is None for record in records):
-            check_fresh(tp, committed=committed, begin=begin)
-        # In a thread, so that /live answers meanwhile and a revoke can end the wait; nothing else sees the state before it is held.
-        core = await asyncio.to_thread(
-            MeterPartition.recover,
-            tp[1],
-            self._options.partitions,
-            records,
-            writer_epoch=self._random_bytes(8),
-            id_key=self._random_bytes(16),
-            cluster_id=cluster_id,
-            keep=self._keep,
-        )
+        base = self._changelog.take(tp[1])
+        core = base.core
+        if core is None:
+            if all(record.value is None for record in base.records):
+                check_fresh(tp, committed=committed, begin=begin)
+            # In a thread, so that /live answers meanwhile and a revoke can end the wait; nothing else sees the state before it is held.
+            core = await asyncio.to_thread(
+                MeterPartition.recover,
+                tp[1],
+                self._options.partitions,
+                base.records,
+                writer_epoch=self._random_bytes(8),
+                id_key=self._random_bytes(16),
+                cluster_id=cluster_id,
+                keep=self._keep,
+            )
+            core.stand_on(base.bounds)
+        else:
+            core.go_on(self._random_bytes(8))
+            log.info("%s-%s goes on with the state in memory: nobody else has written to its changelog", STATE, tp[1])
         known = core.identity_offset
         record = await self._reader.record_at(tp, known) if known is not None and begin <= known < end else None
         # Asked again: a record that retention removed while it was looked for must not be taken for another log's.
@@ -237,12 +243,14 @@ class Meter:
         return core.next_offset
 
     async def on_revoked(self, tps: frozenset[TopicPartition]) -> None:
-        """Flush, mark, let go. Cancelled or failed, it lets go all the same: what was not clean is dropped and read again."""
+        """Flush, mark, keep what is whole and durable for the next assignment, let go. Cancelled or failed, it lets go all the same: what was not
+        clean is dropped and read again."""
         leaving = {partition: self._held[partition] for _, partition in tps if partition in self._held}
         try:
             async with self._turn:
                 if self._halted is None:
                     await self._flush([partition for partition, held in leaving.items() if self._held.get(partition) is held])
+                    self._keep_clean(leaving)
         except Halt as reason:
             self.halt(reason)
         finally:
@@ -250,6 +258,13 @@ class Meter:
                 if self._held.get(partition) is held:
                     del self._held[partition]
             self._room.set()  # whoever waits for room sees that its assignment is over
+
+    def _keep_clean(self, leaving: Mapping[int, Held]) -> None:
+        """After their flush, still in its turn: no one else has a state in hand."""
+        for partition, held in leaving.items():
+            extent = held.core.durable_extent()
+            if self._halted is None and extent is not None and self._held.get(partition) is held:
+                self._changelog.keep(partition, Kept(held.core, *extent))
 
     async def on_out_of_range(self, tp: TopicPartition, wanted: int, begin: int, end: int) -> None:
         """The log does not hold what must be counted next: halt with the exact range."""

@@ -41,6 +41,10 @@ class Flush(NamedTuple):
     next_offset: int
     retired: Slots
 
+    def changelog_records(self) -> int:
+        """How many of its records stand in the changelog once all are acknowledged, each at an offset of its own."""
+        return sum(send.topic == STATE for part in (self.first, (self.counters,), self.last) for send in part)
+
 
 class Emission(NamedTuple):
     """One revision of one window on its way to `usage.windows`."""

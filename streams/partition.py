@@ -45,6 +45,8 @@ class MeterPartition:
         self.unflushed = 0
         """Records applied since the last flush began, large facts counted as many: the shell holds back when it grows."""
         self._whole = True
+        self._flushing = False
+        self._extent: tuple[int, int] | None = None
         self._dirty: list[Slots] = []
         # No offset: the first flush always speaks, so that a mark which a crash kept from the archive is said again.
         self._flushed_offset = -1
@@ -70,6 +72,21 @@ class MeterPartition:
         if not state.identity.cluster_id:
             state.identity.cluster_id = cluster_id
         return MeterPartition(state, changelog)
+
+    def stand_on(self, bounds: tuple[int, int] | None) -> None:
+        """It was recovered from a changelog of these bounds [begin, end); the end rises with each record of ours that is acknowledged."""
+        self._extent = bounds
+
+    def durable_extent(self) -> tuple[int, int] | None:
+        """The bounds of the changelog of which a recovery makes exactly this state, if nobody else has written to it; None where anything of it
+        is not durable, or may be so by half."""
+        state = self.state
+        is_clean = self._whole and not self._flushing and not self._dirty and not state.facts and not state.new_ids
+        return self._extent if is_clean and self.durable_offset == self.next_offset else None
+
+    def go_on(self, writer_epoch: bytes) -> None:
+        """The state of an earlier assignment goes on in another one, which writes under keys of its own (law 4)."""
+        self.changelog.epoch = writer_epoch
 
     @property
     def next_offset(self) -> int:
@@ -124,6 +141,7 @@ class MeterPartition:
             return None
         dirty, self._dirty = each_once(self._dirty), []
         self.unflushed = 0
+        self._flushing = True
         flush = build_flush(self.state, self.changelog, dirty, moved=moved)
         self.closing.let_go(flush.retired)
         self._flushed_offset, self._retired_until_s = flush.next_offset, self.state.retired.until_s
@@ -136,6 +154,9 @@ class MeterPartition:
     def end_flush(self, flush: Flush) -> int:
         """All of the flush is acknowledged: returns the offset that may be committed."""
         self.durable_offset = max(self.durable_offset, flush.next_offset)
+        self._flushing = False
+        if self._extent is not None:
+            self._extent = self._extent[0], self._extent[1] + flush.changelog_records()
         return self.durable_offset
 
     def tick(self, now_ms: int, last_stable_offset: int | None) -> bool:

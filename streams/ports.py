@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from streams.partition import MeterPartition
 from streams.sends import Send
 from topics.batch import TopicPartition
 
@@ -23,6 +24,23 @@ class ChangelogRecord(NamedTuple):
     key: bytes
     value: bytes | None
     offset: int
+
+
+class Kept(NamedTuple):
+    """A state that was let go of cleanly, and the bounds [begin, end) of the changelog that it is the state of."""
+
+    core: MeterPartition
+    begin: int
+    end: int
+
+
+class Base(NamedTuple):
+    """What a partition's state stands on: every record of its changelog, or `core`, the state that they make. `bounds`: the changelog's [begin, end)
+    that this covers; None where nobody knows."""
+
+    records: Sequence[ChangelogRecord]
+    bounds: tuple[int, int] | None
+    core: MeterPartition | None = None
 
 
 class Outbox(Protocol):
@@ -49,8 +67,12 @@ class LogReader(Protocol):
 
 
 class Changelog(Protocol):
-    """What Faust's recovery read from `usage.state` in the current assignment."""
+    """What Faust's recovery read from `usage.state` in the current assignment, or need not read (`streams/bases.py`)."""
 
-    def take(self, partition: int) -> Sequence[ChangelogRecord]:
-        """The records of one partition, in offset order; they are forgotten here. Raises when recovery is not complete (law 2)."""
+    def take(self, partition: int) -> Base:
+        """The base of one partition, records in offset order; it is forgotten here. Raises when recovery is not complete (law 2)."""
+        ...
+
+    def keep(self, partition: int, kept: Kept) -> None:
+        """Hold a state for the next assignment, in which `take` returns it if the partition comes back with its changelog unchanged."""
         ...

@@ -1,8 +1,9 @@
 """The Faust table of the meter: `usage.state` is its changelog, Faust recovers it, and we decide what a record means (laws 2, 4).
 
 Faust finds the changelog partitions of this worker, reads each to its end and says when it is done. It would apply a record to a dict of
-"last written wins"; this store only collects, and the core takes the maximum of what was collected. Writes never go through the table:
-Faust sends them unacknowledged (facts of 0.15.3), ours are awaited by `streams/flushing.py`.
+"last written wins"; this store only collects, and the core takes the maximum of what was collected. A changelog of which the state is still in
+memory is not read (`streams/bases.py`; delivery asks `StateTable.stands`). Writes never go through the table: Faust sends them
+unacknowledged (facts of 0.15.3), ours are awaited by `streams/flushing.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 import faust
 from faust.stores import memory
 
-from streams.ports import ChangelogRecord
+from streams.bases import Bases
+from streams.ports import Base, ChangelogRecord, Kept
+from topics.batch import TopicPartition
 from topics.catalog import STATE
-from topics.errors import CorruptState
 
 TABLE_NAME = "windows"
 """Fixed: Faust derives names from modules otherwise, and a refactoring would lose the state."""
@@ -36,38 +38,25 @@ class CollectingStore(memory.Store):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._collected: dict[int, dict[int, ChangelogRecord]] = {}
-        self._complete: set[int] = set()
+        self.bases = Bases()
 
     def persisted_offset(self, tp: Any) -> int:
-        """Every assignment reads the whole changelog again."""
+        """Every assignment reads a changelog whole, or, where delivery finds that it stands, not at all."""
         return READ_FROM_THE_START
 
     async def on_rebalance(self, assigned: Any, revoked: Any, newly_assigned: Any, generation_id: int = 0) -> None:
-        """A new assignment: what was collected for the one before is no longer a complete base."""
-        self._collected.clear()
-        self._complete.clear()
+        """A new assignment."""
+        self.bases.begin({tp.partition for tp in assigned})
 
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Callable[[Any], Any], to_value: Callable[[Any], Any]) -> None:
-        """Keep each record once. Faust may hand one over twice after an interrupted recovery."""
+        """Collect what recovery read."""
         for event in batch:
             message = event.message
-            record = ChangelogRecord(message.key, message.value, message.offset)
-            self._collected.setdefault(message.partition, {})[message.offset] = record
+            self.bases.collect(message.partition, ChangelogRecord(message.key, message.value, message.offset))
 
     async def on_recovery_completed(self, active_tps: Any, standby_tps: Any) -> None:
         """The changelog was read to the end that it had after this assignment began."""
-        self._complete = {tp.partition for tp in active_tps}
-        for partition in set(self._collected) - self._complete:
-            del self._collected[partition]
-
-    def take(self, partition: int) -> list[ChangelogRecord]:
-        """See `streams.ports.Changelog.take`."""
-        if partition not in self._complete:
-            raise CorruptState(f"{STATE}-{partition} was not recovered in this assignment; restart the worker")
-        self._complete.discard(partition)
-        collected = self._collected.pop(partition, {})
-        return [collected[offset] for offset in sorted(collected)]
+        self.bases.complete({tp.partition for tp in active_tps})
 
 
 class StateTable(faust.Table):
@@ -88,10 +77,23 @@ class StateTable(faust.Table):
             loop=self.loop,
         )
 
-    def take(self, partition: int) -> list[ChangelogRecord]:
-        """See `streams.ports.Changelog.take`."""
+    @property
+    def bases(self) -> Bases:
+        """What the partitions' states stand on."""
         store: CollectingStore = self.data
-        return store.take(partition)
+        return store.bases
+
+    def stands(self, tp: TopicPartition, begin: int, end: int) -> bool:
+        """Whether recovery need not read the changelog `tp`, which has offsets [begin, end) in this assignment."""
+        return tp[0] == STATE and self.bases.stands(tp[1], begin, end)
+
+    def take(self, partition: int) -> Base:
+        """See `streams.ports.Changelog.take`."""
+        return self.bases.take(partition)
+
+    def keep(self, partition: int, kept: Kept) -> None:
+        """See `streams.ports.Changelog.keep`."""
+        self.bases.keep(partition, kept)
 
 
 def state_table(app: faust.App, partitions: int) -> StateTable:

@@ -14,8 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from streams.bases import Bases
 from streams.driver import Meter, MeterOptions
-from streams.ports import ChangelogRecord, RecordAt
+from streams.ports import Base, ChangelogRecord, Kept, RecordAt
 from streams.sends import Send
 from tests.agents.meter_verdict import disagreements
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, batch_of, customers, meters_record, usage
@@ -73,6 +74,7 @@ class World:
         self.committed: int | None = None
         self.faults: list[str] = []
         self.fail_rate = 0.0
+        self.keeps = True  # a state in memory goes on where it may
         self.begin = 0
         """The log's first offset: retention may have taken what is below."""
         self.cluster_id = "test"
@@ -185,11 +187,28 @@ class Surroundings:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.read: list[ChangelogRecord] = []
+        self.bases = Bases()
+        self.reads = 0
+        """How often the changelog was read."""
 
-    def take(self, partition: int) -> list[ChangelogRecord]:
+    def recover(self) -> None:
+        """As Faust recovers a table, and delivery lets it skip what stands."""
+        disk = self.world.disk
+        self.bases.begin({0})
+        if not self.bases.stands(0, 0, disk.offset):
+            self.reads += 1
+            for key, value, offset in disk.records:
+                self.bases.collect(0, ChangelogRecord(key or b"", value, offset))
+        self.bases.complete({0})
+
+    def take(self, partition: int) -> Base:
         """See `streams.ports.Changelog`."""
-        return self.read
+        return self.bases.take(partition)
+
+    def keep(self, partition: int, kept: Kept) -> None:
+        """See `streams.ports.Changelog`."""
+        if self.world.keeps:
+            self.bases.keep(partition, kept)
 
     async def cluster_id(self) -> str:
         """See `streams.ports.LogReader`."""
@@ -242,7 +261,7 @@ class Worker:
 
     async def assign(self) -> None:
         """Recover, start, read."""
-        self.around.read = [ChangelogRecord(key or b"", value, offset) for key, value, offset in self.world.disk.records]
+        self.around.recover()
         self.epochs += 1
         self.flow.current, self.flow.is_held = self.epochs, True
         starts = await self.meter.start_offsets(frozenset({TP}), self.epochs)

@@ -103,6 +103,31 @@ def test_a_stopped_worker_leaves_nothing_undone(made: Rig) -> None:
     assert made.wrongs(one.truth, made.settle()) == []
 
 
+def test_partitions_that_stay_are_not_read_again(made: Rig) -> None:
+    """Another meter joins, counts, and leaves again: what the first one holds on to goes on with the state in memory, what it gets back is read."""
+    made.start("meter-0")
+    one = traffic(made, 4)
+    made.until(lambda: counted(made), "counted")
+    made.start("meter-1")
+    made.until(lambda: all(len(made.status(name).get("partitions", [])) == PARTITIONS // 2 for name in ("meter-0", "meter-1")), "shared", 60)
+    stayed = {line["partition"] for line in made.status("meter-0")["partitions"]}
+    assert kept(made, "meter-0") == stayed
+    assert not kept(made, "meter-1")
+    made.send([one.next() for _ in range(500)])
+    made.until(lambda: counted(made), "counted by both")
+    made.signal("meter-1", signal.SIGTERM)
+    made.until(lambda: len(made.status("meter-0").get("partitions", [])) == PARTITIONS, "all of it again", 60)
+    assert kept(made, "meter-0") == stayed
+    made.send([one.next() for _ in range(500)])
+    assert made.wrongs(one.truth, made.settle()) == []
+
+
+def kept(made: Rig, name: str) -> set[int]:
+    """The partitions whose state a worker has gone on with, in any assignment so far."""
+    lines = (made.folder / f"{name}.log").read_text().splitlines()
+    return {int(line.split("usage.state-")[1].split()[0]) for line in lines if "goes on with the state in memory" in line}
+
+
 def test_it_waits_for_a_kafka_that_is_not_there(made: Rig) -> None:
     """Without a broker the worker says so once, is live but not ready, and counts as soon as there is one; an outage later costs nothing."""
     node = made.broker.nodes[0]

@@ -43,6 +43,7 @@ CHECKS: Final[dict[str, Check]] = {
     "H7": Check("H7", "test_h07_changelog_lost_records", "seeded", "test_h07_lost_state_is_read_again_or_halts"),
     "H7 damage": Check("H7", "test_h07_changelog_lost_records", "seeded_damage", "test_h07_a_damaged_changelog_is_exact_or_halts"),
     "H7 base": Check("H7", "test_h07_changelog_lost_records", "seeded_base", "test_h07_a_recovery_that_was_interrupted_is_no_base"),
+    "H7 kept": Check("H7", "test_h07_kept_states", "seeded", "test_h07_a_kept_state_is_what_its_changelog_makes"),
     "H7 topics": Check("H7", "test_h07_careless_topics", "seeded", "test_h07_careless_topics_are_said_at_start"),
     "H8": Check("H8", "test_h08_retention_overtakes", "seeded", "test_h08_what_retention_took_uncounted_halts_with_the_range"),
     "H8 reset": Check("H8", "test_h08_retention_overtakes", "seeded_reset", "test_h08_no_consumer_resets_itself"),

@@ -11,6 +11,7 @@ from tests.hazards.mutations_counting import NO_RANGE
 DRIVER, CHANGELOG, RECOVERY, IDENTITY, FLUSHING = "streams.driver", "streams.changelog", "streams.recovery", "streams.identity", "streams.flushing"
 SEND_BUT = "__import__('tests.hazards.wall', fromlist=['send_but']).send_but"
 SEGMENTS, ROW_SEGMENTS, HOLDINGS, TABLE = "streams.segments", "streams.row_segments", "infra.delivery_holdings", "streams.table"
+BASES = "streams.bases"
 THREAD = "infra.delivery_thread"
 
 LAW_2: Final = (
@@ -35,15 +36,19 @@ LAW_2: Final = (
     ),
     without(
         "incomplete-base", "2", "a partition's state comes from a recovery that reached the changelog's end in this assignment",
-        f"{TABLE}:CollectingStore.take", "if partition not in self._complete:", "if False:", "H7 base",
+        f"{BASES}:Bases.take", "if partition not in self._complete:", "if False:", "H7 base",
     ),
     without(
         "base-of-the-assignment-before", "2", "what was collected of the changelog before a rebalance is dropped",
-        f"{TABLE}:CollectingStore.on_rebalance", "self._collected.clear()\n    self._complete.clear()", "pass", "H7 base",
+        f"{BASES}:Bases.begin", "self._collected.clear()\n    self._complete.clear()", "pass", "H7 base",
     ),
     without(
         "recovery-begins-where-it-stopped", "2", "every assignment reads the whole changelog again",
         f"{TABLE}:CollectingStore.persisted_offset", "return READ_FROM_THE_START", "return 7", "H7 base",
+    ),
+    without(
+        "kept-over-another-writer", "2", "a state in memory goes on only where its changelog has exactly the bounds that its own writes account for",
+        f"{BASES}:Bases.stands", "(kept.begin, kept.end) == (begin, end)", "True", "H7 kept",
     ),
     without(
         "fetch-during-a-rebalance", "2", "nothing is taken from the consumer's buffer while a rebalance is under way",

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from faust.types import TP
 
+from streams.bases import Bases
 from streams.ports import ChangelogRecord
 from streams.table import CollectingStore
 from tests.agents.meter_world import Worker, World
@@ -93,7 +94,7 @@ def seeded_base(seed: int) -> list[str]:
     """Recoveries that a rebalance interrupts: what the table hands over is the whole changelog of this assignment, or nothing."""
     rng = random.Random(seed)
     store = object.__new__(CollectingStore)
-    store._collected, store._complete = {}, set()
+    store.bases = Bases()
     log = [ChangelogRecord(b"k%d" % number, b"v", number) for number in range(12)]
     base: list[ChangelogRecord] | None = None
     for number in range(12, 18):
@@ -109,7 +110,7 @@ def seeded_base(seed: int) -> list[str]:
         if rng.random() < 0.3:
             continue  # revoked before it was taken
         try:
-            found = store.take(0)
+            found = store.bases.take(0).records
         except CorruptState:
             if base is not None:
                 return ["a whole recovery was refused"]

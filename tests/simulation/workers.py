@@ -11,8 +11,9 @@ from sinks.clickhouse.app import ARCHIVE_TOPICS, ArchiveSettings, ArchiveWorker
 from sinks.stripe.agent_clock import SteadyClock
 from sinks.stripe.app import ReportSettings, ReportWorker
 from sinks.stripe.app_ports import LostOwnership
+from streams.bases import Bases
 from streams.driver import Meter, MeterOptions
-from streams.ports import ChangelogRecord, RecordAt
+from streams.ports import Base, ChangelogRecord, Kept, RecordAt
 from streams.sends import Send
 from tests.simulation.broker import Broker, NoAnswer
 from tests.simulation.clickhouse import Engine, SimulatedRawLog, SimulatedStore
@@ -24,7 +25,7 @@ from topics.batch import Batch, TopicPartition
 from topics.catalog import DEFINITIONS, EVENTS, RECEIPTS, STATE, WINDOWS
 from topics.codec import encode
 from topics.definitions import Definition, decode_definition
-from topics.errors import CorruptState, TidemarkError, Unreachable
+from topics.errors import TidemarkError, Unreachable
 from topics.receipt import Receipt, decode_receipt, decode_receipt_key
 
 Answer = TypeVar("Answer")
@@ -126,31 +127,35 @@ class MeterWorker(Worker):
         return [self.work.run()]
 
     async def recover(self, partitions: frozenset[int]) -> None:
-        """As Faust recovers a table: each changelog to the end it has now."""
-        self.changelog.collected.clear()
+        """As Faust recovers a table: each changelog to the end it has now, but for those that stand."""
+        bases = self.changelog.bases
+        bases.begin(partitions)
         for partition in sorted(partitions):
             log = self.broker.logs[STATE, partition]
             begin, end = (await insist(self.broker, lambda p=partition: self.broker.bounds([(STATE, p)])))[STATE, partition]  # type: ignore[misc]
-            found: list[ChangelogRecord] = []
-            while begin < end:
+            stands = bases.stands(partition, begin, end)
+            while begin < end and not stands:
                 upto = min(end, begin + READ_CHUNK)
                 records = await insist(self.broker, lambda log=log, at=begin, upto=upto: log.committed(at, upto))  # type: ignore[misc]
-                found += [ChangelogRecord(record.key or b"", record.value, record.offset) for record in records]
+                for record in records:
+                    bases.collect(partition, ChangelogRecord(record.key or b"", record.value, record.offset))
                 begin = upto
-            self.changelog.collected[partition] = found
+        bases.complete(partitions)
 
 
 class SimulatedChangelog:
     """`streams.ports.Changelog`."""
 
     def __init__(self) -> None:
-        self.collected: dict[int, list[ChangelogRecord]] = {}
+        self.bases = Bases()
 
-    def take(self, partition: int) -> list[ChangelogRecord]:
+    def take(self, partition: int) -> Base:
         """See `streams.ports.Changelog`."""
-        if partition not in self.collected:
-            raise CorruptState(f"{STATE}-{partition} was not recovered in this assignment")
-        return self.collected.pop(partition)
+        return self.bases.take(partition)
+
+    def keep(self, partition: int, kept: Kept) -> None:
+        """See `streams.ports.Changelog`."""
+        self.bases.keep(partition, kept)
 
 
 class SimulatedOutbox:
