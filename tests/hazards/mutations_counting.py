@@ -243,7 +243,8 @@ LAW_10: Final = (
 LAW_11: Final = (
     without(
         "float-on-the-fast-path", "11", "quantities are scaled integers, never binary floats",
-        "streams.amounts:_wide", "size = np.abs(whole)", "size = np.abs(whole).astype(np.float64).astype(np.int64)", "H14",
+        "streams.scan_amounts:amounts_of", "faults: list[int] = []",
+        "faults: list[int] = []\n    amounts[:] = amounts.astype(np.float64).astype(np.uint64)", "H14",
     ),
     without(
         "decimal-context", "11", "a decimal string is read by its digits, not by Decimal's 28 of them",
