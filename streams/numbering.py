@@ -31,7 +31,9 @@ def _hash(buffer: Bytes, at: int, length: int, key: np.uint64) -> np.uint64:
     for index in range(length):
         word = (word << _EIGHT) | np.uint64(buffer[at + index])
         if index & 7 == 7 or index == length - 1:
+            # Twice: after one product a bit changed at the top moves so few others that a change in the next word undoes it, whatever the key.
             found = (found ^ word) * _MIX
+            found = (found ^ (found >> _SHIFT)) * _MIX
             found ^= found >> _SHIFT
             word = np.uint64(0)
     return found * _MIX ^ (found >> _SHIFT)

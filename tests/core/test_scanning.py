@@ -150,6 +150,18 @@ def test_names_have_one_number_each() -> None:
     assert all(numbering.one(name) == number and numbering.name(number) == name for name, number in list(known.items())[:50])
 
 
+@pytest.mark.parametrize("changed", [{0: 0x80, 8: 0x80, 11: 0x04}, {0: 0x40, 8: 0x40, 11: 0x02}, {0: 0x60, 8: 0x60, 11: 0x03}])
+def test_names_cannot_be_made_to_meet(changed: dict[int, int]) -> None:
+    """A change at the top of one word that a change in the next one undoes: such names have different hashes under every key."""
+    plain = b"1234567812345678"
+    other = bytes(byte ^ changed.get(at, 0) for at, byte in enumerate(plain))
+    rng = random.Random(6)
+    for _ in range(200):
+        numbering = Numbering(rng.getrandbits(64))
+        assert (numbering.one(plain), numbering.one(other)) == (0, 1)
+        assert numbering._hashes[0] != numbering._hashes[1]
+
+
 def test_ordinary_events_never_ask_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     """White space, unknown fields, fields in any order, decimals as numbers and strings, `where`, names in any script: all are read by columns."""
     meters = (
