@@ -245,7 +245,7 @@ LAW_5: Final = (
         f"{HOLDINGS}:Holdings.forget", "self._held.pop(tp, None)", "pass", "H1 delivery",
     ),
     without(
-        "mark-is-not-said-again", "5, 19", "the first flush of an assignment always says the mark, which a crash may have kept back",
+        "mark-is-not-said-again", "5, 19", "the first flush after a recovery always says the mark, which a crash may have kept back",
         "streams.partition:MeterPartition.__init__", "self._flushed_offset = -1", "self._flushed_offset = self.state.counters.next_offset", "H4",
     ),
     without(
