@@ -248,3 +248,5 @@ def in_columns(fetcher: Any, tp: Any) -> None:
             plain._check_crcs,
             plain._isolation_level,
         )
+        # Its iterator was never begun and holds it, and with it the whole answer: until the collector comes, which is seldom.
+        plain._records_iterator = None

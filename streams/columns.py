@@ -165,10 +165,11 @@ class Reader:
 
     def _read_postings(self, shape: Shape, sheet: Sheet, fields: I64) -> None:
         """What each event selects, and how much."""
-        kinds = self.types.of(sheet.values, *sheet.head(TYPE), sheet.plain)
-        for kind in np.unique(kinds[sheet.plain]).tolist():
-            where = np.flatnonzero(kinds == kind)
-            self._read_kind(shape, sheet, self.types.name(kind).decode(), fields, where)
+        kinds, places = self.types.of(sheet.values, *sheet.head(TYPE), sheet.plain), np.flatnonzero(sheet.plain)
+        of, firsts = group(kinds[places])
+        parts = [places] if len(firsts) == 1 else np.split(places[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
+        for first, where in zip(firsts.tolist(), parts, strict=False):  # of no event at all there is one part, and no first
+            self._read_kind(shape, sheet, self.types.name(kinds[places[first]]).decode(), fields, where)
         if self.types.held_bytes > _MOST_TYPE_BYTES:
             self.types = Numbering(self._key)
 

@@ -31,15 +31,6 @@ class Names:
         self.matrix = matrix
 
     @staticmethod
-    def of(texts: list[str]) -> Names:
-        """Of one text or more."""
-        joined = "".join(texts)
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        if joined.isascii() and (lengths == lengths[0]).all():
-            return Names(None, lengths, np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), lengths[0]))
-        return Names.of_bytes([text.encode() for text in texts])
-
-    @staticmethod
     def within(data: U8, starts: I64, lengths: I64) -> Names:
         """Of stretches of one buffer."""
         if (lengths == lengths[0]).all():

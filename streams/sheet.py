@@ -21,6 +21,8 @@ U8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 _NO_BYTES: Final = np.empty(0, np.uint8)
 _NO_HEADS: Final = np.empty((0, 2), np.int64)
+_MANY: Final = 1000
+"""Ids from so many on are taken together, though the bytes of the batch be copied for it (a millisecond): a batch has 20 such stretches at most."""
 CODE_BITS: Final = 24
 """Of a customer's or a source's number: what is held (`streams/columns.py`) allows some 2²⁰ of them, and one batch a few more."""
 
@@ -115,9 +117,15 @@ class Sheet:
 
     def names(self, places: I64) -> Names:
         """The ids of the events at these places."""
-        if not self.named:
-            return Names.within(self.values, self._heads[places, 0], self._heads[places, 1])
-        return Names.of_bytes([self.id_at(place).encode() for place in places.tolist()])
+        if self.named and len(places) < _MANY:
+            return Names.of_bytes([self.id_at(place).encode() for place in places.tolist()])
+        data, starts, lengths = self.values, self._heads[:, 0].copy(), self._heads[:, 1].copy()
+        if self.named:
+            sizes = np.fromiter(map(len, self.named.values()), np.int64, len(self.named))
+            named = np.fromiter(self.named, np.int64, len(self.named))
+            starts[named], lengths[named] = len(data) + np.cumsum(sizes) - sizes, sizes
+            data = np.concatenate([data, np.frombuffer(b"".join(self.named.values()), np.uint8)])
+        return Names.within(data, starts[places], lengths[places])
 
     def column(self, meter: Meter) -> Column:
         """The meter's postings, none yet where no plain record has one."""

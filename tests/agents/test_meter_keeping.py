@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from streams import changelog
 from streams.bases import Bases
 from streams.driver import Meter
 from streams.partition import MeterPartition
 from streams.ports import Base, Kept
 from streams.segments import ROWS, SegmentKey
 from tests.agents.keeping_life import PATIENCE, life_of
+from tests.agents.meter_lives import inside, small_segments, turns
 from tests.agents.meter_verdict import disagreements
-from tests.agents.meter_world import TP, Worker, World, in_a_loop, settle
+from tests.agents.meter_world import TP, Worker, World, settle
 from tests.core.meterlog import batch_of
 from topics.errors import CorruptState
 
@@ -28,22 +25,8 @@ SEEDS = 25
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small segments, so that saying again, merging and retiring happen in short lives; halts of mutants need no log."""
-    monkeypatch.setattr(changelog, "SPARE_SEGMENTS", 2)
-    monkeypatch.setattr(changelog, "RESAID_ROWS", 3)
-    monkeypatch.setattr(changelog, "MERGED_PARTS", 1)
-    logging.getLogger("streams.driver").setLevel(logging.CRITICAL + 1)
-
-
-def inside(life: Callable[[World], Coroutine[Any, Any, None]], seed: int = 1) -> None:
-    """Run one deterministic life in a loop of its own."""
-    in_a_loop(life(World(random.Random(seed))))
-
-
-async def turns(count: int = 200) -> None:
-    """Let everything that can go on go on."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+    """Segments are small and halts silent."""
+    small_segments(monkeypatch)
 
 
 async def counted(world: World, events: int = 40) -> Worker:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from streams import changelog
 from streams.changelog import Changelog
 from streams.sends import Send
 from streams.starting import check_committed, check_fresh, out_of_range
-from tests.agents.meter_world import TP, SendFailed, Worker, World, in_a_loop, live
+from tests.agents.meter_lives import inside, small_segments, turns
+from tests.agents.meter_world import TP, SendFailed, Worker, World, live
 from tests.core.meterlog import batch_of
 from topics.errors import LostLog
 
@@ -24,22 +20,8 @@ SEEDS = 40
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small segments, so that saying again, merging and retiring happen in short lives; halts of mutants need no log."""
-    monkeypatch.setattr(changelog, "SPARE_SEGMENTS", 2)
-    monkeypatch.setattr(changelog, "RESAID_ROWS", 3)
-    monkeypatch.setattr(changelog, "MERGED_PARTS", 1)
-    logging.getLogger("streams.driver").setLevel(logging.CRITICAL + 1)
-
-
-def inside(life: Callable[[World], Coroutine[Any, Any, None]], seed: int = 1) -> None:
-    """Run one deterministic life in a loop of its own."""
-    in_a_loop(life(World(random.Random(seed))))
-
-
-async def turns(count: int = 200) -> None:
-    """Let everything that can go on go on."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+    """Segments are small and halts silent."""
+    small_segments(monkeypatch)
 
 
 @pytest.mark.parametrize("first", range(0, 5 * SEEDS, SEEDS))

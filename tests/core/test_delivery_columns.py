@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -269,3 +271,18 @@ def test_a_batch_made_by_hand_counts_its_runs_and_headers(seed: int) -> None:
     )  # fmt: skip
     assert by_hand.runs() == made.runs()
     assert list(by_hand.headed()) == list(made.headed()) == [at for at in range(count) if records[at].headers]
+
+
+def test_an_answer_that_was_read_is_let_go_of() -> None:
+    """Nothing holds a fetch once its batches are gone, without the collector: a worker must not keep what it has read until that comes by."""
+    gc.disable()
+    try:
+        result, _ = fetched(fetch_of(random.Random(3)), 0, READ_COMMITTED)
+        plain = weakref.ref(result._partition_records)
+        in_columns(SimpleNamespace(_records={TP: result}), TP)
+        columns = weakref.ref(result._partition_records)
+        assert result.getall()
+        del result
+        assert (plain(), columns()) == (None, None)
+    finally:
+        gc.enable()

@@ -13,6 +13,7 @@ from streams.heads import Heads
 from streams.names import Names
 from streams.sha256 import LANES, LONGEST, TAIL
 from topics.content_hash import event_hash, field
+from topics.spans import Spans
 
 EMPTY = 4 + TAIL
 """Bytes of a message without head and id."""
@@ -70,7 +71,8 @@ def test_ids_of_one_length_are_the_same_as_a_matrix(length: int) -> None:
     texts = ["".join(rng.choices("abc-0123", k=length)) for _ in range(100)]
     customers = [rng.choice(("acme", "größer", "a" * 40)) for _ in texts]
     heads = [field(customer) + field("calls") + field("edge-1") for customer in customers]
-    names = Names.of(texts)
+    column = Spans.of([text.encode() for text in texts])
+    names = Names.within(column.buffer, column.starts, column.lengths)
     assert names.matrix is not None
     moments, amounts = [rng.randint(0, 1 << 52) for _ in texts], [rng.randint(-(1 << 90), 1 << 90) for _ in texts]
     wanted = [event_hash(*fields) for fields in zip(customers, ["calls"] * 100, ["edge-1"] * 100, texts, moments, amounts, strict=True)]

@@ -249,3 +249,25 @@ def test_a_log_that_begins_with_anything_else_halts() -> None:
         partition = MeterPartition.recover(0, PARTITIONS, [], writer_epoch=b"w" * 8, id_key=b"k" * 16, cluster_id="test", fresh_base=number)
         with pytest.raises(Halt, match="tidemark apply"):
             partition.apply(batch_of([record], number, number + 1))
+
+
+@pytest.mark.parametrize("width", [4, 1])
+def test_a_large_batch_takes_ids_of_both_kinds(width: int) -> None:
+    """Ids written with escapes among a thousand that are not, of one length or of several, and of twenty types: each counts as when it comes alone."""
+    meters = tuple(Meter(slug=f"m{number}", event_type=f"type{number}", window_s=60) for number in range(20))
+    rng, log = random.Random(width), Log()
+    log.add(*meters_record(meters, TIMING), NOW_MS)
+    for number in range(1500):
+        customer, event_id = rng.choice(HOME), f"{rng.randrange(900):0{width}d}"
+        value = usage(customer, event_id, format_us(NOW_MS * 1000), event_type=f"type{rng.randrange(20)}")
+        if rng.random() < 0.05:
+            value = value.replace(f'"{event_id}"'.encode(), f'"\\u003{event_id[0]}{event_id[1:]}"'.encode())
+        log.add(customer.encode(), value, NOW_MS + number)
+    together, alone = fresh(Disk(), random.Random(1)), fresh(Disk(), random.Random(1))
+    together.apply(batch_of(log.records, 0, log.end))
+    for record in log.records:
+        alone.apply(batch_of([record], record.offset, record.offset + 1))
+    assert 0 < together.counters.counted < 1500
+    assert (together.counters, rows_of(together)) == (alone.counters, rows_of(alone))
+    hashes = [{tuple(row.window): row.content_hash for row in partition.state.rows.all()} for partition in (together, alone)]
+    assert hashes[0] == hashes[1]

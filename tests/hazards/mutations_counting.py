@@ -95,7 +95,7 @@ LAW_6: Final = (
         "key, event, sentence = batch.keys[at], rejection.event, rejection.sentence\n"
         "    if event is not None:\n"
         "        prefix = np.frombuffer(state.digester.prefix(event.subject, event.source), np.uint64).reshape(1, 2)\n"
-        "        digests = state.digester.digests(prefix, Names.of([event.id]))\n"
+        "        digests = state.digester.digests(prefix, Names.of_bytes([event.id.encode()]))\n"
         "        state.ids.put(digests, state.clocks.now_ms // HOUR_MS, 0)", "H18",
     ),
     without(
