@@ -253,7 +253,7 @@ def test_a_log_that_begins_with_anything_else_halts() -> None:
 
 @pytest.mark.parametrize("width", [4, 1])
 def test_a_large_batch_takes_ids_of_both_kinds(width: int) -> None:
-    """Ids written with escapes among a thousand that are not, of one length or of several, and of twenty types: each counts as when it comes alone."""
+    """Ids with escapes among a thousand without, of one length or of several, of twenty types: each counts as when it comes alone."""
     meters = tuple(Meter(slug=f"m{number}", event_type=f"type{number}", window_s=60) for number in range(20))
     rng, log = random.Random(width), Log()
     log.add(*meters_record(meters, TIMING), NOW_MS)
