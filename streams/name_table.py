@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.probing import MASK, U64, Index, Slots
+from streams.room import grown, zeros
 
+U8 = NDArray[np.uint8]
 COMPACT_BYTES: Final = 1 << 16
 """Less garbage than this is not worth copying the names for."""
 
@@ -24,7 +27,9 @@ class Names:
         self.count = 0
         """Numbers that were ever given; those of `_free` stand for nothing."""
         self._free: list[int] = []
-        self._bytes = bytearray()
+        self._text: U8 = np.zeros(0, np.uint8)
+        self._text_view = self._text.data
+        self._end = 0
         self._garbage_bytes = 0
         self._index = Index()
         self._at: Slots = np.zeros(0, np.int64)
@@ -33,24 +38,22 @@ class Names:
         self._allocate(16)
 
     def _allocate(self, capacity: int) -> None:
-        at, size, hashes = np.zeros(capacity, np.int64), np.full(capacity, -1, np.int32), np.zeros(capacity, np.uint64)
-        held = slice(self.count)
-        at[held], size[held], hashes[held] = self._at[held], self._size[held], self._hashes[held]
+        at, size, hashes = (grown(held, self.count, capacity) for held in (self._at, self._size, self._hashes))
         self._at, self._size, self._hashes = at, size, hashes
         self._at_view, self._size_view, self._hashes_view = at.data, size.data, hashes.data
 
     @property
     def size_bytes(self) -> int:
         """Of the buffer that holds them."""
-        return len(self._bytes)
+        return self._end
 
     def sizes_bytes(self, numbers: Slots) -> Slots:
         """Of names by their numbers."""
         return self._size[numbers].astype(np.int64)
 
-    def _raw(self, number: int) -> bytearray:
+    def _raw(self, number: int) -> bytes:
         at = self._at_view[number]
-        return self._bytes[at : at + self._size_view[number]]
+        return self._text_view[at : at + self._size_view[number]].tobytes()
 
     def name(self, number: int) -> str:
         """The name of a number that is in use."""
@@ -58,9 +61,9 @@ class Names:
 
     def names(self, numbers: Slots) -> list[str]:
         """The same of many."""
-        held = self._bytes
+        held = self._text_view
         starts, ends = self._at[numbers].tolist(), (self._at[numbers] + self._size[numbers]).tolist()
-        return [held[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
+        return [str(held[start:end], "utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
 
     def find(self, name: str) -> int:
         """The number of a name, or −1."""
@@ -113,11 +116,21 @@ class Names:
         self.count += fresh
         sizes = np.fromiter(map(len, raws), np.int64, more)
         hashes = np.fromiter(map(hash, raws), np.int64, more).view(np.uint64)
-        self._at[numbers] = len(self._bytes) + np.cumsum(sizes) - sizes
+        self._at[numbers] = self._end + np.cumsum(sizes) - sizes
         self._size[numbers], self._hashes[numbers] = sizes, hashes
-        self._bytes += b"".join(raws)
+        self._write(b"".join(raws))
         self._index.put(hashes, numbers)
         return numbers
+
+    def _write(self, text: bytes) -> None:
+        end = self._end + len(text)
+        if end > len(self._text):
+            self._hold(grown(self._text, self._end, end + end // 4))
+        self._text_view[self._end : end] = text
+        self._end = end
+
+    def _hold(self, text: U8) -> None:
+        self._text, self._text_view = text, text.data
 
     def _live(self) -> tuple[U64, Slots]:
         numbers = np.flatnonzero(self._size[: self.count] >= 0)
@@ -131,17 +144,17 @@ class Names:
         self._garbage_bytes += int(self._size[numbers].sum())
         self._size[numbers] = -1
         self._free += numbers.tolist()
-        if self._garbage_bytes > max(COMPACT_BYTES, len(self._bytes) // 2):
+        if self._garbage_bytes > max(COMPACT_BYTES, self._end // 2):
             self._compact()
 
     def _compact(self) -> None:
-        kept = bytearray()
         _, numbers = self._live()
-        for number in numbers.tolist():
-            raw = self._raw(number)
-            self._at[number] = len(kept)
-            kept += raw
-        self._bytes, self._garbage_bytes = kept, 0
+        kept = b"".join(map(self._raw, numbers.tolist()))
+        sizes = self._size[numbers].astype(np.int64)
+        self._at[numbers] = np.cumsum(sizes) - sizes
+        self._hold(zeros(0, np.uint8))
+        self._end = self._garbage_bytes = 0
+        self._write(kept)
 
 
 def _encoded(name: str) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy import uint64
 from numpy.typing import NDArray
 
+from streams.room import zeros
 from topics.compiled import compiled, inlined
 
 U64 = NDArray[np.uint64]
@@ -36,7 +37,8 @@ class Index:
     def _allocate(self, capacity: int) -> None:
         self.capacity = capacity
         self._used = 0
-        self._entries = np.full(capacity, EMPTY, np.int32)
+        self._entries = zeros(capacity, np.int32)
+        self._entries.fill(EMPTY)
         self._view = self._entries.data
 
     def _home(self, hashes: U64) -> Slots:

@@ -6,13 +6,13 @@ An entry counts only while the row's `phase` in the table says that it stands he
 from __future__ import annotations
 
 import heapq
-from array import array
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 
 from streams.probing import Slots, each_once
+from streams.room import Numbers
 from streams.row_store import RowStore
 
 PART: Final = 4096
@@ -27,7 +27,7 @@ class Waiting:
         self._store = store
         self._phase = phase
         self._times_of = times_of
-        self._by_time: dict[int, array[int]] = {}
+        self._by_time: dict[int, Numbers] = {}
         self._counts: dict[int, int] = {}
         self._times: list[int] = []
 
@@ -36,9 +36,9 @@ class Waiting:
         for at_ms in np.unique(close_ms).tolist():
             part = slots[close_ms == at_ms]
             if at_ms not in self._by_time:
-                self._by_time[at_ms] = array("i")
+                self._by_time[at_ms] = Numbers()
                 heapq.heappush(self._times, at_ms)
-            self._by_time[at_ms].frombytes(part.astype(np.int32).tobytes())
+            self._by_time[at_ms].add(part)
             self._counts[at_ms] = self._counts.get(at_ms, 0) + len(part)
         self._store.columns["phase"][slots] = self._phase
 
@@ -63,7 +63,7 @@ class Waiting:
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
     def _at(self, at_ms: int) -> Slots:
-        slots = np.array(self._by_time[at_ms], np.int64)
+        slots = self._by_time[at_ms].all()
         slots = slots[self._store.columns["phase"][slots] == self._phase]
         # One that left, or another row in its slot, may wait for another time now; or for this one again, and then it stands here twice.
         slots = slots[self._times_of(slots) == at_ms]

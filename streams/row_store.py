@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from streams.name_table import Names
 from streams.probing import MASK, U64, Index, Slots, spread, spread_one
+from streams.room import grown
 from topics.content_hash import MODULUS
 from topics.windows import Window
 
@@ -68,10 +69,7 @@ class RowStore:
         self._allocate(_FIRST_ROWS)
 
     def _allocate(self, capacity: int) -> None:
-        table = np.zeros(capacity, ROW)  # pages that no row has touched yet take no memory
-        if self._used:
-            table[: self._used] = self.table[: self._used]
-        self.table = table
+        table = self.table = grown(self.table, self._used, capacity)
         self.columns: dict[str, NDArray[Any]] = {name: table[name] for name in ROW.names or ()}
 
     # ── finding ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,9 +156,9 @@ class RowStore:
     def _chain(self, slots: Slots) -> None:
         """New rows come before the customer's others."""
         if self.customers.count > len(self._heads):
-            heads = np.full(self.customers.count + self.customers.count // 2, NONE, np.int32)
-            heads[: len(self._heads)] = self._heads
-            self._heads = heads
+            known = len(self._heads)
+            self._heads = grown(self._heads, known, self.customers.count + self.customers.count // 4)
+            self._heads[known:] = NONE
         preceding, following = self.columns["preceding"], self.columns["following"]
         codes = self.columns["customer"][slots]
         order = np.argsort(codes, kind="stable")

@@ -7,13 +7,13 @@ The rows lie in a table (`streams/row_store.py`); work on many of them is done t
 from __future__ import annotations
 
 import heapq
-from array import array
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
 from streams.probing import Slots
+from streams.room import Numbers
 from streams.row_store import RowStore
 from topics.errors import CorruptState
 from topics.windows import Window
@@ -150,7 +150,7 @@ class Ends:
     def __init__(self, store: RowStore, *, own: bool) -> None:
         self._store = store
         self._own = own
-        self._by_end: dict[int, array[int]] = {}
+        self._by_end: dict[int, Numbers] = {}
         self._ends: list[int] = []
 
     def add(self, slots: Slots) -> None:
@@ -158,9 +158,9 @@ class Ends:
         ends_s = self._store.columns["end_s"][slots]
         for end_s in np.unique(ends_s).tolist():
             if end_s not in self._by_end:
-                self._by_end[end_s] = array("i")
+                self._by_end[end_s] = Numbers()
                 heapq.heappush(self._ends, end_s)
-            self._by_end[end_s].frombytes(slots[ends_s == end_s].astype(np.int32).tobytes())
+            self._by_end[end_s].add(slots[ends_s == end_s])
 
     def first_end(self) -> int | None:
         """The earliest end."""
@@ -168,7 +168,7 @@ class Ends:
 
     def at(self, end_s: int) -> Slots:
         """All that end there. Rows that a clock took over since they were added are no longer the log's."""
-        columns, slots = self._store.columns, np.unique(np.array(self._by_end[end_s], np.int64))
+        columns, slots = self._store.columns, np.unique(self._by_end[end_s].all())
         # A slot that a clock's row had here, and that is another row's now, says nothing.
         lives = (columns["own"][slots] == self._own) & (columns["end_s"][slots] == end_s) & (columns["customer"][slots] >= 0)
         return np.asarray(slots[lives])

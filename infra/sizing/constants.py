@@ -32,7 +32,7 @@ WORKER_BYTES: Final = 250_000_000
 PARTITION_BYTES: Final = 6_000_000
 """Of each partition on a worker: one fetch of 4 MiB that waits in the client, and its records' facts on their way out. Estimated from the limits."""
 OPEN_WINDOW_BYTES: Final = 250
-"""A window whose grace is not over: 210 to 250 in the table of rows with its index, names, closing and changelog books
+"""A window whose grace is not over: 206 to 249 in the table of rows with its index, names, closing and changelog books
 (`python -m tests.benchmarks.state`)."""
 KEPT_WINDOW_BYTES: Final = 250
 """A window that is closed and may still be corrected until `horizon`: the same."""
