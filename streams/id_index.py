@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams import id_pages
 from streams.duplicates import I64, U64
 from streams.id_pages import PAGE
+from streams.room import Stretching
 
 LOAD: Final = 0.8
 """Share of slots in use: 7.5 bytes an id. Pages that are not yet split in a round fill up to the brim; fuller, every third new id would
@@ -44,12 +46,17 @@ class IdIndex:
     """Digest → candidates for its place. Knows places, not digests: the caller compares those."""
 
     def __init__(self) -> None:
-        self.pages = FIRST_PAGES
-        self._base = FIRST_PAGES
-        """Pages when this round of splits began, a power of two; those below `pages - _base` are split already."""
-        self._marks = np.zeros(FIRST_PAGES * PAGE, np.uint16)
-        self._places = np.zeros(FIRST_PAGES * PAGE, np.uint32)
-        self._spill = _Spill()
+        self.pages = self._base = FIRST_PAGES
+        """`_base`: pages when this round of splits began, a power of two; those below `pages - _base` are split already."""
+        self._presize(FIRST_PAGES)
+
+    @property
+    def _marks(self) -> NDArray[np.uint16]:
+        return self._mark_room.values
+
+    @property
+    def _places(self) -> NDArray[np.uint32]:
+        return self._place_room.values
 
     @property
     def bytes(self) -> int:
@@ -128,7 +135,7 @@ class IdIndex:
     def _presize(self, wanted: int) -> None:
         """An empty index of `wanted` pages: recovery knows how many ids come."""
         self.pages, self._base = wanted, 1 << (wanted.bit_length() - 1)
-        self._marks, self._places = np.zeros(wanted * PAGE, np.uint16), np.zeros(wanted * PAGE, np.uint32)
+        self._mark_room, self._place_room = Stretching(wanted * PAGE, np.uint16), Stretching(wanted * PAGE, np.uint32)
         self._spill = _Spill()
 
     def _split(self, count: int, first: int, digests_at: Callable[[I64], U64]) -> None:
@@ -145,9 +152,8 @@ class IdIndex:
     def _lengthen(self, slots: int) -> None:
         if slots > len(self._marks):
             slots += slots // (PAGE * ROOM_SHARE) * PAGE
-            # In place where the system can do it by its page tables; no view of them outlives a call.
-            self._marks.resize(slots, refcheck=False)
-            self._places.resize(slots, refcheck=False)
+            self._mark_room.lengthen(slots)  # no view of them outlives a call
+            self._place_room.lengthen(slots)
 
     def _again(self, first: int, digests_at: Callable[[I64], U64]) -> None:
         """There is more room: those of the spill try their pages again."""

@@ -21,17 +21,20 @@ HUGE_BYTES: Final = 1 << 22
 
 def zeros(count: int, dtype: DTypeLike) -> NDArray[Any]:
     """An array of zeros. It, and every view of it, holds the memory; with the last of them it is gone."""
-    kind = np.dtype(dtype)
+    return _room(count, np.dtype(dtype))[0]
+
+
+def _room(count: int, kind: np.dtype[Any]) -> tuple[NDArray[Any], mmap.mmap | None]:
     size_bytes = count * kind.itemsize
     if size_bytes < OWN_BYTES:
-        return np.zeros(count, kind)
+        return np.zeros(count, kind), None
     try:
         mapped = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(f"no {size_bytes:,} bytes for {count:,} entries: {error}") from error
     if size_bytes >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
         _ask_for_large_pages(mapped)
-    return np.frombuffer(mapped, kind)
+    return np.frombuffer(mapped, kind), mapped
 
 
 def _ask_for_large_pages(mapped: mmap.mmap) -> None:
@@ -46,6 +49,38 @@ def grown(held: NDArray[Any], used: int, capacity: int) -> NDArray[Any]:
     found = zeros(capacity, held.dtype)
     found[:used] = held[:used]
     return found
+
+
+class Stretching:
+    """An array of zeros that becomes longer where it lies: the system moves its pages elsewhere in the address space, and nothing is copied.
+
+    Where it cannot (no Linux), or somebody holds a view, it is copied. `values` change with every lengthening: never keep them.
+    """
+
+    __slots__ = ("_mapped", "values")
+
+    def __init__(self, count: int, dtype: DTypeLike) -> None:
+        self.values, self._mapped = _room(count, np.dtype(dtype))
+
+    def lengthen(self, count: int) -> None:
+        """To `count` entries; what comes to it is zero."""
+        kind, used = self.values.dtype, len(self.values)
+        if self._mapped is not None:
+            self.values = np.zeros(0, kind)  # an array that looks at the mapping keeps it where it is
+            is_longer = _resize(self._mapped, count * kind.itemsize)
+            self.values = np.frombuffer(self._mapped, kind, count if is_longer else used)
+        if len(self.values) < count:
+            held = self.values
+            self.values, self._mapped = _room(count, kind)
+            self.values[:used] = held
+
+
+def _resize(mapped: mmap.mmap, size_bytes: int) -> bool:
+    try:
+        mapped.resize(size_bytes)
+    except (SystemError, BufferError, ValueError, OSError):  # no system call for it; a view; not this kind of mapping; no room
+        return False
+    return True
 
 
 class Numbers:

@@ -9,9 +9,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from streams import room
 from streams.name_table import COMPACT_BYTES, Names
-from streams.room import HUGE_BYTES, OWN_BYTES, Numbers, grown, zeros
+from streams.room import HUGE_BYTES, OWN_BYTES, Numbers, Stretching, grown, zeros
 
 
 @pytest.mark.parametrize("size_bytes", [0, 8, OWN_BYTES - 8, OWN_BYTES, HUGE_BYTES + 8])
@@ -38,7 +37,7 @@ def test_large_room_is_a_mapping_that_goes_with_its_last_view(monkeypatch: pytes
         def __del__(self) -> None:
             living.discard(id(self))
 
-    monkeypatch.setattr(room.mmap, "mmap", Watched)
+    monkeypatch.setattr("streams.room.mmap.mmap", Watched)
     table = zeros(OWN_BYTES // 16, np.dtype([("one", "<i8"), ("other", "<i8")]))
     column = table["other"][10:]
     assert len(living) == 1
@@ -57,7 +56,7 @@ def test_room_that_the_system_refuses_is_an_error_of_memory(monkeypatch: pytest.
     def refuse(*_arguments: object, **_chosen: object) -> mmap.mmap:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(room.mmap, "mmap", refuse)
+    monkeypatch.setattr("streams.room.mmap.mmap", refuse)
     with pytest.raises(MemoryError, match="1,048,576 bytes"):
         zeros(OWN_BYTES, np.uint8)
 
@@ -69,6 +68,29 @@ def test_grown_room_keeps_what_is_used_and_nothing_else() -> None:
     found = grown(held, 600, OWN_BYTES)
     assert found[:600].tolist() == list(range(600))
     assert not found[600:].any()
+
+
+@pytest.mark.parametrize("is_looked_at", [False, True])
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_stretch_keeps_what_it_had(monkeypatch: pytest.MonkeyPatch, is_looked_at: bool, moves: bool) -> None:
+    """Small or large, where the system moves pages, where it cannot, and where somebody holds a view: what was there stays, what comes is zero."""
+    if not moves:
+
+        class Fixed(mmap.mmap):
+            def resize(self, newsize: int) -> None:
+                raise SystemError("mmap: resizing not available--no mremap()")
+
+        monkeypatch.setattr("streams.room.mmap.mmap", Fixed)
+    stretch, model, rng = Stretching(100, np.uint32), np.zeros(0, np.uint32), np.random.default_rng(3)
+    for count in (100, 101, 5000, OWN_BYTES // 4 + 3, OWN_BYTES, HUGE_BYTES // 4, HUGE_BYTES // 2 + 1):
+        views = [stretch.values[:3]] if is_looked_at else []
+        before = [view.tolist() for view in views]
+        stretch.lengthen(count)
+        assert [view.tolist() for view in views] == before
+        assert len(stretch.values) == count
+        assert (stretch.values[: len(model)] == model).all() and not stretch.values[len(model) :].any()
+        model = rng.integers(0, 1 << 32, count).astype(np.uint32)
+        stretch.values[:] = model
 
 
 def test_numbers_are_a_list() -> None:
