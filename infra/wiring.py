@@ -15,6 +15,7 @@ from infra.delivery import install
 from infra.delivery_thread import undress
 from infra.face import Kind, Work, group
 from infra.faust_app import build_app
+from infra.heap import give_back
 from infra.id_blocks import FileBlocks
 from infra.metrics import WorkerMetrics
 from infra.settings import Settings
@@ -87,6 +88,7 @@ def wire_meter(settings: Settings, _metrics: WorkerMetrics) -> Wired:
         now_ms=now_ms,
         random_bytes=os.urandom,
         keep=FileBlocks(Path(app.conf.datadir)),
+        give_back=give_back,
     )
     batches = app.channel(maxsize=WAITING_BATCHES)
     flow.attach(meter, lambda batch: batches.put(value=batch))

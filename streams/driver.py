@@ -67,12 +67,15 @@ class Meter:
         now_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         keep: Keep = in_memory,
+        give_back: Callable[[], None] = lambda: None,
     ) -> None:
+        """`give_back` is called after a recovery, when its records are gone: free memory may go to the system."""
         self._flow = flow
         self._changelog = changelog
         self._outbox = outbox
         self._reader = log_reader
         self._options = options
+        self._give_back = give_back
         self._now_ms = now_ms
         self._random_bytes = random_bytes
         self._keep = keep
@@ -228,6 +231,8 @@ class Meter:
                 keep=self._keep,
             )
             core.stand_on(base.bounds)
+            del base  # with its records
+            await asyncio.to_thread(self._give_back)
         else:
             core.go_on(self._random_bytes(8))
             log.info("%s-%s goes on with the state in memory: nobody else has written to its changelog", STATE, tp[1])

@@ -63,9 +63,9 @@ GOALS = (
 )
 """In the order of the issue."""
 
-PARTS = ("tests.benchmarks.state", "tests.benchmarks.delivering", "tests.benchmarks.scaling")
-"""Measures with a module of their own, run after the contest: memory and recovery; close to delivered; two workers. One that is not there
-is named as not measured."""
+PARTS = ("tests.benchmarks.state", "tests.benchmarks.ids", "tests.benchmarks.delivering", "tests.benchmarks.scaling")
+"""Measures with a module of their own, run after the contest: memory and recovery of windows; of ids; close to delivered; two workers.
+One that is not there is named as not measured."""
 
 
 def parts() -> list[str]:

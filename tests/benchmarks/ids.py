@@ -2,19 +2,24 @@
 
 One partition's ids alone, batches of 20,000 random digests, old blocks in files: growth from nothing; a restart from the changelog's segments with
 all ids; on it the steady state, in which an hour dies for each that comes. CPU time of this process; goals are printed, nothing is asserted.
+For `make bench` (`figures`) growth and recovery run in a process of their own each, so that no memory of one is counted for the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from infra.heap import give_back
 from infra.id_blocks import FileBlocks
 from streams.changelog import Changelog
 from streams.duplicates import U64
@@ -23,6 +28,7 @@ from streams.id_table import IdTable
 from streams.recovery import recover
 from streams.segments import IDS, IdSegment, SegmentKey, encode_segment
 from streams.state import PartitionState
+from tests.benchmarks.goals import Figure
 
 BATCH = 20_000
 HOURS = 168
@@ -40,12 +46,16 @@ def main() -> None:
     parser.add_argument("--ids", type=int, default=10_000_000, help="ids to remember (default 10,000,000; 100,000,000 needs 6 GB)")
     parser.add_argument("--grow", type=int, default=10_000_000, help="how far to grow from nothing before (default 10,000,000; at most --ids)")
     parser.add_argument("--steady", type=float, default=0.2, help="share of the ids that dies and comes anew afterwards (default 0.2)")
+    parser.add_argument("--only", choices=("grown", "recovered"), help="one of the two, its figures as JSON in the last line")
     arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(grown(arguments.ids) if arguments.only == "grown" else recovered(arguments.ids, arguments.steady)))
+        return
     with tempfile.TemporaryDirectory(prefix="tidemark-ids-") as name:
-        before, grown = resident(), min(arguments.ids, arguments.grow)
-        if grown:
+        before, first = resident(), min(arguments.ids, arguments.grow)
+        if first:
             table = IdTable(FileBlocks(Path(name)))
-            grow(table, digests(1), grown, per_hour(grown))
+            grow(table, digests(1), first, per_hour(first))
             size(table, before)
             del table
         hours = per_hour(arguments.ids)
@@ -53,6 +63,51 @@ def main() -> None:
         size(table, before)
         steady(table, digests(2), int(arguments.ids * arguments.steady), arguments.ids, hours)
         ask(table)
+
+
+def grown(ids: int) -> dict[str, float]:
+    """Bytes of memory and of files an id, by the system's account, of a table that grew from nothing; its longest batch."""
+    with tempfile.TemporaryDirectory(prefix="tidemark-ids-") as name:
+        # What a first batch brings into the process (compiled functions, this benchmark's own arrays) belongs to no id.
+        grow(IdTable(FileBlocks(Path(name))), digests(9), BATCH, BATCH)
+        before, table = resident(), IdTable(FileBlocks(Path(name)))
+        longest_s = grow(table, digests(1), ids, per_hour(ids))
+        now = resident()
+        size(table, before)
+        return {
+            "memory": (now["own"] - before["own"]) / table.held,
+            "files": table.kept_bytes / table.held,
+            "longest_ms": longest_s * 1000,
+        }
+
+
+def recovered(ids: int, steady_share: float) -> dict[str, float]:
+    """The longest batch of the steady state after a recovery, which says its own cost."""
+    hours = per_hour(ids)
+    with tempfile.TemporaryDirectory(prefix="tidemark-ids-") as name:
+        table = recovery(Path(name), ids, hours)
+        longest_s = steady(table, digests(2), int(ids * steady_share), ids, hours)
+    return {"longest_ms": longest_s * 1000}
+
+
+def figures(_directory: Path, scale: float, say: Callable[[str], None]) -> list[Figure]:
+    """For `make bench`: ten million ids of a week. What lies in local files is said beside what must be memory."""
+    ids = max(50 * BATCH, int(10_000_000 * scale))
+    size_of, back = _apart("grown", ids, say), _apart("recovered", ids, say)
+    how = f"{ids:,} ids; and {size_of['files']:.1f} B in local files; longest batch of 20,000: {size_of['longest_ms']:.0f} ms of CPU"
+    return [
+        Figure("id_bytes", size_of["memory"], how=how),
+        Figure("id_longest_batch_ms", back["longest_ms"], how=f"{ids:,} ids, an hour dies for each that comes; CPU"),
+    ]
+
+
+def _apart(what: str, ids: int, say: Callable[[str], None]) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benchmarks.ids", "--only", what, "--ids", str(ids)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    for line in lines[:-1]:
+        say(line)
+    found: dict[str, float] = json.loads(lines[-1])
+    return found
 
 
 def per_hour(ids: int) -> int:
@@ -74,26 +129,28 @@ def resident() -> dict[str, int]:
     return {"all": info.rss, "own": info.rss - shared, "files": shared}
 
 
-def grow(table: IdTable, batches: Iterator[U64], ids: int, hours: int) -> None:
-    """From nothing to `ids`, said tenth by tenth."""
-    done, tenth = 0, max(BATCH, ids // 10)
+def grow(table: IdTable, batches: Iterator[U64], ids: int, hours: int) -> float:
+    """From nothing to `ids`, said tenth by tenth. Returns the seconds of the longest batch."""
+    done, tenth, longest_s = 0, max(BATCH, ids // 10), 0.0
     timing = Timing()
     while done < ids:
         timing.put(table, next(batches), FIRST_HOUR + done // hours, 0)
         done += BATCH
         if done % tenth < BATCH:
             timing.say(f"grown to {done:,}")
-            timing = Timing()
+            longest_s, timing = max(longest_s, timing.longest_s), Timing()
+    return longest_s
 
 
-def steady(table: IdTable, batches: Iterator[U64], more: int, ids: int, hours: int) -> None:
-    """An hour dies for each that comes."""
+def steady(table: IdTable, batches: Iterator[U64], more: int, ids: int, hours: int) -> float:
+    """An hour dies for each that comes. Returns the seconds of the longest batch."""
     timing, span = Timing(), ids // hours
     for done in range(ids, ids + more, BATCH):
         hour = FIRST_HOUR + done // hours
         timing.put(table, next(batches), hour, hour - span)
     timing.say(f"steady, {more:,} more")
     print(f"  {table.held:,} held, index and newest digests {table.memory_bytes / table.held:.2f} B an id")
+    return timing.longest_s
 
 
 class Timing:
@@ -158,8 +215,11 @@ def recovery(directory: Path, ids: int, hours: int) -> IdTable:
     start_s = time.process_time()
     recovered = recover(0, 4, records, changelog=Changelog(b"another1"), id_key=b"", base=0, keep=FileBlocks(directory))
     used_s = time.process_time() - start_s
+    count = len(records)
+    records.clear()
+    give_back()  # as the worker does
     held = recovered.ids.held
-    print(f"recovery of {held:,} ids in {len(records):,} records: {used_s:.1f} s of CPU ({used_s / held * 1e6:.2f} µs an id; "
+    print(f"recovery of {held:,} ids in {count:,} records: {used_s:.1f} s of CPU ({used_s / held * 1e6:.2f} µs an id; "
           f"goal for 100 M: {GOAL_RECOVERY_S} s, so {used_s / held * 1e8:.0f} s)", flush=True)  # fmt: skip
     return recovered.ids
 
