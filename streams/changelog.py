@@ -12,7 +12,7 @@ import numpy as np
 
 from streams.duplicates import U64
 from streams.probing import Slots
-from streams.row_segments import pack_rows
+from streams.row_segments import pack_rows, spelled_names
 from streams.row_store import RowStore
 from streams.segments import (
     COUNTERS,
@@ -128,7 +128,7 @@ class Changelog:
         out: list[tuple[bytes, bytes]] = []
         while len(slots):
             part = slots[: _fitting(state.rows.store, slots[:ROWS_A_SEGMENT])]
-            packed = pack_rows(state.rows.store, part, state.generation, state.counters.next_offset)
+            packed = pack_rows(state.rows.store, part, state.generation, state.counters.next_offset, spelled_names)
             out.append((self._hold(state, part), encode_segment(packed)))
             slots = slots[len(part) :]
         return out

@@ -12,6 +12,7 @@ import numpy as np
 
 from streams.grouping import group
 from streams.heads import Heads, heads_of
+from streams.homes import at_home
 from streams.numbering import Numbering
 from streams.plain import is_foreign
 from streams.probing import Slots
@@ -25,7 +26,6 @@ from topics.batch import Batch
 from topics.clocks import ClockVersion
 from topics.definitions import Definition
 from topics.event import Rejection
-from topics.home import homes_of
 from topics.instants import US_PER_MS, US_PER_S, parse_us
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import COUNT, Meter, MeterVersion
@@ -34,9 +34,9 @@ from topics.windows import Window
 
 _MAX_HELD_BYTES: Final = 1 << 28
 """What is held of customers and sources before all are forgotten: memory must not grow with history, nor with an id that a producer puts into
-`source`; what is forgotten costs 10 µs to find again."""
-_CUSTOMER_BYTES: Final = 250
-_ORIGIN_BYTES: Final = 180
+`source`; what is forgotten costs a microsecond to find again."""
+_CUSTOMER_BYTES: Final = 100
+_ORIGIN_BYTES: Final = 80
 """What one costs (a customer beside its name): too high a figure makes a partition of 200,000 customers forget them all the time."""
 _MOST_TYPE_BYTES: Final = 1 << 20
 """Of names of event types, before all are forgotten: there are few, unless a producer makes one for each event."""
@@ -52,15 +52,15 @@ class Reader:
         self._key = int.from_bytes(state.digester.key[:8], "little")
         self.customers = Numbering(self._key)
         """Numbers of customers, whether at home here or not."""
-        self.known: list[str] = []
-        """Their names by their number."""
+        self.known = 0
+        """Of how many of them it was asked whether they are at home."""
         self.at_home = np.zeros(64, np.bool_)
         """One place more than there are customers at least: that of −1, which is nobody's number."""
         self.clocked: set[int] = set()
         """Customers with a test clock: the reference judges all of theirs, by their time."""
         self.sources = Numbering(self._key)
         self.types = Numbering(self._key)
-        self.origins = Origins()
+        self.origins = Origins(self._key)
         self._only_source, self._only = -1, np.empty(0, np.int64)
         self._numbers: Slots = np.zeros(0, np.int64)
         self._forgotten = -1
@@ -74,18 +74,17 @@ class Reader:
     def forget(self) -> None:
         """Empty the caches that depend on definitions; never inside a stretch."""
         self._shape = self._sheet = None
-        clocks = self.state.definitions.clocks
-        self.clocked = {number for number, name in enumerate(self.known) if name in clocks} if clocks else set()
+        self.clocked = self._clocked_from(0)
         self.version = self.state.definitions.version
 
     def _forget_names(self) -> None:
         """Begin all numbers anew; nothing that holds one may be in use."""
         self.customers, self.sources = Numbering(self._key), Numbering(self._key)
-        self.known.clear()
+        self.known = 0
         self.at_home = np.zeros(64, np.bool_)
         self._forgotten = -1
         self.clocked.clear()
-        self.origins = Origins()
+        self.origins = Origins(self._key)
         self._only_source = -1
         self._held_bytes = 0
 
@@ -136,7 +135,7 @@ class Reader:
     def _read_customers(self, sheet: Sheet) -> None:
         """Whose events they are, and where they come from."""
         sheet.customers = self.customers.of(sheet.values, *sheet.head(SUBJECT), sheet.plain)
-        if self.customers.count > len(self.known):
+        if self.customers.count > self.known:
             self._know()
         sheet.plain &= self.at_home[sheet.customers]
         sheet.sources = self.sources.of(sheet.values, *sheet.head(SOURCE), sheet.plain)
@@ -148,18 +147,18 @@ class Reader:
             sheet.origins[places] = self._origins_of(int(sources[0]), customers)
         else:
             pairs, of = np.unique(customers << CODE_BITS | sources, return_inverse=True)
-            sheet.origins[places] = np.array(self._originate(pairs.tolist()), np.int64)[of]
+            sheet.origins[places] = self._originate(pairs)[of]
 
     def _origins_of(self, source: int, customers: I64) -> I64:
         """Numbers of customers and one source: by a table, since most producers write their name into all of their events."""
         if source != self._only_source:
             self._only_source, self._only = source, np.empty(0, np.int64)
-        if len(self._only) < len(self.known):
-            self._only = np.concatenate([self._only, np.full(2 * len(self.known) - len(self._only), -1, np.int64)])
+        if len(self._only) < self.known:
+            self._only = np.concatenate([self._only, np.full(2 * self.known - len(self._only), -1, np.int64)])
         found: I64 = self._only[customers]
-        unknown = np.unique(customers[found < 0])
+        unknown = _distinct(customers[found < 0])
         if len(unknown):
-            self._only[unknown] = self._originate((unknown << CODE_BITS | source).tolist())
+            self._only[unknown] = self._originate(unknown << CODE_BITS | source)
             found = self._only[customers]
         return found
 
@@ -205,25 +204,36 @@ class Reader:
     # ── numbers of names ─────────────────────────────────────────────────────────────────────────────────────────────
     def _know(self) -> None:
         """What is asked of customers that have just been numbered."""
-        begin, end = len(self.known), self.customers.count
-        names = self.customers.names(begin, end)
+        begin, end = self.known, self.customers.count
         if end > len(self.at_home):
             self.at_home = np.concatenate([self.at_home, np.zeros(2 * end - len(self.at_home), np.bool_)])
-        self.at_home[begin:end] = np.array(homes_of(names, self.state.partitions)) == self.state.partition
-        self.known += [name.decode() for name in names]
-        if self.state.definitions.clocks:
-            self.clocked |= {number for number in range(begin, end) if self.known[number] in self.state.definitions.clocks}
-        self._held_bytes += _CUSTOMER_BYTES * len(names) + sum(map(len, names))
+        names, ends = self.customers.held
+        at_home(names, ends[begin : end + 1], self.state.partition, self.state.partitions, self.at_home[begin:end])
+        self.known = end
+        self.clocked |= self._clocked_from(begin)
+        self._held_bytes += _CUSTOMER_BYTES * (end - begin) + int(ends[end] - ends[begin])
 
-    def _originate(self, pairs: list[int]) -> list[int]:
-        """Numbers of pairs of a customer and a source; those that have none get one."""
-        origins, mask = self.origins, (1 << CODE_BITS) - 1
-        new = [pair for pair in pairs if pair not in origins]
-        if new:
-            prefix, names = self.state.digester.prefix, {number: self.source(number) for number in {pair & mask for pair in new}}
-            origins.add(new, b"".join([prefix(self.known[pair >> CODE_BITS], names[pair & mask]) for pair in new]))
+    def _clocked_from(self, begin: int) -> set[int]:
+        """Those with a test clock of the customers from this number on."""
+        clocks = self.state.definitions.clocks
+        if not clocks:
+            return set()
+        return {number for number, name in enumerate(self.customers.names(begin, self.known), begin) if name.decode() in clocks}
+
+    def _originate(self, pairs: I64) -> I64:
+        """Numbers of distinct pairs of a customer and a source; those that have none get one."""
+        found = self.origins.find(pairs)
+        new = pairs[found < 0]
+        if len(new):
+            customers, sources = new >> CODE_BITS, new & ((1 << CODE_BITS) - 1)
+            prefixes = self.state.digester.prefixes(self.customers.held, customers, self.sources.held, sources)
+            found[found < 0] = self.origins.add(new, prefixes)
             self._held_bytes += _ORIGIN_BYTES * len(new)
-        return [origins[pair] for pair in pairs]
+        return found
+
+    def customer(self, number: int) -> str:
+        """The name of a customer."""
+        return self.customers.name(number).decode()
 
     def source(self, number: int) -> str:
         """The name of a source."""
@@ -261,22 +271,22 @@ class Reader:
     def _number(self, customer: str) -> int:
         """The number of one customer."""
         number = self.customers.one(customer.encode())
-        if number == len(self.known):
+        if number == self.known:
             self._know()
         return number
 
     def _numbers_of(self, customers: I64) -> Slots:
         """The table's numbers of customers."""
         store = self.state.rows.store
-        if self._forgotten != store.forgotten or len(self._numbers) < len(self.known):
+        if self._forgotten != store.forgotten or len(self._numbers) < self.known:
             kept = self._numbers if self._forgotten == store.forgotten else self._numbers[:0]
-            self._numbers = np.full(len(self.known) + len(self.known) // 2, -1, np.int64)
+            self._numbers = np.full(self.known + self.known // 2, -1, np.int64)
             self._numbers[: len(kept)] = kept
             self._forgotten = store.forgotten
         found = self._numbers[customers]
-        unknown = np.unique(customers[found < 0])
+        unknown = _distinct(customers[found < 0])
         if len(unknown):
-            self._numbers[unknown] = store.customers.numbers(self.known[number] for number in unknown.tolist())
+            self._numbers[unknown] = store.customers.numbers_of(self.customers.some(unknown))
             found = self._numbers[customers]
         return found
 
@@ -284,7 +294,7 @@ class Reader:
         """True for grid cells that an edge of the customer's cuts."""
         cut, definitions = np.zeros(len(customers), np.bool_), self.state.definitions
         for place, number in enumerate(customers.tolist()) if definitions.items else ():
-            name = self.known[number]
+            name = self.customer(number)
             if (name, meter.slug) in definitions.items:
                 window = definitions.window_of(name, meter, int(instants[place]) // US_PER_S)
                 cut[place] = window.end_s - window.start_s != meter.window_s
@@ -295,7 +305,7 @@ class Reader:
         rows, places, found, free = self.state.rows, dict[Window, int](), slots.tolist(), cut.tolist()
         for place in np.flatnonzero(np.isin(of, cut)).tolist():
             number = int(customers[place])
-            window = self.state.definitions.window_of(self.known[number], meter, int(instants[place]) // US_PER_S)
+            window = self.state.definitions.window_of(self.customer(number), meter, int(instants[place]) // US_PER_S)
             if window not in places:
                 row = rows.get(window)
                 slot = int(rows.make([window], own=number in self.clocked)[0]) if row is None else row.slot
@@ -327,7 +337,7 @@ class Reader:
         sheet.instants[place] = usage.occurred_at_us
         sheet.customers[place] = number
         sheet.sources[place] = source
-        sheet.origins[place] = self._originate([number << CODE_BITS | source])[0]
+        sheet.origins[place] = self._originate(np.array([number << CODE_BITS | source]))[0]
         if sheet.few is not None:
             sheet.few += ((place, event.source, posting) for posting in usage.postings)
             return
@@ -338,6 +348,12 @@ class Reader:
                 raise AssertionError("a posting of a meter that is not in force")
             # A meter with history has several grids: each has columns of its own.
             sheet.column(meter).late.append((place, posting.scaled))
+
+
+def _distinct(numbers: I64) -> I64:
+    """Each once, in the order in which they came first."""
+    found: I64 = numbers[group(numbers)[1]]
+    return found
 
 
 def _read_times(sheet: Sheet) -> None:

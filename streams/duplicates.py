@@ -18,7 +18,9 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from streams.blake2b import Keyed
 from streams.names import Names
+from streams.scan_values import Bytes
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -42,14 +44,19 @@ class Digester:
         """Names the key without telling it."""
         self._keyed = hashlib.blake2b(digest_size=16, key=key)
         """A copy of it costs half of one made with the key."""
+        self._many = Keyed(key)
         # ECB is the bare block cipher; the chaining below makes it a MAC
         self._encrypt = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update  # noqa: S305
 
     def prefix(self, customer: str, source: str) -> bytes:
-        """The keyed first block of all ids of one customer and source."""
+        """The keyed first block of all ids of one customer and source: what `prefixes` must say of each of many."""
         name, hashed = customer.encode(), self._keyed.copy()
         hashed.update(len(name).to_bytes(4, "little") + name + source.encode())
         return hashed.digest()
+
+    def prefixes(self, customers: tuple[Bytes, I64], which: I64, sources: tuple[Bytes, I64], of: I64) -> U64:
+        """The same of many, (n, 2): by numbers of names that lie one behind the other, number n's from `ends[n]` to `ends[n + 1]`."""
+        return self._many.digests(customers, which, sources, of)
 
     def digests(self, prefixes: U64, ids: Names) -> U64:
         """An (n, 2) array of digests of ids; row i depends only on row i of both, not on its neighbours."""

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from streams.probing import MASK, U64, Index, Slots
 from streams.room import grown, zeros
+from streams.scan_values import BYTES, Bytes
+from topics.compiled import compiled, inlined
 
 U8 = NDArray[np.uint8]
 COMPACT_BYTES: Final = 1 << 16
@@ -65,6 +67,12 @@ class Names:
         starts, ends = self._at[numbers].tolist(), (self._at[numbers] + self._size[numbers]).tolist()
         return [str(held[start:end], "utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
 
+    def spelled(self, numbers: Slots) -> bytes:
+        """The same as msgpack writes a list of them, without an object each."""
+        found = np.empty(int(self._size[numbers].sum()) + 5 * len(numbers) + 5, np.uint8)
+        end = _spell(self._text, self._at, self._size, np.ascontiguousarray(numbers, np.int64), found)
+        return found[:end].tobytes()
+
     def find(self, name: str) -> int:
         """The number of a name, or −1."""
         raw = _encoded(name)
@@ -82,7 +90,10 @@ class Names:
 
     def numbers(self, names: Iterable[str]) -> Slots:
         """The same of many."""
-        each = [name.encode("utf-8", "surrogatepass") for name in names]
+        return self.numbers_of(list(map(_encoded, names)))
+
+    def numbers_of(self, each: list[bytes]) -> Slots:
+        """The same of names by their bytes."""
         places = dict.fromkeys(each, 0)
         raws = list(places)
         hashes = np.fromiter(map(hash, raws), np.int64, len(raws)).view(np.uint64)
@@ -155,6 +166,36 @@ class Names:
         self._hold(zeros(0, np.uint8))
         self._end = self._garbage_bytes = 0
         self._write(kept)
+
+
+@inlined
+def _head(found: Bytes, at: int, size: int, most: int, short: int, code: int) -> int:
+    """A length in one byte up to `most`, in the two behind the byte `code` + 1, or in the four behind the one after that."""
+    if size <= most:
+        found[at] = short | size
+        return at + 1
+    width = 2 if size < 1 << 16 else 4
+    found[at] = code + width // 2
+    for place in range(width):
+        found[at + 1 + place] = (size >> (8 * (width - 1 - place))) & 0xFF
+    return at + 1 + width
+
+
+@compiled(f"int64({BYTES}, int64[::1], int32[::1], Array(int64, 1, 'C', readonly=True), uint8[::1])")
+def _spell(text: Bytes, at: Slots, sizes: Slots, numbers: Slots, found: Bytes) -> int:
+    """A list of names in msgpack: each length in the shortest form. `found` has room for the longest. Returns the end."""
+    end = _head(found, 0, len(numbers), 15, 0x90, 0xDB)
+    for number in numbers:
+        size, begin = int(sizes[number]), int(at[number])
+        if 31 < size < 256:
+            found[end], found[end + 1] = 0xD9, size
+            end += 2
+        else:
+            end = _head(found, end, size, 31, 0xA0, 0xD9)
+        for place in range(size):
+            found[end + place] = text[begin + place]
+        end += size
+    return end
 
 
 def _encoded(name: str) -> bytes:

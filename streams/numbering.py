@@ -123,6 +123,11 @@ class Numbering:
         """The name of a number."""
         return self._arena[self._ends[number] : self._ends[number + 1]].tobytes()
 
+    def some(self, numbers: I64) -> list[bytes]:
+        """The names of some numbers."""
+        held, starts, ends = self._arena.data, self._ends[numbers].tolist(), self._ends[numbers + 1].tolist()
+        return [held[start:end].tobytes() for start, end in zip(starts, ends, strict=True)]
+
     def names(self, begin: int, end: int) -> list[bytes]:
         """The names of all numbers from `begin` to `end`."""
         first = int(self._ends[begin])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy import uint64
 from numpy.typing import NDArray
 
+from streams.grouping import group
 from streams.room import zeros
 from topics.compiled import compiled, inlined
 
@@ -162,5 +163,4 @@ def spread_one(*parts: int) -> int:
 def each_once(parts: list[Slots]) -> Slots:
     """Numbers in the order in which they came first."""
     numbers = np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
-    _, first = np.unique(numbers, return_index=True)
-    return numbers[np.sort(first)]
+    return numbers[group(numbers)[1]]

@@ -6,7 +6,7 @@ a msgpack array a row; topics hold it until its rows are said again, so it is re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.grouping import group
+from streams.name_table import Names
 from streams.probing import MASK, Slots
 from streams.row_store import RowStore
 from topics.quantity import ONE
@@ -130,11 +132,11 @@ def _signed(number: int) -> bytes:
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def pack_rows(store: RowStore, slots: Slots, generation: int, upto: int) -> PackedRows:
-    """The stored form of rows as they stand."""
+def pack_rows(store: RowStore, slots: Slots, generation: int, upto: int, names: Callable[[Names, Slots], Any] = Names.names) -> PackedRows:
+    """The stored form of rows as they stand. `names` may also be `spelled_names`: then it can only be encoded."""
     held = store.table[slots]
-    customers, customer = np.unique(held["customer"], return_inverse=True)
-    meters, meter = np.unique(held["meter"], return_inverse=True)
+    customers, customer = _numbered_once(held["customer"])
+    meters, meter = _numbered_once(held["meter"])
     low = held["low"].view(np.int64)
     fits = held["high"] == low >> 63
     large = {at: store.read(int(slots[at]), "scaled") for at in np.flatnonzero(~fits | np.isin(slots, list(store.wide))).tolist()}
@@ -154,13 +156,24 @@ def pack_rows(store: RowStore, slots: Slots, generation: int, upto: int) -> Pack
         generation,
         upto,
         len(slots),
-        store.customers.names(customers),
-        store.meters.names(meters),
+        names(store.customers, customers),
+        names(store.meters, meters),
         unit,
         [_column(columns[name].astype(np.int64)) for name in NUMBERS],
         wide,
         held["hash"].tobytes(),
     )
+
+
+def spelled_names(held: Names, numbers: Slots) -> msgspec.Raw:
+    """Names as they will stand in a segment, without an object each."""
+    return msgspec.Raw(held.spelled(numbers))
+
+
+def _numbered_once(numbers: Slots) -> tuple[Slots, Slots]:
+    """Each number once, and which of them stands at each place."""
+    of, firsts = group(numbers.astype(np.int64))
+    return numbers[firsts], of
 
 
 def _column(values: NDArray[np.int64]) -> Column:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.names import Names
+from streams.probing import Index, spread
 from streams.scan_amounts import limbs_of
 from topics.batch import Batch
 from topics.judging import Posting
@@ -24,7 +25,7 @@ _NO_HEADS: Final = np.empty((0, 2), np.int64)
 _MANY: Final = 1000
 """Ids from so many on are taken together, though the bytes of the batch be copied for it (a millisecond): a batch has 20 such stretches at most."""
 CODE_BITS: Final = 24
-"""Of a customer's or a source's number: what is held (`streams/columns.py`) allows some 2²⁰ of them, and one batch a few more."""
+"""Of a customer's or a source's number: what is held (`streams/columns.py`) allows some 2²² of them, and one batch a few more."""
 
 Few = list[tuple[int, str, Posting]]
 """Postings one by one, with the place and the source of their event."""
@@ -140,16 +141,34 @@ class Sheet:
             self.plain[place] = False
 
 
-class Origins(dict[int, int]):
+class Origins:
     """Numbers of (customer, source) pairs, with what their events share: the keyed prefix of ids."""
 
-    def __init__(self) -> None:
-        self.prefixes = np.zeros((64, 2), np.uint64)
+    def __init__(self, key: int) -> None:
+        """`key` is a secret: which pairs come together is the producers' choice."""
+        self._key = np.array([key], np.uint64).view(np.int64)
+        self._index = Index()
+        self._hashes: U64 = np.zeros(64, np.uint64)
+        self.count = 0
+        self.prefixes: U64 = np.zeros((64, 2), np.uint64)
 
-    def add(self, pairs: Collection[int], prefixes: bytes) -> None:
-        """Some more, in order, and the prefixes joined."""
-        begin, end = len(self), len(self) + len(pairs)
-        self.update(zip(pairs, range(begin, end), strict=True))
+    def _hash(self, pairs: I64) -> U64:
+        """No two pairs have the same: every step of it can be undone."""
+        return spread(pairs ^ self._key)
+
+    def find(self, pairs: I64) -> I64:
+        """The number of each pair, −1 where it has none."""
+        return self._index.find_equal(self._hash(pairs), self._hashes)
+
+    def add(self, pairs: I64, prefixes: U64) -> I64:
+        """Numbers for distinct pairs that have none."""
+        begin, end = self.count, self.count + len(pairs)
+        self._index.reserve(len(pairs), lambda: (self._hashes[:begin], np.arange(begin)))
         if end > len(self.prefixes):
             self.prefixes = np.concatenate([self.prefixes, np.zeros((end, 2), np.uint64)])
-        self.prefixes[begin:end] = np.frombuffer(prefixes, np.uint64).reshape(-1, 2)
+            self._hashes = np.concatenate([self._hashes, np.zeros(end, np.uint64)])
+        hashes, numbers = self._hash(pairs), np.arange(begin, end)
+        self.prefixes[begin:end], self._hashes[begin:end] = prefixes, hashes
+        self._index.put(hashes, numbers)
+        self.count = end
+        return numbers

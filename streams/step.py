@@ -354,7 +354,7 @@ def _few_of(state: PartitionState, reader: Reader, sheet: Sheet, places: I64) ->
     found: Few = []
     for column in sheet.columns.values():
         for place, scaled in column.each(sheet.plain, int(places[0]), int(places[-1])):
-            customer, source = reader.known[int(sheet.customers[place])], reader.source(int(sheet.sources[place]))
+            customer, source = reader.customer(int(sheet.customers[place])), reader.source(int(sheet.sources[place]))
             window = state.definitions.window_of(customer, column.meter, int(sheet.instants[place]) // US_PER_S)
             found.append((place, source, Posting(window, scaled)))
     return sorted(found, key=lambda one: one[0])

@@ -50,7 +50,7 @@ def test_caches_that_overflow_all_the_time_change_no_total(seed: int, monkeypatc
     log = test_fold.build_log(7000 + seed, 300)
     partition = folded(log, seed)
     test_fold.compare(partition, log, test_fold.account_of(log), {})
-    assert len(partition.reader.known) < len(log.records)
+    assert partition.reader.known < len(log.records)
 
 
 def test_a_window_first_asked_for_by_a_duplicate_has_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
