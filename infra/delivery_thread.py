@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
@@ -85,20 +84,6 @@ def batches_of(tp: TopicPartition, session: Session, found: Sequence[Columns], p
         start = next_offset
     if start < position:
         yield Columns(start).batch(tp, session.epoch, start, position)
-
-
-def _as_it_is(_tp: KafkaPartition, record: Any) -> Any:
-    return record
-
-
-def undress(fetcher: Any, tp: KafkaPartition) -> None:
-    """Spare the `ConsumerRecord` of each record of a fetch: a third of the whole cost of reading one; for who wants records.
-
-    Everything before it stays aiokafka's own: checksums, aborted transactions, holes, seeks into the middle of a batch.
-    """
-    fetched = fetcher._records.get(tp)
-    if type(fetched) is FetchResult and fetched._partition_records is not None:
-        fetched._partition_records._consumer_record = _as_it_is
 
 
 class BatchConsumerThread(AIOKafkaConsumerThread):

@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-MODULES: Final = ("streams.columns", "streams.step", "infra.delivery")
+MODULES: Final = ("streams.columns", "streams.step", "infra.delivery", "sinks.clickhouse.native")
 """Importing these imports every compiled function; `tests/house/test_kernels.py` holds that."""
 
 

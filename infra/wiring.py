@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from infra.clock import now_ms
 from infra.delivery import install
-from infra.delivery_thread import undress
+from infra.delivery_raw import fetched
 from infra.face import Kind, Work, group
 from infra.faust_app import build_app
 from infra.heap import give_back
@@ -139,7 +139,7 @@ def wire_archive(settings: Settings, _metrics: WorkerMetrics) -> Wired:
         ArchiveSettings(url=where.url, user=where.user, password=password, database=where.database, bootstrap=settings.kafka.bootstrap),
         flow=flow,
         store=ClickHouseStore(ClickHouse(Address(url=where.url, user=where.user, password=password, database=where.database))),
-        raw_log=KafkaRawLog(settings.kafka.bootstrap, undress),
+        raw_log=KafkaRawLog(settings.kafka.bootstrap, fetched),
     )
     batches = app.channel(maxsize=WAITING_BATCHES)
     flow.attach(archive, lambda batch: batches.put(value=batch))

@@ -12,8 +12,8 @@ import numpy as np
 from numpy import uint64
 from numpy.typing import NDArray
 
-from streams.scan_values import BYTES, Bytes
 from topics.compiled import compiled, inlined
+from topics.scan_values import BYTES, Bytes
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]

@@ -1,4 +1,4 @@
-"""From a batch to columns: all records at once, by compiled functions over their bytes (`streams/scanning.py`), without an object each.
+"""From a batch to columns: all records at once, by compiled functions over their bytes (`topics/scanning.py`), without an object each.
 
 A record that is plain (its customer at home, fields of the right types written without escapes, no headers of ours) is read here; every other
 one goes through `topics.judging.judge`, the reference. Both must say the same: `tests/core/test_meter_columns.py` holds them against each other.
@@ -13,13 +13,8 @@ import numpy as np
 from streams.grouping import group
 from streams.heads import Heads, heads_of
 from streams.homes import at_home
-from streams.numbering import Numbering
 from streams.plain import is_foreign
 from streams.probing import Slots
-from streams.scan_amounts import amounts_of, ones
-from streams.scan_times import UNSURE
-from streams.scanning import HEADS, NUMBER, SOURCE, SUBJECT, TEXT, TIME, TYPE, scan
-from streams.shapes import Shape
 from streams.sheet import CODE_BITS, I64, Column, Mask, Origins, Sheet
 from streams.state import PartitionState
 from topics.batch import Batch
@@ -29,6 +24,11 @@ from topics.event import Rejection
 from topics.instants import US_PER_MS, US_PER_S, parse_us
 from topics.judging import Control, Rerouted, Setting, Usage, judge
 from topics.meters import COUNT, Meter, MeterVersion
+from topics.numbering import Numbering
+from topics.scan_amounts import amounts_of, ones
+from topics.scan_times import UNSURE
+from topics.scanning import HEADS, NUMBER, SOURCE, SUBJECT, TEXT, TIME, TYPE, scan
+from topics.shapes import Shape
 from topics.spans import Spans
 from topics.windows import Window
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streams.blake2b import Keyed
 from streams.names import Names
-from streams.scan_values import Bytes
+from topics.scan_values import Bytes
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]

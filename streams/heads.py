@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.numbering import Numbering
-from streams.scan_values import BYTES, Bytes
 from topics.compiled import compiled
 from topics.content_hash import field
+from topics.numbering import Numbering
+from topics.scan_values import BYTES, Bytes
 
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]

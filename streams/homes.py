@@ -8,8 +8,8 @@ import numpy as np
 from numpy import uint32
 from numpy.typing import NDArray
 
-from streams.scan_values import BYTES, Bytes
 from topics.compiled import compiled
+from topics.scan_values import BYTES, Bytes
 
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

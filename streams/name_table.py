@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from streams.probing import MASK, U64, Index, Slots
 from streams.room import grown, zeros
-from streams.scan_values import BYTES, Bytes
 from topics.compiled import compiled, inlined
+from topics.scan_values import BYTES, Bytes
 
 U8 = NDArray[np.uint8]
 COMPACT_BYTES: Final = 1 << 16

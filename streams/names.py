@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.scan_values import BYTES
 from topics.compiled import compiled
+from topics.scan_values import BYTES
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]

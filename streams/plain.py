@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from streams.scanning import MAX_PLAIN_BYTES
 from topics.batch import Headers
+from topics.scanning import MAX_PLAIN_BYTES
 
 
 def is_foreign(headers: Headers) -> bool:

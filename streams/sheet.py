@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from streams.names import Names
 from streams.probing import Index, spread
-from streams.scan_amounts import limbs_of
 from topics.batch import Batch
 from topics.judging import Posting
 from topics.meters import Meter
+from topics.scan_amounts import limbs_of
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
@@ -71,7 +71,7 @@ class Sheet:
     """
 
     def __init__(self, batch: Batch, first: int, values: U8 = _NO_BYTES, heads: I64 = _NO_HEADS) -> None:
-        """`values` and `heads`: the records' bytes and where in them their fields lie (`streams/scanning.py`)."""
+        """`values` and `heads`: the records' bytes and where in them their fields lie (`topics/scanning.py`)."""
         count = len(batch) - first
         self.values = values
         self._heads = heads

@@ -10,9 +10,10 @@ from typing import Final
 from sinks.clickhouse.app_patience import Patience
 from sinks.clickhouse.lanes import RawLane, not_the_same_log
 from sinks.clickhouse.ports import ArchivedMark, RawChunk, RawLog, Store
+from sinks.clickhouse.raw_block import Piece
 from sinks.clickhouse.resume import gap_sentence, resume
 from sinks.clickhouse.rows import RawRecord
-from sinks.clickhouse.tables import PROGRESS, RAW, Columns, columns_of
+from sinks.clickhouse.tables import PROGRESS, columns_of
 from topics.catalog import DEFINITIONS, EVENTS
 from topics.definitions import Definition
 from topics.errors import LostLog
@@ -20,7 +21,7 @@ from topics.errors import LostLog
 log = logging.getLogger(__name__)
 
 READ_RECORDS: Final = 5_000
-"""Records built between two awaits: 70 ms of one core, short enough for the worker's other duties."""
+"""Records built between two awaits: 3 ms of one core, 70 ms where none is plain; short enough for the worker's other duties."""
 INSERT_ROWS: Final = 50_000
 """Rows of one insert at most: beyond it the engine gains nothing, and a retry repeats more."""
 INSERT_BYTES: Final = 32 * 1024 * 1024
@@ -28,8 +29,6 @@ INSERT_BYTES: Final = 32 * 1024 * 1024
 IDLE_S: Final = 0.5
 """How long the copier sleeps when no mark moved; a new mark wakes it."""
 
-
-_VALUE: Final = RAW.names.index("value")
 
 Reached = dict[RawLane, tuple[int, int]]
 """Lane → (generation, next offset) that is archived once the rows are in."""
@@ -39,22 +38,23 @@ class Gathered:
     """Rows for one insert, and how far each lane will be archived once they are in."""
 
     def __init__(self) -> None:
-        self.columns: Columns = [[] for _ in RAW.columns]
+        self.pieces: list[Piece] = []
+        self.rows = 0
         self.bytes = 0
         self.reached: Reached = {}
 
     @property
     def is_full(self) -> bool:
         """Whether no more should be added."""
-        return len(self.columns[0]) >= INSERT_ROWS or self.bytes >= INSERT_BYTES
+        return self.rows >= INSERT_ROWS or self.bytes >= INSERT_BYTES
 
     def add(self, lane: RawLane, chunk: RawChunk) -> None:
         """Rows of a chunk but for those that are archived already."""
         fresh = [record for record in chunk.records if record.offset not in lane.skip] if lane.skip else chunk.records
-        built = lane.rows.columns(fresh)
-        for column, more in zip(self.columns, built, strict=True):
-            column += more
-        self.bytes += sum(map(len, built[_VALUE]))
+        for piece in lane.rows.written(fresh):
+            self.pieces.append(piece)
+            self.rows += piece.rows
+            self.bytes += piece.value_bytes
         self.reached[lane] = (lane.generation, chunk.next_offset)
 
 
@@ -155,7 +155,7 @@ class RawCopier:
                 await self._read(lane, self._gathered)
                 if lane.next_offset == before:
                     break
-        insert = await self._store.packed(self._gathered.columns) if self._gathered.columns[0] else None
+        insert = await self._store.packed(self._gathered.pieces) if self._gathered.rows else None
         if self._writing is not None:
             await self._answered.wait()
             if self._writing.done():

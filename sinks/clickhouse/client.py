@@ -27,7 +27,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 
 from sinks.clickhouse.migrate import MIGRATIONS_TABLE, Migration, migrations, pending
 from sinks.clickhouse.ports import ArchivedMark, Progress, Refused
-from sinks.clickhouse.raw_block import NAMES, raw_block
+from sinks.clickhouse.raw_block import NAMES, Piece, piece_of, raw_block
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import RAW, RECEIPT, Columns, Table
 from topics.errors import TidemarkError, Unreachable, UsageError
@@ -147,7 +147,7 @@ class ClickHouse:
         if not count:
             return
         if table is RAW:
-            self.insert_packed(raw_block(columns), count)
+            self.insert_packed(raw_block([piece_of(columns)]), count)
         else:
             _believe(table, self._called(self._insert, table, columns), count)
 
@@ -289,9 +289,9 @@ class ClickHouseStore:
         """See `ports.Store.insert`."""
         await asyncio.to_thread(self.clickhouse.insert, table, columns)
 
-    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+    async def packed(self, pieces: Sequence[Piece]) -> Callable[[], Awaitable[None]]:
         """See `ports.Store.packed`."""
-        block, count = await asyncio.to_thread(raw_block, columns), len(columns[0])
+        block, count = await asyncio.to_thread(raw_block, pieces), sum(piece.rows for piece in pieces)
         return lambda: asyncio.to_thread(self.clickhouse.insert_packed, block, count)
 
     async def _rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -1,231 +1,243 @@
-"""The quick way from a plain event to its row: the same row as `rows.RawRows` builds slowly, for four fifths less time.
+"""The quick way from plain events to their rows: the same rows as `rows.RawRows` builds one by one, by compiled functions over their bytes.
 
-Plain is what nearly every event is: ASCII JSON without headers, its key the subject, a UTC time, a type whose meters have had one version
-from the beginning, quantities that are whole numbers. Everything else is left to the reference; `tests/core/test_archive_plain_rows.py`
-holds both against each other. Caches only, which never decide what an event means. Pure.
+Plain is what nearly every event is: JSON with the fields of a CloudEvent without escapes, no headers, its key the subject, meters as they are in
+force now, windows that no edge cuts. Everything else is left to the reference; `tests/core/test_archive_plain_rows.py` holds both against
+each other. Caches only, which never decide what an event means. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import Decimal
-from itertools import chain, repeat
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from sinks.clickhouse.bounds import MAX_S, MIN_S, clamp_s, decimal38, text
+from sinks.clickhouse.bounds import MAX_S, MIN_S, text
+from sinks.clickhouse.native import Cells, alike, arrays, numbers, strings_within
 from topics.definitions import Definitions
-from topics.event import CONTROL_PREFIX, MAX_DEPTH, Event
-from topics.instants import US_PER_S, parse_us
-from topics.meters import BEGINNING_S, COUNT, Meter
-from topics.quantity import LIMIT, ONE, Digits
+from topics.instants import US_PER_MS, US_PER_S
+from topics.meters import COUNT, Meter
+from topics.numbering import Numbering
+from topics.scan_amounts import amounts_of, ones
+from topics.scan_times import UNSURE
+from topics.scanning import HEADS, ID, NUMBER, SOURCE, SUBJECT, TEXT, TIME, TYPE, scan
+from topics.shapes import Shape
+from topics.spans import Spans
 
-_decode = msgspec.json.Decoder(Event, float_hook=Digits).decode
-_MAX_PLAIN_BYTES: Final = 64 * 1024
-"""A plain record is far smaller; larger ones take the slow way, where sizes are counted exactly."""
+I64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 _MAX_MS: Final = MAX_S * 1000
 _MIN_US: Final = MIN_S * US_PER_S
 _MAX_US: Final = MAX_S * US_PER_S
-_SHORTEST: Final = 16
-_LONGEST: Final = 8_192
-"""Records that are looked at in one go: all of a read where all are plain, few after one that is not, so that looking ahead is not for nothing."""
 _MEMO_LIMIT: Final = 1 << 16
-"""Entries of a memo before it is thrown away: some 20 MB for the largest, and far more than the seconds, windows and quantities of a busy hour."""
+"""Cells of windows that are remembered before all are thrown away."""
+_MAX_HELD_BYTES: Final = 1 << 24
+"""Of names of customers, and of types, before they are numbered anew."""
 
 
-class Span(NamedTuple):
-    """What the windows of one customer and all meters of a plan have in common, and the cells that rows within it share."""
+class _Posted(NamedTuple):
+    """What one meter takes of a stretch: of which events, as which of their postings, how much, in which windows."""
 
-    start_us: int
-    end_us: int
-    starts: list[int]
-    ends: list[int]
-
-
-_NOWHERE: Final = Span(0, 0, [], [])
-"""Holds no instant."""
+    meter: Meter
+    at: I64
+    rank: I64
+    amounts: NDArray[np.uint64]
+    starts_s: I64
 
 
-class Plan:
-    """The meters of an event type where each has had one version from the beginning and takes all data; `meters` is empty otherwise."""
+class Stretch:
+    """Events of one partition that are read with the same definitions in force, in columns; only where `plain` do they mean anything."""
 
-    __slots__ = ("amount", "amounts", "meters", "slugs", "spans", "type")
+    def __init__(self, offsets: I64, stamps_ms: I64, keys: Spans, values: Spans, headed: I64) -> None:
+        """`headed`: positions of the records that have headers."""
+        count = len(offsets)
+        self.offsets, self.stamps_ms, self.keys, self.values = offsets, stamps_ms, keys, values
+        self.heads = np.zeros((count, 2 * HEADS), np.int64)
+        self.instants = np.full(count, UNSURE, np.int64)
+        self.plain: Mask = np.zeros(count, np.bool_)
+        self.counts = np.zeros(count, np.int64)
+        self.posted: list[_Posted] = []
+        self.headed = headed
+        self._firsts = self.counts
+        self._slug_bytes = b""
+        self._of = np.zeros((4, 0), np.int64)
+        self._amounts = ones(0)
 
-    def __init__(self, event_type: str, definitions: Definitions) -> None:
-        versions = [definitions.meters[slug] for slug in definitions.by_type.get(event_type, ())]
-        steady = all(len(found) == 1 and found[0].valid_from_s == BEGINNING_S and not found[0].removed for found in versions)
-        plain = steady and not event_type.startswith(CONTROL_PREFIX) and not any(found[0].meter.where for found in versions)
-        self.meters: tuple[Meter, ...] = tuple(found[0].meter for found in versions) if plain else ()
-        self.amounts = tuple(meter.value for meter in self.meters)
-        self.amount = self.amounts[0] if len(self.amounts) == 1 and self.amounts[0] != COUNT else None
-        """Where the only meter's quantity stands, so that one look into the memo finds it; None where more must be looked at."""
-        self.slugs = [text(meter.slug) for meter in self.meters]
-        self.type = text(event_type)
-        self.spans: dict[bytes, Span] = {}
+    def head(self, field: int) -> tuple[I64, I64]:
+        """Position and length of a field of each."""
+        return np.ascontiguousarray(self.heads[:, 2 * field]), np.ascontiguousarray(self.heads[:, 2 * field + 1])
 
+    def settle(self) -> None:
+        """All that is plain is known: the postings of each event lie side by side from here on, in the order of their meters."""
+        self.counts[~self.plain] = 0
+        self._firsts = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.counts)])
+        total = int(self._firsts[-1])
+        self._of, self._amounts = np.empty((4, total), np.int64), np.empty((total, 2), np.uint64)
+        for meter, at, rank, amounts, starts_s in self.posted:
+            kept = self.plain[at]
+            places = self._firsts[at[kept]] + rank[kept]
+            begin, length = self._slug(text(meter.slug))
+            self._of[0][places], self._of[1][places] = begin, length
+            self._of[2][places], self._of[3][places] = starts_s[kept], starts_s[kept] + meter.window_s
+            self._amounts[places] = amounts[kept]
 
-class PlainColumns:
-    """The cells in which plain rows differ, by the columns' names in `tables.RAW`; all others follow from these or never change."""
+    def _slug(self, slug: bytes) -> tuple[int, int]:
+        begin = len(self._slug_bytes)
+        self._slug_bytes += slug
+        return begin, len(slug)
 
-    NAMES: Final = (
-        "customer", "kafka_offset", "log_time", "value",
-        "occurred_at", "event_id", "source", "type", "meters", "quantities", "window_starts", "window_ends",
-    )  # fmt: skip
-    """First what the record says by itself, then what is read in it."""
+    def cells(self, begin: int, end: int, partition: int, generation: int) -> list[Cells]:
+        """The rows of the events from `begin` to `end`, all plain, in the order of `tables.RAW`."""
+        count, first, last = end - begin, int(self._firsts[begin]), int(self._firsts[end])
+        ends, nowhere = self._firsts[begin + 1 : end + 1] - first, np.zeros(count, np.int64)
+        slugs, lengths, starts_s, ends_s = (np.ascontiguousarray(row[first:last]) for row in self._of)
+        names = strings_within(np.frombuffer(self._slug_bytes, np.uint8), slugs, lengths)
+        keys, values, stamps = self.keys[begin:end], self.values[begin:end], numbers(self.stamps_ms[begin:end])
+        data = values.buffer
 
-    def __init__(self) -> None:
-        self.lists: dict[str, list[Any]] = {name: [] for name in self.NAMES}
+        def field(which: int) -> Cells:
+            return strings_within(data, *(np.ascontiguousarray(self.heads[begin:end, 2 * which + part]) for part in (0, 1)))
 
-    def __len__(self) -> int:
-        return len(self.lists["customer"])
-
-    def extend(self, given: tuple[Sequence[Any], ...], read: list[tuple[Any, ...]]) -> None:
-        """As many rows as were read: the columns given (longer ones are cut), then cells in the order of NAMES."""
-        count = len(read)
-        for found, cells in zip(self.lists.values(), chain(given, zip(*read, strict=True)), strict=False):
-            found += cells if len(cells) == count else cells[:count]
-
-
-def _readable(records: list[Any], until_offset: int) -> tuple[Sequence[Any], ...]:
-    """Offsets, timestamps, keys and values of the records before the first that is not worth reading here, as it looks from outside."""
-    if not records:
-        return ((), (), (), ())
-    offsets, stamps, keys, values, headers = zip(*records, strict=True)
-    if not (
-        all(values)
-        and all(keys)
-        and not any(headers)
-        and max(offsets) <= until_offset
-        and 0 <= min(stamps) <= max(stamps) <= _MAX_MS
-        and all(map(bytes.isascii, values))
-        and max(map(len, values)) <= _MAX_PLAIN_BYTES
-        and max(map(bytes.count, values, repeat(b"{"))) + max(map(bytes.count, values, repeat(b"["))) <= MAX_DEPTH
-    ):
-        count = next((at for at, record in enumerate(records) if not _is_readable(record, until_offset)), len(records))
-        return offsets[:count], stamps[:count], keys[:count], values[:count]
-    return offsets, stamps, keys, values
-
-
-def _is_readable(record: Any, until_offset: int) -> bool:
-    offset, stamp_ms, key, value, headers = record
-    if headers or not key or not value or offset > until_offset or not 0 <= stamp_ms <= _MAX_MS:
-        return False
-    return len(value) <= _MAX_PLAIN_BYTES and value.isascii() and value.count(b"{") + value.count(b"[") <= MAX_DEPTH
+        return [
+            strings_within(keys.buffer, keys.starts, keys.lengths),
+            numbers(self.instants[begin:end]),
+            numbers(np.full(count, partition, np.uint32)),
+            numbers(np.full(count, generation, np.uint32)),
+            numbers(self.offsets[begin:end]),
+            stamps,
+            stamps,
+            alike(b"\0", count),
+            strings_within(data, values.starts, values.lengths),
+            alike(b"\0", count),
+            arrays(nowhere, ()),
+            arrays(nowhere, (b"", b"")),
+            alike(b"\5usage", count),
+            field(ID),
+            field(SOURCE),
+            field(TYPE),
+            arrays(ends, names),
+            arrays(ends, numbers(self._amounts[first:last])),
+            arrays(ends, numbers(starts_s)),
+            arrays(ends, numbers(ends_s)),
+        ]
 
 
 class PlainRows:
-    """Reads plain events of one partition, as rows that `PlainColumns` takes."""
+    """Reads plain events of one partition."""
 
     def __init__(self) -> None:
         self._definitions = Definitions()
         self._version = -1
-        self._stretch = _LONGEST
-        self._plans: dict[str, Plan] = {}
-        self._seconds: dict[str, int] = {}
-        self._fractions: dict[str, int] = {}
-        self._quantities: dict[int, list[Decimal]] = {}
-        self._sources: dict[str, bytes] = {}
+        self._key = hash(b"customers") & (1 << 64) - 1  # keyed anew by every process
+        self._forget()
+
+    def _forget(self) -> None:
+        self._shape = Shape(self._definitions)
+        self._types = Numbering(self._key)
+        self._customers = Numbering(self._key)
+        self._known: list[str] = []
+        self._bound = np.zeros(0, np.bool_)
+        """Of each customer whether a subscription of theirs may cut a window."""
+        self._cut: dict[tuple[int, int, str], bool] = {}
 
     def follow(self, definitions: Definitions) -> None:
         """These are in force from here on."""
         if definitions is not self._definitions or definitions.version != self._version:
             self._definitions, self._version = definitions, definitions.version
-            self._plans.clear()
+            self._forget()
 
-    def read(self, records: list[Any], at: int, until_offset: int, columns: PlainColumns) -> int:
-        """Take plain records from position `at` on, a stretch at most; the position of the first that was not taken.
-
-        Where that is `at` itself, the record there is not plain, or lies past `until_offset`.
-        """
-        plans, seconds, fractions, quantities, sources = (
-            self._plans.get, self._seconds.get, self._fractions.get, self._quantities.get, self._sources.get,
+    def read(self, stretch: Stretch) -> None:
+        """Say which events of a stretch are plain, and read them."""
+        if self._types.held_bytes + self._customers.held_bytes > _MAX_HELD_BYTES:
+            self._forget()
+        keys, values, shape = stretch.keys, stretch.values, self._shape
+        fields = np.zeros((len(values), 3 * len(shape.ends)), np.int64)
+        scan(
+            values.buffer, values.starts, values.lengths, keys.buffer, keys.starts, keys.lengths,
+            shape.names, shape.ends, stretch.heads, fields, stretch.instants, stretch.plain,
         )  # fmt: skip
-        offsets, stamps, keys, values = _readable(records[at : at + self._stretch], until_offset)
-        rows: list[tuple[Any, ...]] = []
-        add, decode = rows.append, _decode
-        for key, value in zip(keys, values, strict=True):
-            try:
-                event = decode(value)
-            except (msgspec.DecodeError, RecursionError):
-                break
-            time, plan = event.time, plans(event.type) or self._plan(event.type)
-            if not plan.meters or event.specversion != "1.0" or time is None or not (event.id and event.source):
-                break
-            if key != event.subject.encode():
-                break
-            moment_us, fraction_us = seconds(time[:19]), fractions(time[19:])
-            moment_us = self._instant_us(time) if moment_us is None or fraction_us is None else moment_us + fraction_us
-            if moment_us is None or not _MIN_US <= moment_us <= _MAX_US:
-                break
-            data = event.data
-            amount = data.get(plan.amount) if type(data) is dict else None
-            amounts = quantities(amount) if type(amount) is int else None
-            if amounts is None and (amounts := self._amounts(plan, data)) is None:
-                break
-            start_us, end_us, starts, ends = plan.spans.get(key, _NOWHERE)
-            if not start_us <= moment_us < end_us:
-                _, _, starts, ends = self._span(plan, key, event.subject, moment_us)
-            add((moment_us, event.id.encode(), sources(event.source) or self._source(event.source), plan.type, plan.slugs, amounts, starts, ends))
-        columns.extend((keys, offsets, stamps, values), rows)
-        self._stretch = min(2 * self._stretch, _LONGEST) if rows else _SHORTEST
-        return at + len(rows)
+        plain, stamps = stretch.plain, stretch.stamps_ms
+        plain[stretch.headed] = False
+        plain &= (stamps >= 0) & (stamps <= _MAX_MS)
+        self._read_times(stretch)
+        if plain.any():
+            self._read_postings(stretch, fields)
+        stretch.settle()
 
-    def _source(self, source: str) -> bytes:
-        if len(self._sources) >= _MEMO_LIMIT:
-            self._sources.clear()
-        found = self._sources[source] = source.encode()
+    def _read_times(self, stretch: Stretch) -> None:
+        """An event that says no time has that of its arrival, but for customers who live by a test clock."""
+        silent = stretch.plain & (stretch.heads[:, 2 * TIME] == 0)
+        if not self._definitions.clocks:
+            stretch.instants[silent] = stretch.stamps_ms[silent] * US_PER_MS
+        stretch.plain &= (stretch.instants >= _MIN_US) & (stretch.instants <= _MAX_US)
+
+    def _read_postings(self, stretch: Stretch, fields: I64) -> None:
+        data, plain = stretch.values.buffer, stretch.plain
+        kinds = self._types.of(data, *stretch.head(TYPE), plain)
+        customers = self._numbered(stretch) if self._definitions.items else None
+        for kind in np.unique(kinds[plain]).tolist():
+            where = np.flatnonzero(kinds == kind)
+            plan = self._shape.plan(self._types.name(kind).decode())
+            if plan is None:
+                plain[where] = False
+                continue
+            plain[where] &= stretch.instants[where] >= plan.since_us
+            for meter in plan.meters:
+                self._read_meter(stretch, fields, meter, where, customers)
+            plain[where] &= stretch.counts[where] > 0
+
+    def _read_meter(self, stretch: Stretch, fields: I64, meter: Meter, where: I64, customers: I64 | None) -> None:
+        """What one meter takes of the events at these places."""
+        chosen, at = fields if len(where) == len(fields) else fields[where], where
+        if meter.where:
+            having = self._shape.having(stretch.values.buffer, chosen, meter)
+            chosen, at = chosen[having], where[having]
+        if not len(at):
+            return
+        if meter.value == COUNT:
+            amounts = ones(len(at))
+        else:
+            kinds, starts, lengths = self._shape.column(chosen, meter.value)
+            amounts, faults = amounts_of(stretch.values.buffer, starts, lengths, allow_negative=meter.allow_negative)
+            stretch.plain[at[faults]] = False
+            stretch.plain[at[(kinds != NUMBER) & (kinds != TEXT)]] = False
+        grid = stretch.instants[at] // (meter.window_s * US_PER_S)
+        starts_s = grid * meter.window_s
+        if customers is not None:
+            stretch.plain[at[self._is_cut(meter, customers[at], starts_s)]] = False
+        stretch.plain[at] &= (starts_s >= MIN_S) & (starts_s + meter.window_s <= MAX_S)
+        stretch.posted.append(_Posted(meter, at, stretch.counts[at], amounts, starts_s))
+        stretch.counts[at] += 1
+
+    def _numbered(self, stretch: Stretch) -> I64:
+        """Numbers of the customers; where none of theirs is bound nothing more is asked of them."""
+        found = self._customers.of(stretch.values.buffer, *stretch.head(SUBJECT), stretch.plain)
+        begin, end = len(self._known), self._customers.count
+        if end > begin:
+            new = [name.decode() for name in self._customers.names(begin, end)]
+            items, slugs = self._definitions.items, list(self._definitions.meters)
+            self._known += new
+            self._bound = np.concatenate([self._bound, np.array([any((name, slug) in items for slug in slugs) for name in new], np.bool_)])
         return found
 
-    def _plan(self, event_type: str) -> Plan:
-        if len(self._plans) >= _MEMO_LIMIT:
-            self._plans.clear()
-        plan = self._plans[event_type] = Plan(event_type, self._definitions)
-        return plan
-
-    def _span(self, plan: Plan, key: bytes, customer: str, moment_us: int) -> Span:
-        if len(plan.spans) >= _MEMO_LIMIT:
-            plan.spans.clear()
-        windows = [self._definitions.window_of(customer, meter, moment_us // US_PER_S) for meter in plan.meters]
-        start_us, end_us = max(window.start_s for window in windows) * US_PER_S, min(window.end_s for window in windows) * US_PER_S
-        span = Span(start_us, end_us, [clamp_s(window.start_s) for window in windows], [clamp_s(window.end_s) for window in windows])
-        plan.spans[key] = span
-        return span
-
-    def _amounts(self, plan: Plan, data: Any) -> list[Decimal] | None:
-        """The quantity of each meter; None where one is no plain whole number, and the reference must read it."""
-        found: list[Decimal] = []
-        for name in plan.amounts:
-            value = 1 if name == COUNT else data.get(name) if type(data) is dict else None
-            if type(value) is not int or not 0 <= value <= LIMIT:
-                return None
-            found.append(self._quantities[value][0] if value in self._quantities else decimal38(value * ONE))
-            if plan.amount == name:
-                self._remember(value, found)
+    def _is_cut(self, meter: Meter, customers: I64, starts_s: I64) -> Mask:
+        """True for events in a cell of the grid that an edge cuts into several windows."""
+        found = np.zeros(len(customers), np.bool_)
+        bound = np.flatnonzero((customers >= 0) & self._bound[customers])
+        if not len(bound):
+            return found
+        lowest = int(starts_s[bound].min())
+        cells, of = np.unique(customers[bound] << 40 | (starts_s[bound] - lowest), return_inverse=True)
+        cut = [self._has_edge(cell >> 40, (cell & (1 << 40) - 1) + lowest, meter) for cell in cells.tolist()]
+        found[bound] = np.array(cut, np.bool_)[of]
         return found
 
-    def _remember(self, value: int, amounts: list[Decimal]) -> None:
-        if len(self._quantities) >= _MEMO_LIMIT:
-            self._quantities.clear()
-        self._quantities[value] = amounts
+    def _has_edge(self, customer: int, start_s: int, meter: Meter) -> bool:
+        known = self._cut.get((customer, start_s, meter.slug))
+        if known is None:
+            if len(self._cut) >= _MEMO_LIMIT:
+                self._cut.clear()
+            window = self._definitions.window_of(self._known[customer], meter, start_s)
+            known = self._cut[customer, start_s, meter.slug] = window.end_s - window.start_s != meter.window_s
+        return known
 
-    def _instant_us(self, time: str) -> int | None:
-        """`2026-11-03T10:00:05[.123456]Z` by a memo of its second and of its fraction; None for any other form."""
-        if not 20 <= len(time) <= 27 or time[-1] != "Z" or not time.isascii():
-            return None
-        fraction = time[20:-1]
-        if len(time) > 20 and (time[19] != "." or not fraction.isdigit()):
-            return None
-        second = time[:19]
-        moment_us = self._seconds.get(second)
-        if moment_us is None:
-            moment_us = parse_us(second + "Z")
-            if moment_us is None:
-                return None
-            if len(self._seconds) >= _MEMO_LIMIT:
-                self._seconds.clear()
-            self._seconds[second] = moment_us
-        if len(self._fractions) >= _MEMO_LIMIT:
-            self._fractions.clear()
-        fraction_us = self._fractions[time[19:]] = int((fraction or "0").ljust(6, "0"))
-        return moment_us + fraction_us

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from sinks.clickhouse.raw_block import Piece
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import Columns, Table
 from topics.batch import TopicPartition
@@ -41,7 +42,7 @@ class Store(Protocol):
         """Insert all rows and return once the server has answered that it wrote them all."""
         ...
 
-    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+    async def packed(self, pieces: Sequence[Piece]) -> Callable[[], Awaitable[None]]:
         """Raw rows made ready for sending, while another insert may be under way. What it returns inserts them as `insert` does, at every call."""
         ...
 
@@ -73,7 +74,7 @@ class Store(Protocol):
 class RawChunk(NamedTuple):
     """What a read of `usage.events` brought: records below the wanted end; everything below `next_offset` is in it or in an earlier one."""
 
-    records: list[RawRecord]
+    records: Sequence[RawRecord]
     next_offset: int
 
 

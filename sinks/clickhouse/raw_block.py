@@ -6,9 +6,10 @@ The table stores less than it is sent (`schema/0008_shorter_rows.sql`): the engi
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from sinks.clickhouse.native import block
+from sinks.clickhouse.native import Cells, alike, joined, written
 from sinks.clickhouse.tables import RAW, Columns
 
 LAYOUT: Final = 1
@@ -19,7 +20,26 @@ NAMES: Final = ("layout", *(name for name, _ in _SENT))
 """Columns of the INSERT, in the block's order."""
 
 
-def raw_block(columns: Columns) -> bytes:
-    """The block of an INSERT of these columns of `tables.RAW`."""
-    layout = ("layout", "UInt8", [LAYOUT] * len(columns[0]))
-    return block([layout, *((name, kind, cells) for (name, kind), cells in zip(_SENT, columns, strict=True))])
+class Piece(NamedTuple):
+    """Some rows as written: the cells of each column of `tables.RAW`, how many rows, and how many bytes of values."""
+
+    cells: list[Cells]
+    rows: int
+    value_bytes: int
+
+
+_VALUE: Final = RAW.names.index("value")
+
+
+def piece_of(columns: Columns) -> Piece:
+    """Columns of `tables.RAW` as written."""
+    cells = [written(kind, found) for (_, kind), found in zip(_SENT, columns, strict=True)]
+    return Piece(cells, len(columns[0]), sum(map(len, columns[_VALUE])))
+
+
+def raw_block(pieces: Sequence[Piece]) -> bytes:
+    """The block of an INSERT of these rows."""
+    rows = sum(piece.rows for piece in pieces)
+    layout = alike(bytes([LAYOUT]), rows)
+    whole = [[alike(b"", 0) if at else layout, *piece.cells] for at, piece in enumerate(pieces)]
+    return joined([("layout", "UInt8"), *_SENT], whole, rows)

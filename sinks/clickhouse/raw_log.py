@@ -12,49 +12,60 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from sinks.clickhouse.ports import RawChunk
-from sinks.clickhouse.rows import RawRecord
+from sinks.clickhouse.rows import RawRecords
+from topics.batch import Batch
 from topics.batch import TopicPartition as Pair
 from topics.catalog import EVENTS
 from topics.errors import LostLog, Unreachable
 
 FETCH_BYTES: Final = 4 * 1024 * 1024
-"""Per partition and fetch, also what is held of a partition whose mark is behind: at 300 bytes an event 14,000 events."""
-POLL_MS: Final = 200
+"""Per partition and fetch, also what is held of a partition whose mark is behind: at 300 bytes an event 14,000 events; as much again waits in
+the consumer."""
+POLL_S: Final = 0.2
 """How long a read waits for a fetch before the copier looks at its other partitions."""
+MOST_RECORDS: Final = 5_000
+"""Records that are taken from aiokafka's reader in one go."""
 REQUEST_TIMEOUT_MS: Final = 20_000
 """As the other readers: longer than a leader's fail-over, then the broker counts as absent and is asked again."""
 
 
-def records_of(taken: Sequence[Any]) -> list[RawRecord]:
-    """aiokafka's records as ours: column by column, and without RawRecord's own constructor, in half the time."""
-    columns = (
-        [found.offset for found in taken],
-        [found.timestamp for found in taken],
-        [found.key for found in taken],
-        [found.value for found in taken],
-        [tuple(found.headers) for found in taken],
-    )
-    return list(map(tuple.__new__, repeat(RawRecord), zip(*columns, strict=True)))
+NOTHING: Final = RawRecords.of([])
+Fetch = Callable[[Any, TopicPartition, float], Awaitable[Sequence[Batch]]]
+"""What has been fetched of a partition, in the order of its offsets, after a wait of so many seconds where that is nothing."""
+
+
+async def plainly(consumer: Any, tp: TopicPartition, timeout_s: float) -> Sequence[Batch]:
+    """`Fetch` by aiokafka's own reader, an object a record."""
+    found = (await consumer.getmany(tp, timeout_ms=int(1000 * timeout_s), max_records=MOST_RECORDS)).get(tp, ())
+    if not found:
+        return ()
+    offsets, times, keys, values, headers = zip(*((r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in found), strict=True)
+    return [
+        Batch(
+            topic=tp.topic, partition=tp.partition, epoch=0, start_offset=offsets[0], offsets=offsets, timestamps_ms=times,
+            keys=keys, values=values, headers=headers, next_offset=offsets[-1] + 1,
+        )
+    ]  # fmt: skip
 
 
 class KafkaRawLog:
     """`ports.RawLog` on aiokafka; connects when it is first asked, and again after an error."""
 
-    def __init__(self, bootstrap: str, undress: Callable[[Any, Any], None] = lambda _fetcher, _partition: None) -> None:
-        """`undress(fetcher, partition)` may spare aiokafka the object it makes of each record of a fetch that has arrived."""
+    def __init__(self, bootstrap: str, fetch: Fetch = plainly) -> None:
+        """`fetch` may spare the objects that aiokafka makes of records; nothing else may take from its consumer."""
         self._bootstrap = bootstrap
-        self._undress = undress
+        self._fetch = fetch
         self._consumer: Any = None
         self._next: dict[int, int] = {}
-        self._fetched: dict[int, deque[Any]] = {}
+        self._fetched: dict[int, deque[RawRecords]] = {}
         self._connecting = asyncio.Lock()
 
     async def _connected(self) -> Any:
@@ -69,7 +80,7 @@ class KafkaRawLog:
                     enable_auto_commit=False,
                     request_timeout_ms=REQUEST_TIMEOUT_MS,
                     max_partition_fetch_bytes=FETCH_BYTES,
-                    fetch_max_wait_ms=POLL_MS,
+                    fetch_max_wait_ms=int(1000 * POLL_S),
                 )
                 try:
                     await consumer.start()
@@ -115,20 +126,20 @@ class KafkaRawLog:
         tp = TopicPartition(EVENTS, partition)
         fetched = self._fetched.setdefault(partition, deque())
         if not fetched:
-            self._undress(consumer._fetcher, tp)
-            fetched.extend((await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=limit)).get(tp, ()))
-        if fetched and fetched[-1].offset < end and len(fetched) <= limit:
-            taken = list(fetched)
-            fetched.clear()
-        else:
-            taken = []
-            while fetched and fetched[0].offset < end and len(taken) < limit:
-                taken.append(fetched.popleft())
-        records = records_of(taken)
+            fetched.extend(RawRecords.of_batch(batch) for batch in await self._fetch(consumer, tp, POLL_S) if len(batch))
+        found = fetched[0] if fetched else NOTHING
+        count = min(limit, int(np.searchsorted(found.offsets, end)))
+        left = found[count:] or (fetched[1] if len(fetched) > 1 else NOTHING)
         # Below the first record that is left, or else below the consumer's position (markers included), nothing is to come.
-        reached = fetched[0].offset if fetched else await consumer.position(tp)
+        reached = int(left.offsets[0]) if left else await consumer.position(tp)
+        if self._fetched.get(partition) is not fetched:
+            return RawChunk([], start)  # the partition was let go meanwhile, and may have been taken again
+        if fetched and count == len(found):
+            fetched.popleft()
+        elif fetched:
+            fetched[0] = left
         self._next[partition] = max(start, min(end, reached))
-        return RawChunk(records, self._next[partition])
+        return RawChunk(found[:count], self._next[partition])
 
     async def bounds(self, tps: Iterable[Pair]) -> dict[Pair, tuple[int, int]]:
         """See `ports.RawLog.bounds`."""

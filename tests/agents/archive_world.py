@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from sinks.clickhouse.app import ARCHIVE_TOPICS, ArchiveSettings, ArchiveWorker
 from sinks.clickhouse.ports import ArchivedMark, Progress, RawChunk
+from sinks.clickhouse.raw_block import Piece
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import DEFINITION, MARK, PROGRESS, RAW, VERDICT, WINDOW, Columns, Table
 from tests.core.meterlog import NOW_MS, Disk, Log, Stored, batch_of, fresh
+from tests.core.native_reading import columns_of_pieces
 from topics.batch import NOT_ASSIGNED, Batch, TopicPartition
 from topics.catalog import DEFINITIONS, EVENTS, REJECTED, VERDICTS, WINDOWS
 from topics.errors import LostLog
@@ -64,9 +66,10 @@ class ModelStore:
         if self.kill(table.name):
             raise Killed
 
-    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+    async def packed(self, pieces: Sequence[Piece]) -> Callable[[], Awaitable[None]]:
         """See `ports.Store`."""
         await asyncio.sleep(0)
+        columns = columns_of_pieces(pieces)
         return lambda: self.insert(RAW, columns)
 
     def _check_visible(self, rows: list[Row]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
 from sinks.clickhouse import app_patience, app_raw
 from sinks.clickhouse.ports import Refused
+from sinks.clickhouse.raw_block import Piece
 from sinks.clickhouse.tables import PROGRESS, RAW, Columns, Table
 from tests.agents.archive_world import Killed, ModelStore, Process, Topics
 from tests.agents.test_archive_worker import expect_everything, run_to_the_end
@@ -58,11 +59,11 @@ class SlowStore(ModelStore):
         """Of each progress row, the same."""
         self.progress_rows: list[int] = []
 
-    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+    async def packed(self, pieces: Sequence[Piece]) -> Callable[[], Awaitable[None]]:
         """See `ports.Store`."""
         self.packs.append(self.inserting)
-        self.sizes.append(len(columns[0]))
-        return await super().packed(columns)
+        self.sizes.append(sum(piece.rows for piece in pieces))
+        return await super().packed(pieces)
 
     async def insert(self, table: Table, columns: Columns) -> None:
         """See `ports.Store`."""

@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from infra.delivery_thread import undress
+from infra.delivery_headers import read_any_header_name
+from infra.delivery_raw import fetched
 from infra.embedded.ports import free_port
 from infra.embedded.testing import kafka_broker
 from infra.kafka_io import admin, producer
@@ -25,7 +26,7 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield cluster.bootstrap
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "undressed"])
+@pytest.fixture(params=[False, True], ids=["plain", "columns"])
 async def raw_log(bootstrap: str, request: pytest.FixtureRequest) -> AsyncIterator[KafkaRawLog]:
     """A reader over a fresh usage.events of three partitions, alone and as the worker wires it."""
     async with admin(bootstrap) as client:
@@ -34,7 +35,9 @@ async def raw_log(bootstrap: str, request: pytest.FixtureRequest) -> AsyncIterat
             while EVENTS in await client.list_topics():
                 continue
         await client.create_topics([NewTopic(EVENTS, 3, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
-    reader = KafkaRawLog(bootstrap, undress) if request.param else KafkaRawLog(bootstrap)
+    if request.param:
+        read_any_header_name()
+    reader = KafkaRawLog(bootstrap, fetched) if request.param else KafkaRawLog(bootstrap)
     yield reader
     await reader.close()
 

@@ -22,7 +22,7 @@ from aiokafka.record.util import calc_crc32c
 
 from infra.delivery_columns import MAX_RECORDS, in_columns
 from infra.delivery_headers import MendingRecords
-from infra.delivery_thread import Session, batch_of, batches_of, undress
+from infra.delivery_thread import Session, batch_of, batches_of
 from infra.faust_app import PARTITION_FETCH_BYTES
 from tests.benchmarks.load import events
 
@@ -73,7 +73,7 @@ def ordinary(first: int, data: bytes) -> int:
 def undressed(first: int, data: bytes) -> int:
     """aiokafka's records without their last dress, made into a batch: what delivery did before."""
     result = fetched(first, data)
-    undress(SimpleNamespace(_records={TP: result}), TP)
+    result._partition_records._consumer_record = lambda _tp, record: record
     found = result.getall()
     return len(batch_of(TP, Session(1, first), found, first + len(found)))
 

@@ -214,7 +214,7 @@ async def test_packed_rows_go_in_at_every_call(engine_url: str) -> None:
     store = ClickHouseStore(clickhouse)
     await store.prepare()
     records = [RawRecord(offset, 1_795_000_000_000, b"k", b"{%d" % offset, ()) for offset in (3, 4, 9)]
-    insert = await store.packed(RawRows(0, 0, _nothing()).columns(records))
+    insert = await store.packed(RawRows(0, 0, _nothing()).written(records))
     assert await store.present_raw(0, 0, 0) == set()
     await insert()
     await insert()

@@ -9,7 +9,7 @@ import numpy as np
 
 from streams.blake2b import Keyed
 from streams.duplicates import Digester
-from streams.numbering import Numbering
+from topics.numbering import Numbering
 
 
 def test_digests_are_those_of_the_library() -> None:

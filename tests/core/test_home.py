@@ -7,9 +7,9 @@ import random
 import numpy as np
 
 from streams.homes import at_home
-from streams.numbering import Numbering
 from tests.oracle.hashes import java_partition
 from topics.home import home_of
+from topics.numbering import Numbering
 
 
 def test_whoever_is_at_home_is_found_by_the_compiled_hash() -> None:

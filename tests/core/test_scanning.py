@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from streams.columns import FEW
-from streams.numbering import Numbering
-from streams.scan_amounts import amounts_of
-from streams.scan_times import UNSURE, instant_us
-from streams.scan_values import BAD, DEPTH, value_end
 from tests.core.meterlog import NOW_MS, PARTITIONS, Disk, Log, customers, fresh, meters_record
 from topics.batch import Batch
 from topics.home import home_of
 from topics.instants import parse_us
 from topics.meters import Meter, Timing
+from topics.numbering import Numbering
 from topics.quantity import LIMIT, BadQuantity, Digits, OutOfRange, parse
+from topics.scan_amounts import amounts_of
+from topics.scan_times import UNSURE, instant_us
+from topics.scan_values import BAD, DEPTH, value_end
 from topics.spans import Spans
 
 ODD = ("1e3", "1E-13", "", "-", ".", "1.", ".5", "x", "९")

@@ -98,12 +98,12 @@ LAW_19: Final = (
     ),
     without(
         "quick-way-remembers-windows", "8, 19", "a window that was cut holds only the instants in it, also where rows are built the quick way",
-        "sinks.clickhouse.plain_rows:PlainRows.read", "if not start_us <= moment_us < end_us:", "if end_us == 0:",
+        "sinks.clickhouse.plain_rows:PlainRows._has_edge", "window.end_s - window.start_s != meter.window_s", "False",
         "H33 postings",
     ),
     without(
         "quick-way-keeps-meters", "0, 19", "a new definition makes the quick way forget which meters take an event",
-        "sinks.clickhouse.plain_rows:PlainRows.follow", "self._plans.clear()", "pass", "H33 postings",
+        "sinks.clickhouse.plain_rows:PlainRows.follow", " or definitions.version != self._version", "", "H33 postings",
     ),
     without(
         "archive-of-another-log", "3, 19", "a log whose records are not those that were archived halts the archive",

@@ -243,7 +243,7 @@ LAW_10: Final = (
 LAW_11: Final = (
     without(
         "float-on-the-fast-path", "11", "quantities are scaled integers, never binary floats",
-        "streams.scan_amounts:amounts_of", "faults: list[int] = []",
+        "topics.scan_amounts:amounts_of", "faults: list[int] = []",
         "faults: list[int] = []\n    amounts[:] = amounts.astype(np.float64).astype(np.uint64)", "H14",
     ),
     without(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from sinks.clickhouse.ports import ArchivedMark, Progress, RawChunk
+from sinks.clickhouse.raw_block import Piece
 from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import DEFINITION, MARK, PROGRESS, RAW, Columns, Table
+from tests.core.native_reading import columns_of_pieces
 from tests.simulation.broker import Broker, NoAnswer
 from tests.simulation.kernel import Kernel
 from topics.batch import TopicPartition
@@ -95,9 +97,10 @@ class SimulatedStore:
         if not await self._ask(lambda: self.engine.insert(table, columns)):
             raise Unreachable("ClickHouse went away in the middle of an insert")
 
-    async def packed(self, columns: Columns) -> Callable[[], Awaitable[None]]:
+    async def packed(self, pieces: Sequence[Piece]) -> Callable[[], Awaitable[None]]:
         """See `ports.Store`: the work of a moment, and no request."""
         await asyncio.sleep(self.kernel.chance.random() * 0.05)
+        columns = columns_of_pieces(pieces)
         return lambda: self.insert(RAW, columns)
 
     async def progress(self, topic: str, partition: int) -> Progress | None:

@@ -1,8 +1,14 @@
 """How fast rows go in: the archive's own path against the engine's own rate, in turns, over the same rows.
 
-The archive: Kafka record batches as fetched, read by aiokafka's code, judged, made into rows and written by the worker's `RawCopier`
-through the same client to the same engine, fsync and progress rows included. The engine: the same rows as finished blocks, sent the same
-way, one after the other. The sums of both are compared, so neither can be quick by leaving something out.
+The archive: Kafka record batches as fetched, framed by the worker's own reader, judged, made into rows and written by the worker's
+`RawCopier` through the same client to the same engine, fsync and progress rows included. The engine: the same rows as finished blocks, sent
+the same way, one after the other. The sums of both are compared, so neither can be quick by leaving something out.
+
+Fair in both directions: one engine, one client, the same settings of an insert (`client.INSERT_SETTINGS`), an empty table for each turn,
+and each insert is waited for. Blocks have 50,000 rows; the archive's end with the read that fills them, so they have up to a read more. The
+engine's turn includes sending the bytes over loopback and parsing, sorting, writing and syncing them, but no reading, judging or packing,
+no progress rows, and no first block that is made while the engine waits: a bound that no copier can exceed but by luck with merges, which
+run on in the background of both turns. What the archive is spared is Kafka's network: its fetches have arrived.
 """
 
 from __future__ import annotations
@@ -18,6 +24,9 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.memory_records import MemoryRecords
 
+from infra.delivery_columns import ColumnRecords
+from infra.delivery_headers import MendingRecords
+from infra.delivery_raw import batch_of
 from infra.worker import GC_THRESHOLDS
 from sinks.clickhouse.app_patience import Patience
 from sinks.clickhouse.app_raw import INSERT_ROWS, RawCopier
@@ -29,6 +38,7 @@ from sinks.clickhouse.raw_log import FETCH_BYTES, KafkaRawLog
 from sinks.clickhouse.rows import RawRecord, RawRows
 from sinks.clickhouse.tables import MARK, columns_of
 from tests.benchmarks.archive.events import DEFINITION, log
+from topics.batch import Batch
 from topics.catalog import EVENTS
 
 PARTITIONS = 4
@@ -85,29 +95,26 @@ class FetchedConsumer:
         """Where each log ends."""
         return dict.fromkeys(partitions, self._rows)
 
-    async def getmany(self, partition: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
-        """At most so many records of the fetch under way, or of the next one."""
-        found: list[Any] = []
-        while not found and self._positions[partition] < self._rows:
-            fetch = self._reading.get(partition) or self._fetch(partition)
-            for record in fetch:
-                found.append(record)
-                if len(found) == max_records:
-                    break
-            else:
-                self._reading.pop(partition)
-            self._positions[partition] = fetch.next_fetch_offset
-        return {partition: found}
+    async def fetched(self, partition: TopicPartition) -> list[Batch]:
+        """A batch of the fetch under way, or of the next one, as `infra.delivery_raw.fetched` hands it out."""
+        if self._positions[partition] >= self._rows:
+            return []
+        fetch = self._reading.get(partition) or self._fetch(partition)
+        found = next(fetch, None)
+        self._positions[partition] = fetch.next_fetch_offset
+        if found is None:
+            self._reading.pop(partition)
+            return await self.fetched(partition)
+        return [batch_of(partition, found)]
 
-    def _fetch(self, partition: TopicPartition) -> PartitionRecords:
+    def _fetch(self, partition: TopicPartition) -> ColumnRecords:
         offset, batches = self._positions[partition], self._logs[partition.partition]
         data = bytearray()
         for batch in batches:
             base, size = int.from_bytes(batch[:8], "big"), int.from_bytes(batch[57:61], "big")
             if base + size > offset and len(data) < FETCH_BYTES:
                 data += batch
-        found = PartitionRecords(partition, MemoryRecords(bytes(data)), [], offset, None, None, True, READ_COMMITTED)
-        found._consumer_record = lambda _partition, record: record  # as `infra.delivery_thread.undress` does in the worker
+        found = ColumnRecords(partition, MendingRecords(bytes(data)), [], offset, None, None, True, READ_COMMITTED)
         self._reading[partition] = found
         return found
 
@@ -132,7 +139,7 @@ def finished(logs: dict[int, list[bytes]], each: int) -> list[bytes]:
     made: list[bytes] = []
     for partition in logs:
         own = [record for of, record in records if of == partition]
-        made += [raw_block(rows[partition].columns(own[at : at + INSERT_ROWS])) for at in range(0, each, INSERT_ROWS)]
+        made += [raw_block(rows[partition].written(own[at : at + INSERT_ROWS])) for at in range(0, each, INSERT_ROWS)]
     return made
 
 
@@ -172,8 +179,9 @@ async def mark_all(clickhouse: ClickHouse, each: int) -> None:
 
 async def archive(clickhouse: ClickHouse, logs: dict[int, list[bytes]], each: int) -> None:
     """The worker's copier over all partitions, up to the last progress row."""
-    raw_log = KafkaRawLog("none")
-    raw_log._consumer = FetchedConsumer(logs, each)
+    consumer = FetchedConsumer(logs, each)
+    raw_log = KafkaRawLog("none", lambda _consumer, partition, _timeout_s: consumer.fetched(partition))
+    raw_log._consumer = consumer
     copier = RawCopier(ClickHouseStore(clickhouse), raw_log, Patience(), lambda _: each)
     for partition in logs:
         await copier.open(partition, [DEFINITION])

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.scan_values import BYTES, Bytes, same
 from topics.compiled import compiled
+from topics.scan_values import BYTES, Bytes, same
 
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]

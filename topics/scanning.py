@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.scan_times import instant_us
-from streams.scan_values import (
+from topics.compiled import compiled
+from topics.scan_times import instant_us
+from topics.scan_values import (
     BYTES,
     CLOSE_OBJECT,
     COMMA,
@@ -27,7 +28,6 @@ from streams.scan_values import (
     value_at,
     value_end,
 )  # fmt: skip
-from topics.compiled import compiled
 
 I64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]

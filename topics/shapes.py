@@ -6,13 +6,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from streams.scan_amounts import equals
-from streams.scan_values import Bytes
-from streams.scanning import FALSE, I64, NUMBER, TEXT, TRUE, Mask
 from topics.definitions import Definitions
 from topics.event import CONTROL_PREFIX
 from topics.instants import US_PER_S
 from topics.meters import COUNT, Meter, Scalar
+from topics.scan_amounts import equals
+from topics.scan_values import Bytes
+from topics.scanning import FALSE, I64, NUMBER, TEXT, TRUE, Mask
 
 _UNKNOWN: Final = object()
 

@@ -6,7 +6,7 @@ Every function takes the position of a value's first byte (of a string: the one 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ DEPTH: Final = 24
 """Brackets in brackets that are followed; deeper events are rare, and the reference reads them."""
 QUOTE, BACKSLASH, COMMA, COLON = 0x22, 0x5C, 0x2C, 0x3A
 OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST = 0x7B, 0x7D, 0x5B, 0x5D
+_ORDINARY: Final = np.array([0x20 <= byte < 0x80 and byte not in (QUOTE, BACKSLASH) for byte in range(256)])
+"""Characters that stand for themselves in a string, and are one byte."""
 _TRUE: Final = np.frombuffer(b"true", np.uint8)
 _FALSE: Final = np.frombuffer(b"false", np.uint8)
 _NULL: Final = np.frombuffer(b"null", np.uint8)
@@ -89,10 +91,22 @@ def _escape_end(buffer: Bytes, at: int, end: int) -> int:
     return at + 2 if kind in (QUOTE, BACKSLASH, 0x2F, 0x62, 0x66, 0x6E, 0x72, 0x74) else -1
 
 
+@compiled(f"int64({BYTES}, int64, int64)")
+def _ordinary_end(buffer: Bytes, at: int, end: int) -> Any:
+    """The first byte from `at` on that is more or less than one character of a string, or `end`."""
+    place, last = np.uint64(at), np.uint64(end)  # unsigned, so that no access asks whether it counts from the end
+    while place < last and _ORDINARY[buffer[place]]:
+        place += np.uint64(1)
+    return place
+
+
 @compiled(f"int64({BYTES}, int64, int64, boolean)")
 def string_end(buffer: Bytes, at: int, end: int, escapes: bool) -> int:
     """The closing quotation mark of a string; `escapes`: whether it may hold any."""
     while at < end:
+        at = _ordinary_end(buffer, at, end)
+        if at == end:
+            return -1
         byte = buffer[at]
         if byte == QUOTE:
             return at
@@ -102,8 +116,6 @@ def string_end(buffer: Bytes, at: int, end: int, escapes: bool) -> int:
             if not escapes:
                 return -1
             at = _escape_end(buffer, at, end)
-        elif byte < 0x80:
-            at += 1
         else:
             at = _character_end(buffer, at, end)
         if at < 0:

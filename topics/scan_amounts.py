@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.scan_values import BYTES, Bytes, same
 from topics.compiled import compiled
 from topics.quantity import PLACES, BadQuantity, Digits, OutOfRange, parse
+from topics.scan_values import BYTES, Bytes, same
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]

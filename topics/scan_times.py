@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from streams.scan_values import BYTES, Bytes
 from topics.compiled import compiled
+from topics.scan_values import BYTES, Bytes
 
 UNSURE: Final = -(1 << 62)
 _SECOND: Final = 19
