@@ -52,6 +52,10 @@ JSON_SETTINGS: Final[dict[str, Any]] = {
     "output_format_json_quote_64bit_integers": 0,
     "output_format_json_validate_utf8": 1,  # bytes that are no UTF-8 become U+FFFD instead of a broken document
 }
+BINARY_SETTINGS: Final[dict[str, Any]] = {
+    **READ_ONLY,
+    "wait_end_of_query": 1,  # RowBinary has no end of its own: an error must come before the first row, as an error
+}
 PLAIN_JSON: Final[dict[str, Any]] = {"output_format_json_escape_forward_slashes": 0}
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
@@ -183,6 +187,14 @@ class ClickHouse:
             )
         )
         return [tuple(row) for row in result.result_rows]
+
+    def binary(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """Rows of a query as RowBinary, for who reads them himself: the driver takes 1 ms for the first row of an answer."""
+        bound = dict(parameters or {})
+        found: bytes = self._called(
+            lambda client: client.raw_query(sql, parameters=bound, settings=_reading(client, BINARY_SETTINGS), fmt="RowBinary")
+        )
+        return found
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """A statement without rows."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from sinks.clickhouse.explanation import Amended, Attempt, Conservation, ExplainedEvent, RefusedEvent, Revision
-from sinks.clickhouse.span import Reader, event_of, hash_text, query, shown, span
+from sinks.clickhouse.span import Reader, hash_text, query, shown, span
 from sinks.clickhouse.span_windows import Span, SpanWindow
+from sinks.clickhouse.window_rows import WindowReader, WindowRows
 from topics.content_hash import event_hash
 from topics.quantity import format_scaled
 
@@ -140,7 +141,7 @@ def windows_at(reader: Reader, customer: str, meter: str, instant_s: int) -> lis
     return [(row[0], row[1]) for row in reader.rows(query("window_at"), parameters)]
 
 
-def explain(reader: Reader, customer: str, meter: str, instant_s: int, *, limit: int = DEFAULT_LIMIT) -> Explanation | None:
+def explain(reader: WindowReader, customer: str, meter: str, instant_s: int, *, limit: int = DEFAULT_LIMIT) -> Explanation | None:
     """The window of a customer and meter that holds the instant (its start, for example); None where the archive knows of none."""
     windows = windows_at(reader, customer, meter, instant_s)
     if not windows:
@@ -149,9 +150,10 @@ def explain(reader: Reader, customer: str, meter: str, instant_s: int, *, limit:
     # Its copies and late ones are among its events.
     found = span(reader, customer, meter, start_s, end_s, until_s=end_s, limit=limit, events=False)
     window = next(window for window in found.windows if (window.start_s, window.end_s) == (start_s, end_s))
-    asked = {"customer": customer, "meter": meter, "from_s": start_s, "until_s": end_s, "limit": limit}
+    # The newest mark of its partition was read for the conservation already.
+    known = {(each.partition, each.generation): each.next_offset for each in found.conservation}
     first = (window.revisions[0].generation, window.revisions[0].through_offset) if window.revisions else None
-    events = (event_of(row) for row in reader.rows(query("window_events"), asked))
+    events = WindowRows(reader, known).events(customer, meter, start_s, end_s, limit)
     marked = tuple(replace(event, is_late=first is not None and (event.generation, event.offset) > first) for event in events)
     return Explanation(span=found, window=window, events=marked)
 

@@ -14,6 +14,7 @@ import psutil
 
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.explain import explain, query
+from sinks.clickhouse.window_rows import WindowRows
 
 GOAL_MS = 15
 """Issue "Invoice truth": a one-window drill-down's median at 10⁸ rows."""
@@ -33,14 +34,17 @@ SHOWN = (
 DRILLING: Mapping[str, str] = {
     "events of a window (window_events)": "SELECT * FROM window_events(customer = {customer:String}, meter = {meter:String},"
     " start = {start:String}) LIMIT 10000",
-    "events of a window (in explain)": query("window_events"),
+    "events of a window (as one query)": query("window_events"),
     "floor: its bare rows, no law 19": f"SELECT {SHOWN} FROM raw_events FINAL WHERE customer = {{customer:String}}"
     " AND occurred_at >= {start:DateTime64(0, 'UTC')} AND occurred_at < {start:DateTime64(0, 'UTC')} + toIntervalDay(1)"
     " AND window_starts[indexOf(meters, {meter:String})] = {start:DateTime64(0, 'UTC')} LIMIT 10000",
     "floor: a query without a table": "SELECT 1",
 }
-"""The drill-down that is judged, as an analyst and as the program asks it, and what no drill-down can be below: the same rows by key without
-marks and verdicts, and the engine's answer to nothing. Each window is asked all four in turn, so that a busy machine slows them alike."""
+"""A drill-down as an analyst asks it, as one query with joins, and what no single query can be below: the same rows by key without marks and
+verdicts, and the engine's answer to nothing. Each window is asked all of them and the program's own drill-down in turn, so that a busy machine
+slows them alike."""
+JUDGED = "drill-down, as explain asks it"
+FIRST = "drill-down, marks asked too"
 QUERIES: Mapping[str, str] = {
     "events of a window (usage_events)": f"SELECT {COLUMNS} FROM usage_events WHERE {WINDOW} ORDER BY kafka_offset LIMIT 10000",
     "sum of a window (usage_events)": f"SELECT sum(quantity), count() FROM usage_events WHERE {WINDOW} AND verdict = 'counted'",
@@ -57,6 +61,8 @@ PERIODS: Mapping[str, str] = {
 }
 
 
+Question = Callable[[Mapping[str, Any]], Any]
+"""Asks of one window."""
 READ_BACK = (
     "SELECT DISTINCT kafka_offset FROM raw_events"
     " WHERE kafka_partition = {p:UInt32} AND generation = {g:UInt32} AND kafka_offset >= {o:UInt64}"
@@ -72,12 +78,13 @@ class Timing:
     name: str
     median_ms: float
     p95_ms: float
+    least_ms: float
     cpu_ms: float
     read: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        rounded = {name: round(getattr(self, name), 2) for name in ("median_ms", "p95_ms", "cpu_ms")}
+        rounded = {name: round(getattr(self, name), 2) for name in ("median_ms", "p95_ms", "least_ms", "cpu_ms")}
         return {"query": self.name, "read_rows": self.read} | rounded
 
 
@@ -102,10 +109,12 @@ def windows(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any
     return found
 
 
-def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: int) -> list[Timing]:
-    """Every question, each window once: nothing is answered from the cache of the same question."""
+def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: int, *, only: bool = False) -> list[Timing]:
+    """Every question, each window once: nothing is answered from the cache of the same question. `only`: those of one window's drill-down."""
     watch = Watch(clickhouse, engine)
-    found = watch.in_turns(DRILLING, windows(clickhouse, count, seed + 40))
+    found = watch.in_turns(_questions(clickhouse), windows(clickhouse, count, seed + 40))
+    if only:
+        return found
     found += [watch.timed(name, sql, windows(clickhouse, count, seed + at)) for at, (name, sql) in enumerate(QUERIES.items())]
     found.append(watch.explained(windows(clickhouse, count, seed + 50)))
     ends = clickhouse.rows("SELECT kafka_partition, max(next_offset) FROM progress WHERE topic = 'usage.events' GROUP BY kafka_partition")
@@ -114,8 +123,22 @@ def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: in
     return found + [watch.timed(name, sql, month) for name, sql in PERIODS.items()]
 
 
+def _questions(clickhouse: ClickHouse) -> dict[str, Question]:
+    """The program's own drill-down (`tidemark explain` knows the marks by then, `WindowRows`), from call to events; then those of DRILLING."""
+    session = WindowRows(clickhouse)
+
+    def events(rows: WindowRows, each: Mapping[str, Any]) -> Any:
+        return rows.events(each["customer"], each["meter"], each["from_s"], each["until_s"], each["limit"])
+
+    def plain(sql: str) -> Question:
+        return lambda each: clickhouse.rows(sql, each)
+
+    own: dict[str, Question] = {JUDGED: lambda each: events(session, each), FIRST: lambda each: events(WindowRows(clickhouse), each)}
+    return own | {name: plain(sql) for name, sql in DRILLING.items()}
+
+
 def _timing(name: str, took: list[float], cpu_ms: float, read: dict[str, int]) -> Timing:
-    return Timing(name, statistics.median(took), sorted(took)[int(len(took) * 0.95)], cpu_ms, read)
+    return Timing(name, statistics.median(took), sorted(took)[int(len(took) * 0.95)], min(took), cpu_ms, read)
 
 
 class Watch:
@@ -125,18 +148,18 @@ class Watch:
         self._clickhouse = clickhouse
         self._processes = (engine, psutil.Process())
 
-    def in_turns(self, named: Mapping[str, str], asked: list[dict[str, Any]]) -> list[Timing]:
+    def in_turns(self, named: Mapping[str, Question], asked: list[dict[str, Any]]) -> list[Timing]:
         """Each of these asked all questions, one after the other; the first warms up."""
         took: dict[str, list[float]] = {name: [] for name in named}
         cpu_s = dict.fromkeys(named, 0.0)
         for each in asked:
-            for name, sql in named.items():
+            for name, ask in named.items():
                 before_s, begun_s = self._cpu_s(), time.perf_counter()
-                self._clickhouse.rows(sql, each)
+                ask(each)
                 took[name].append((time.perf_counter() - begun_s) * 1000)
                 cpu_s[name] += self._cpu_s() - before_s
-        read = {name: self._read(sql, asked[0]) for name, sql in named.items()}
-        return [_timing(name, took[name][1:], cpu_s[name] * 1000 / len(asked), read[name]) for name in named]
+        read = {name: self._read(sql, asked[0]) for name, sql in DRILLING.items()}
+        return [_timing(name, took[name][1:], cpu_s[name] * 1000 / len(asked), read.get(name, {})) for name in named]
 
     def timed(self, name: str, sql: str, asked: list[dict[str, Any]]) -> Timing:
         """One question for each of these; the first warms up."""
