@@ -100,15 +100,18 @@ LAW_6: Final = (
     ),
     without(
         "ids-without-their-source", "6", "an id belongs to its customer and source",
-        "streams.duplicates:Digester.prefix", "+ name + source.encode()", "+ name", "H17",
+        "streams.duplicates:Digester.prefixes", ", sources, of)", ", sources, np.zeros_like(of))", "H17",
     ),
     without(
         "ids-without-their-customer", "6", "two customers may use the same ids",
-        "streams.duplicates:Digester.prefix", 'len(name).to_bytes(4, "little") + name + source.encode()', "source.encode()", "H17",
+        "streams.duplicates:Digester.prefixes", "(customers, which,", "(customers, np.zeros_like(which),", "H17",
     ),
     without(
         "names-run-together-in-a-digest", "6", "customer and source are length-prefixed before they are digested",
-        "streams.duplicates:Digester.prefix", 'len(name).to_bytes(4, "little") + name', "name", "H17",
+        "streams.duplicates:Digester.prefixes", "return self._many.digests(customers, which, sources, of)",
+        "joined = [bytes(customers[0][customers[1][one] : customers[1][one + 1]]) + bytes(sources[0][sources[1][two] : sources[1][two + 1]])\n"
+        "              for one, two in zip(which, of)]\n"
+        "    return np.frombuffer(b''.join(hashlib.blake2b(name, digest_size=16).digest() for name in joined), np.uint64).reshape(-1, 2)", "H17",
     ),
     without(
         "ids-padded-by-zeros", "6", "an id is padded by one 1 bit, so that no two ids are padded alike",
