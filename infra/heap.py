@@ -23,7 +23,7 @@ def _trim() -> Callable[[int], int] | None:
 
 
 def give_back() -> None:
-    """From any thread; some milliseconds a gigabyte. Does nothing where the system has no such call."""
+    """Some milliseconds a gigabyte, so the caller just waits for it. Does nothing where the system has no such call."""
     trim = _trim()
     if trim is not None:
         trim(0)

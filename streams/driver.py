@@ -232,7 +232,7 @@ class Meter:
             )
             core.stand_on(base.bounds)
             del base  # with its records
-            await asyncio.to_thread(self._give_back)
+            self._give_back()
         else:
             core.go_on(self._random_bytes(8))
             log.info("%s-%s goes on with the state in memory: nobody else has written to its changelog", STATE, tp[1])
