@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ from tests.drift.__main__ import Engine, archives
 from tests.drift.planting import kinds_of
 from tests.drift.trial import honest, planted
 
-ANY = random.SystemRandom().randrange(1_000, 1_000_000)
+ANY = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(1_000, 1_000_000)
+"""Another one each time; the processes of one run (`-n`) must name the same."""
 
 
 @pytest.fixture(scope="module")
