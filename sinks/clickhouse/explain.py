@@ -11,7 +11,7 @@ from typing import Final
 from sinks.clickhouse.explanation import Amended, Attempt, Conservation, ExplainedEvent, RefusedEvent, Revision
 from sinks.clickhouse.span import Reader, hash_text, query, shown, span
 from sinks.clickhouse.span_windows import Span, SpanWindow
-from sinks.clickhouse.window_rows import WindowReader, WindowRows
+from sinks.clickhouse.window_rows import Counted, WindowReader, WindowRows
 from topics.content_hash import event_hash
 from topics.quantity import format_scaled
 
@@ -153,7 +153,10 @@ def explain(reader: WindowReader, customer: str, meter: str, instant_s: int, *, 
     # The newest mark of its partition was read for the conservation already.
     known = {(each.partition, each.generation): each.next_offset for each in found.conservation}
     first = (window.revisions[0].generation, window.revisions[0].through_offset) if window.revisions else None
-    events = WindowRows(reader, known).events(customer, meter, start_s, end_s, limit)
+    # With a copy among them, or one that came too late, the rows are not what is counted.
+    has_others = any(of_meter for fate, (_, of_meter) in found.fates.items() if fate != "counted")
+    counted = None if has_others else Counted(window.now_events, window.now_hash)
+    events = WindowRows(reader, known).events(customer, meter, start_s, end_s, limit, counted)
     marked = tuple(replace(event, is_late=first is not None and (event.generation, event.offset) > first) for event in events)
     return Explanation(span=found, window=window, events=marked)
 

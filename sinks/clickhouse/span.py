@@ -175,8 +175,9 @@ def refused_events(reader: Reader, asked: Mapping[str, Any]) -> tuple[RefusedEve
 
 
 def query(name: str) -> str:
-    """The text of `queries/<name>.sql`."""
-    return (resources.files("sinks.clickhouse") / "queries" / f"{name}.sql").read_text()
+    """The statement of `queries/<name>.sql`, without the comments: the driver and the engine look at every letter of what they are given."""
+    text = (resources.files("sinks.clickhouse") / "queries" / f"{name}.sql").read_text()
+    return "\n".join(line for line in map(str.strip, text.splitlines()) if line and not line.startswith("--"))
 
 
 def shown(data: bytes) -> str:

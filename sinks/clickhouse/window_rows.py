@@ -1,11 +1,14 @@
-"""The events of one window, as the view `window_events` and `queries/window_events.sql` show them, without what those cost to plan (decision 0010).
+"""The events of one window, as the view `window_events` and `queries/window_events.sql` show them, without what those cost to plan (decision 0011).
 
-The engine plans each question anew, and what it plans costs by the piece: FINAL, two joins and an order cost more than the rows. So a window
-is asked for as its plain rows and, beside them, the customer's verdicts. Few rows are then judged here.
+The engine plans each question anew, and what it plans costs by the piece: FINAL, two joins and an order cost more than the rows, a column more up
+to a millisecond. So a window is asked for as its plain rows, and few rows are judged here.
 
-What may be shown (law 19) does not change. A mark says that every verdict below it is stored, and marks only grow: one that was read earlier
-proves as much for what lies below it as the newest does. Where a row is not below a mark that is known, the marks are asked anew, before the
-verdicts. What plain rows cannot tell (a coordinate that the parts hold twice, a verdict that is there twice and differs, more rows than the
+Where it is known what the archive counts in the window (`Counted`, of the proof), the rows' own hash tells: if it is that, then they are the events
+that count, all of them, and nothing else has to be asked. SHA-256 says the same of them as verdicts and marks would.
+
+Else what may be shown (law 19) is found as the view finds it. A mark says that every verdict below it is stored, and marks only grow: one that was
+read earlier proves as much for what lies below it as the newest does. Where a row is not below a mark that is known, the marks are asked anew, before
+the verdicts. What plain rows cannot tell (a coordinate that the parts hold twice, a verdict that is there twice and differs, more rows than the
 limit) is asked with the whole query, whose answer is then the answer.
 """
 
@@ -13,11 +16,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
 from sinks.clickhouse.explanation import ExplainedEvent
 from sinks.clickhouse.row_binary import Cells
-from sinks.clickhouse.span import Reader, event_of, query, shown
+from sinks.clickhouse.span import Reader, event_of, hash_text, query, shown
+from topics.content_hash import field, posting_hash
+from topics.instants import EPOCH
 
 Log = tuple[int, int]
 """(kafka_partition, generation)."""
@@ -25,8 +31,6 @@ Verdicts = Mapping[tuple[int, int, int], bytes]
 """(kafka_partition, generation, kafka_offset) → why it was not counted."""
 Stored = list[tuple[tuple[int, int, int], bytes]]
 """The same as it lies in the parts."""
-FEW_VERDICTS: Final = 1_000
-"""A customer with fewer is asked for all of them at once, beside the rows; of another only those between the rows' offsets are."""
 SHOWN_VERDICTS: Final = {b"": "counted", b"duplicate": "duplicate"}
 """What is listed of a window, by what `verdict_log` says of it; nothing else of it has a place in a window."""
 
@@ -39,8 +43,15 @@ class WindowReader(Reader, Protocol):
         ...
 
 
+class Counted(NamedTuple):
+    """What the archive counts in a window, by the engine's own judgement: how many events, and the content hash over them, 64 hex digits."""
+
+    events: int
+    hash: str
+
+
 class PlainRow(NamedTuple):
-    """A row of `window_rows.sql`: `quantity` × 10¹², the window in seconds; all three 0 where it does not select the meter."""
+    """A record with its posting to the meter: `quantity` × 10¹², the window in seconds (0 where that was not asked)."""
 
     generation: int
     offset: int
@@ -49,10 +60,10 @@ class PlainRow(NamedTuple):
     source: bytes
     occurred_at_us: int
     received_at_ms: int
+    type: bytes
     scaled: int
     start_s: int
     end_s: int
-    type: bytes
 
 
 _COORDINATE: Final = struct.Struct("<IQI")
@@ -63,23 +74,23 @@ _EDGE: Final = struct.Struct("<q")
 _PLACE: Final = struct.Struct("<IIQ")
 
 
-def plain_rows(data: bytes, meter: bytes) -> tuple[list[PlainRow], Stored]:
-    """The answer to `window_rows.sql`: records, each with its posting to the meter, and verdicts."""
-    cells, found, verdicts = Cells(data), list[PlainRow](), Stored()
+def plain_rows(data: bytes, meter: bytes, *, has_edges: bool = True) -> tuple[list[PlainRow], int]:
+    """The answer to `window_rows.sql`: records that select the meter, and how many there are of all. `has_edges` False: to `window_counted.sql`."""
+    cells, found, count = Cells(data), list[PlainRow](), 0
     while not cells.is_over:
+        count += 1
         generation, offset, partition = cells.numbers(_COORDINATE)
         event_id, source = cells.text(), cells.text()
         occurred_at_us, received_at_ms = cells.numbers(_TIMES)
+        kind = cells.text()
         meters = [cells.text() for _ in range(cells.count())]
         at = meters.index(meter) if meter in meters else -1
         low, high = _element(cells, _QUANTITY, at) or (0, 0)
-        (start_s,), (end_s,) = _element(cells, _EDGE, at) or (0,), _element(cells, _EDGE, at) or (0,)
-        row = (generation, offset, partition, event_id, source, occurred_at_us, received_at_ms, (high << 64) + low, start_s, end_s, cells.text())
-        if verdict := cells.text():
-            verdicts.append(((partition, generation, offset), verdict))
-        else:
-            found.append(PlainRow(*row))
-    return found, verdicts
+        (start_s,), (end_s,) = (_element(cells, _EDGE, at) or (0,), _element(cells, _EDGE, at) or (0,)) if has_edges else ((0,), (0,))
+        if at >= 0:
+            scaled = (high << 64) + low
+            found.append(PlainRow(generation, offset, partition, event_id, source, occurred_at_us, received_at_ms, kind, scaled, start_s, end_s))
+    return found, count
 
 
 def _element(cells: Cells, layout: struct.Struct, at: int) -> tuple[Any, ...]:
@@ -92,6 +103,20 @@ def _element(cells: Cells, layout: struct.Struct, at: int) -> tuple[Any, ...]:
     found = cells.numbers(layout)
     cells.skip(layout.size, count - at - 1)
     return found
+
+
+def is_all_of(rows: Sequence[PlainRow], counted: Counted, customer: str, meter: str) -> bool:
+    """Whether the rows are exactly the events that count."""
+    if len(rows) != counted.events:
+        return False
+    prefixes: dict[bytes, bytes] = {}
+    total, owner = 0, field(customer) + field(meter)
+    for row in rows:
+        prefix = prefixes.get(row.source)
+        if prefix is None:
+            prefix = prefixes[row.source] = owner + field(shown(row.source))
+        total += posting_hash(prefix, shown(row.event_id), row.occurred_at_us, row.scaled)
+    return hash_text(total) == counted.hash
 
 
 def plain_verdicts(data: bytes) -> Stored:
@@ -161,33 +186,39 @@ class WindowRows:
         self._reader = reader
         self._marks = dict(marks or {})
 
-    def events(self, customer: str, meter: str, start_s: int, end_s: int, limit: int) -> tuple[ExplainedEvent, ...]:
+    def events(
+        self, customer: str, meter: str, start_s: int, end_s: int, limit: int, counted: Counted | None = None
+    ) -> tuple[ExplainedEvent, ...]:
         """Every event that selects the meter in the window `[start_s, end_s)`, counted or a duplicate, in the order of the log, at most the limit.
 
+        Where `counted` is given, its plain rows are asked first, and are the answer if they are all of it. Else:
+
         1. the marks, where none is known;
-        2. the rows and the customer's first verdicts: after the marks, for they are stored before the mark that passes them;
+        2. the rows, with the edges of their windows;
         3. the marks once more, where a row is not below a known one;
-        4. the verdicts between the first and the last of the rows, where the marks are newer or the customer has many.
+        4. the verdicts between the first and the last of the rows: after the marks, for they are stored before the mark that passes them.
         """
         asked = {"customer": customer, "meter": meter, "from_s": start_s, "until_s": end_s, "limit": limit}
+        place = {"customer": customer, "from": _second(start_s), "until": _second(end_s), "most": limit + 1}
+        if counted is not None and 0 < counted.events <= limit:
+            rows, _ = plain_rows(self._reader.binary(_COUNTED, place), meter.encode(), has_edges=False)
+            if is_all_of(rows, counted, customer, meter):
+                return judged((row._replace(start_s=start_s, end_s=end_s) for row in rows), {})
         if not self._marks:
             self._ask_marks()
-        data = self._reader.binary(_ROWS, {"customer": customer, "from_s": start_s, "until_s": end_s, "most": limit + 1, "few": FEW_VERDICTS + 1})
-        found, verdicts = plain_rows(data, meter.encode())
-        is_asked_anew = len(verdicts) > FEW_VERDICTS
-        if len(found) > limit or is_doubled(found):
+        found, count = plain_rows(self._reader.binary(_ROWS, place), meter.encode())
+        if count > limit or is_doubled(found):
             return self._whole(asked)
         rows = [row for row in found if (row.start_s, row.end_s) == (start_s, end_s)]
         if not all(is_below(row, self._marks) for row in rows):
             self._ask_marks()
-            rows, is_asked_anew = [row for row in rows if is_below(row, self._marks)], True
+            rows = [row for row in rows if is_below(row, self._marks)]
         if not rows:
             return ()
-        if is_asked_anew:
-            offsets = [row.offset for row in rows]
-            place = {"customer": customer, "first": min(offsets), "last": max(offsets), "most": limit + 1}
-            verdicts = plain_verdicts(self._reader.binary(_VERDICTS, place))
-        said = said_once(verdicts) if not is_asked_anew or len(verdicts) <= limit else None
+        offsets = [row.offset for row in rows]
+        among = {"customer": customer, "first": min(offsets), "last": max(offsets), "most": limit + 1}
+        verdicts = plain_verdicts(self._reader.binary(_VERDICTS, among))
+        said = said_once(verdicts) if len(verdicts) <= limit else None
         return self._whole(asked) if said is None else judged(rows, said)
 
     def _ask_marks(self) -> None:
@@ -198,6 +229,12 @@ class WindowRows:
         return tuple(event_of(row) for row in self._reader.rows(_WHOLE, asked))
 
 
+def _second(instant_s: int) -> str:
+    """As the engine reads a time. It plans this faster than what makes a time of a number."""
+    return f"{EPOCH + timedelta(seconds=instant_s):%Y-%m-%d %H:%M:%S}"
+
+
+_COUNTED: Final = query("window_counted")
 _ROWS: Final = query("window_rows")
 _MARKS: Final = query("window_marks")
 _VERDICTS: Final = query("window_verdicts")

@@ -33,7 +33,7 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield engine.url
 
 
-def first_archive(url: str) -> ClickHouse:
+def first_archive(url: str, name: str = "first") -> ClickHouse:
     """An archive as the first program left it: counted, sent twice, refused and late events, and a record that it did not know."""
     bench = Bench()
     for number in range(40):
@@ -45,14 +45,14 @@ def first_archive(url: str) -> ClickHouse:
     bench.event(1, NOW_S - 40 * 86_400)
     bench.amend(voided(99, 7))
     topics, in_force = Topics(3, bench.log), InForce()
-    clickhouse = ClickHouse(Address(url=url, database="first"))
+    clickhouse = ClickHouse(Address(url=url, database=name))
     clickhouse.migrate([migration for migration in migrations() if migration.number <= FIRST_SCHEMA])
     for topic in (DEFINITIONS, VERDICTS, REJECTED, WINDOWS):
         write_topic(clickhouse, topic, topics.records(topic))
     for record in topics.records(DEFINITIONS):
         in_force.add(decode_definition(record.value or b"", "test"))
     records = [RawRecord(one.offset, one.timestamp_ms, one.key, one.value, one.headers) for one in topics.events.records]
-    client = clickhouse._connect("first")
+    client = clickhouse._connect(name)
     client.insert(
         RAW.name, RawRows(0, 0, in_force).columns(records), column_names=RAW.names, column_type_names=RAW.types, column_oriented=True
     )  # as that program did

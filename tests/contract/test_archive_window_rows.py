@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import pytest
 
 from infra.embedded.testing import engine_server
-from sinks.clickhouse import window_rows
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.explanation import ExplainedEvent
-from sinks.clickhouse.span import event_of, query
-from sinks.clickhouse.window_rows import WindowRows
+from sinks.clickhouse.span import event_of, hash_text, query
+from sinks.clickhouse.window_rows import Counted, WindowRows
 from tests.agents.archive_world import Topics
 from tests.contract.archive_engine import archive_at, doubled, write_raw, write_topic
+from tests.contract.test_archive_upgrade import first_archive
 from tests.core.amend_story import Story
 from tests.core.meterlog import Log
 from tests.core.test_fold import build_log
 from topics.catalog import DEFINITIONS, REJECTED, VERDICTS, WINDOWS
+from topics.content_hash import event_hash
 
 SECONDS = "intDiv(toUnixTimestamp64Milli(toDateTime64({}, 3, 'UTC')), 1000)"
 WINDOWS_THERE = (
@@ -35,6 +36,11 @@ VIEW = (
     " kafka_offset, type FROM window_events(customer = {customer:String}, meter = {meter:String}, start = {begun:String})"
     f" WHERE {SECONDS.format('window_end')} = {{until_s:Int64}}"
 )
+SELECTING = (
+    "SELECT count() FROM raw_events WHERE customer = {customer:String} AND has(meters, {meter:String})"
+    " AND toUnixTimestamp64Micro(occurred_at) >= {from_s:Int64} * 1000000 AND toUnixTimestamp64Micro(occurred_at) < {until_s:Int64} * 1000000"
+)
+"""Rows in a window's time that select its meter, whatever became of them."""
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +83,32 @@ def whole(clickhouse: ClickHouse, window: Mapping[str, Any], limit: int = 1000) 
     return tuple(event_of(row) for row in clickhouse.rows(query("window_events"), {**window, "limit": limit}))
 
 
-def drilled(session: WindowRows, window: Mapping[str, Any], limit: int = 1000) -> tuple[ExplainedEvent, ...]:
+def drilled(session: WindowRows, window: Mapping[str, Any], limit: int = 1000, counted: Counted | None = None) -> tuple[ExplainedEvent, ...]:
     """What the drill-down says."""
-    return session.events(window["customer"], window["meter"], window["from_s"], window["until_s"], limit)
+    return session.events(window["customer"], window["meter"], window["from_s"], window["until_s"], limit, counted)
+
+
+def content(event: ExplainedEvent) -> tuple[Any, ...]:
+    """What of it is hashed."""
+    return event.source, event.event_id, event.occurred_at_us, event.scaled
+
+
+def proof(window: Mapping[str, Any], events: Iterable[ExplainedEvent]) -> Counted:
+    """What these count, by the reference."""
+    hashes = [
+        event_hash(window["customer"], window["meter"], *content(event))
+        for event in events
+        if event.verdict == "counted"
+    ]
+    return Counted(len(hashes), hash_text(sum(hashes)))
 
 
 def hold(clickhouse: ClickHouse, session: WindowRows) -> list[ExplainedEvent]:
-    """Windows by all three ways; all events of them."""
+    """Windows by all four ways; all events of them."""
     found: list[ExplainedEvent] = []
     for window in windows_of(clickhouse):
         events = drilled(session, window)
-        assert events == whole(clickhouse, window)
+        assert events == whole(clickhouse, window) == drilled(session, window, counted=proof(window, events))
         viewed = [event_of((*_of_view(row), window["from_s"], row[8])) for row in clickhouse.rows(VIEW, window)]
         assert [event for event in events if event.verdict == "counted"] == viewed
         found += events
@@ -172,13 +193,57 @@ def test_verdicts_that_are_stored_beyond_the_mark_show_no_row(engine_url: str) -
     assert hold(clickhouse, WindowRows(clickhouse, {(0, 0): 20}))
 
 
-def test_a_customer_with_many_verdicts_is_asked_for_those_of_the_window(engine_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the customer has more verdicts than are asked for at once, those between the window's offsets are, and the rows are the same."""
+def test_rows_that_are_what_is_counted_need_no_other_question(engine_url: str) -> None:
+    """Where a window's rows have the hash of what is counted nothing else is asked; others among them, one more and one less change no row."""
+    clickhouse = archived(engine_url, "drill_known", build_log(77, 300), 77, twice=False)
+    told = set[bool]()
+    for window in windows_of(clickhouse):
+        events = whole(clickhouse, window)
+        reader, counted = Counting(clickhouse), proof(window, events)
+        assert drilled(WindowRows(reader), window, counted=counted) == events
+        has_others = clickhouse.rows(SELECTING, window)[0][0] > counted.events
+        if counted.events:
+            told.add(has_others)
+            asked = [name for name in ("window_counted", "window_marks", "window_rows") if reader.count(name)]
+            assert asked == (["window_counted", "window_marks", "window_rows"] if has_others else ["window_counted"])
+        for wrong in (Counted(counted.events + 1, counted.hash), Counted(counted.events, proof(window, events[1:]).hash), Counted(0, hash_text(0))):
+            assert drilled(WindowRows(clickhouse), window, counted=wrong) == events
+    assert told == {True, False}
+
+
+def test_a_row_that_is_missing_is_not_made_good_by_its_copy(engine_url: str) -> None:
+    """Where the row that counted is gone and its copy is there, what the archive counts is less, and the copy is shown as the copy it is."""
+    clickhouse = first_archive(engine_url, "drill_gone")
+    clickhouse.migrate()
+    pairs = (
+        (window, events, event)
+        for window in windows_of(clickhouse)
+        for events in [whole(clickhouse, window)]
+        for event in events
+        if event.verdict == "counted" and any(content(copy) == content(event) for copy in events if copy != event)
+    )
+    window, events, gone = next(pairs)
+    clickhouse.command("DELETE FROM raw_events WHERE kafka_offset = {at:UInt64}", {"at": gone.offset})
+    left = whole(clickhouse, window)
+    assert left == tuple(event for event in events if event != gone)
+    assert drilled(WindowRows(clickhouse), window, counted=proof(window, left)) == left
+
+
+def test_rows_of_an_older_program_show_when_they_were_received(engine_url: str) -> None:
+    """Rows that were written before the archive's rows became shorter are shown with the instants that their records had."""
+    clickhouse = first_archive(engine_url, "drill_first")
+    clickhouse.migrate()
+    assert {row[0] for row in clickhouse.rows("SELECT DISTINCT layout FROM raw_events")} == {0}
+    assert hold(clickhouse, WindowRows(clickhouse))
+
+
+def test_more_verdicts_than_the_limit_are_asked_with_the_whole_query(engine_url: str) -> None:
+    """Where more verdicts lie between a window's rows than may be listed, the one query says what the others cannot, and says the same."""
     clickhouse = archived(engine_url, "drill_many", build_log(75, 300), 75, twice=False)
-    monkeypatch.setattr(window_rows, "FEW_VERDICTS", 1)
-    reader = Counting(clickhouse)
-    hold(clickhouse, WindowRows(reader))
-    assert reader.count("window_verdicts") > 0
+    reader, limit = Counting(clickhouse), 40
+    for window in windows_of(clickhouse):
+        assert drilled(WindowRows(reader), window, limit) == whole(clickhouse, window, limit)
+    assert reader.count("window_verdicts") and reader.count("window_events")
 
 
 @pytest.mark.parametrize("limit", [1, 3])

@@ -148,6 +148,16 @@ def test_a_result_that_breaks_off_is_an_error(client: Client) -> None:
     assert client.command("SELECT 1") == 1
 
 
+def test_whoever_waits_for_the_end_gets_an_answer_or_an_error(client: Client) -> None:
+    """With wait_end_of_query an error far behind the first rows is the answer, with ClickHouse's number, and no rows come before it."""
+    failing = "SELECT throwIf(number = 150000, 'too far'), toString(number) FROM numbers({n:UInt64}) SETTINGS max_block_size = 1000, max_threads = 1"
+    with pytest.raises(DatabaseError, match="too far") as failed:
+        client.raw_query(failing, parameters={"n": 200_000}, settings={"wait_end_of_query": 1}, fmt="RowBinary")
+    assert failed.value.code == 395
+    few = client.raw_query(failing, parameters={"n": 3}, settings={"wait_end_of_query": 1}, fmt="RowBinary")
+    assert few == b"\x00\x010\x00\x011\x00\x012"
+
+
 def test_results_stream(client: Client) -> None:
     """A result of many blocks arrives whole, block by block."""
     with client.query_row_block_stream("SELECT number FROM numbers(300000)") as blocks:

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse.native import varint
 from sinks.clickhouse.row_binary import Cells, CutShort
-from sinks.clickhouse.window_rows import PlainRow, is_below, is_doubled, plain_marks, plain_rows, plain_verdicts, said_once
+from sinks.clickhouse.span import hash_text
+from sinks.clickhouse.window_rows import (
+    Counted,
+    PlainRow,
+    is_all_of,
+    is_below,
+    is_doubled,
+    plain_marks,
+    plain_rows,
+    plain_verdicts,
+    said_once,
+)
+from topics.content_hash import event_hash
 from topics.errors import TidemarkError
 
 Posting = tuple[bytes, int, int, int]
@@ -22,15 +34,16 @@ def text(data: bytes) -> bytes:
     return varint(len(data)) + data
 
 
-def written(row: PlainRow, postings: list[Posting], verdict: bytes = b"") -> bytes:
-    """A row of `window_rows.sql` as the engine writes it."""
+def written(row: PlainRow, postings: list[Posting], *, has_edges: bool) -> bytes:
+    """A row of `window_rows.sql` as the engine writes it; without edges one of `window_counted.sql`."""
     edges = (b"".join(struct.pack("<q", posting[at]) for posting in postings) for at in (2, 3))
     count = varint(len(postings))
     return (
         struct.pack("<IQI", row.generation, row.offset, row.partition) + text(row.event_id) + text(row.source)
-        + struct.pack("<qq", row.occurred_at_us, row.received_at_ms) + count + b"".join(text(posting[0]) for posting in postings)
+        + struct.pack("<qq", row.occurred_at_us, row.received_at_ms) + text(row.type)
+        + count + b"".join(text(posting[0]) for posting in postings)
         + count + b"".join(posting[1].to_bytes(16, "little", signed=True) for posting in postings)
-        + b"".join(count + each for each in edges) + text(row.type) + text(verdict)
+        + (b"".join(count + each for each in edges) if has_edges else b"")
     )  # fmt: skip
 
 
@@ -38,26 +51,41 @@ WORDS = st.binary(max_size=300)
 SECONDS = st.integers(-(2**40), 2**40)
 POSTINGS = st.lists(st.tuples(st.sampled_from([b"a", b"b", b"calls"]), st.integers(-(10**37), 10**37), SECONDS, SECONDS), max_size=4)
 PLAIN = st.builds(
-    PlainRow, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), WORDS, WORDS, SECONDS, SECONDS,
-    st.just(0), st.just(0), st.just(0), WORDS,
+    PlainRow, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), WORDS, WORDS, SECONDS, SECONDS, WORDS,
+    st.just(0), st.just(0), st.just(0),
 )  # fmt: skip
 
 
-@given(st.lists(st.tuples(PLAIN, POSTINGS), max_size=4), st.data())
-def test_rows_come_back_with_the_meters_posting_and_no_cut_answer_does(rows: list[tuple[PlainRow, list[Posting]]], data: st.DataObject) -> None:
-    """Every row comes back with its first posting to the meter, exact; an answer that ends anywhere inside of a row is refused."""
+@given(st.lists(st.tuples(PLAIN, POSTINGS), max_size=4), st.booleans(), st.data())
+def test_rows_come_back_with_the_meters_posting_and_no_cut_answer_does(
+    rows: list[tuple[PlainRow, list[Posting]]], has_edges: bool, data: st.DataObject
+) -> None:
+    """Every row that selects the meter comes back with its first posting, exact; an answer that ends anywhere inside of a row is refused."""
     wanted = []
     for row, postings in rows:
-        own = next((posting for posting in postings if posting[0] == b"calls"), (b"", 0, 0, 0))
-        wanted.append(row._replace(scaled=own[1], start_s=own[2], end_s=own[3]))
-    parts = [written(row, postings) for row, postings in rows]
-    assert plain_rows(b"".join(parts), b"calls") == (wanted, [])
-    said = PlainRow(3, 5, 7, b"", b"", 0, 0, 0, 0, 0, b"")
-    assert plain_rows(b"".join([*parts, written(said, [], b"late")]), b"calls") == (wanted, [((7, 3, 5), b"late")])
+        own = next((posting for posting in postings if posting[0] == b"calls"), None)
+        if own is not None:
+            start_s, end_s = own[2:] if has_edges else (0, 0)
+            wanted.append(row._replace(scaled=own[1], start_s=start_s, end_s=end_s))
+    parts = [written(row, postings, has_edges=has_edges) for row, postings in rows]
+    assert plain_rows(b"".join(parts), b"calls", has_edges=has_edges) == (wanted, len(rows))
     if parts:
         cut = data.draw(st.integers(1, len(parts[-1]) - 1))
         with pytest.raises(CutShort):
-            plain_rows(b"".join(parts)[:-cut], b"calls")
+            plain_rows(b"".join(parts)[:-cut], b"calls", has_edges=has_edges)
+
+
+def test_rows_are_all_that_counts_only_with_its_number_and_hash() -> None:
+    """Rows in any order are the window where count and hash are its own; one that is another, is missing, or is there twice makes them not."""
+    row = PlainRow(0, 4, 0, b"a", b"s", 1_000_000, 0, b"", 5, 0, 0)
+    rows = [row, row._replace(event_id=b"b", source=b"t", scaled=-7, offset=5)]
+    hashes = [event_hash("cus", "calls", "s", "a", 1_000_000, 5), event_hash("cus", "calls", "t", "b", 1_000_000, -7)]
+    counted = Counted(2, hash_text(sum(hashes)))
+    assert is_all_of(rows, counted, "cus", "calls") and is_all_of(rows[::-1], counted, "cus", "calls")
+    for other in (rows[:1], [*rows, row], [row, row], [row, rows[1]._replace(scaled=7)], [row, rows[1]._replace(occurred_at_us=0)]):
+        assert not is_all_of(other, counted, "cus", "calls")
+    assert not is_all_of(rows, counted, "cus", "tokens")
+    assert not is_all_of(rows, counted, "other", "calls")
 
 
 @given(st.binary(max_size=200))
@@ -84,7 +112,7 @@ def test_the_greatest_mark_of_a_log_holds() -> None:
     """Of several marks of one log the greatest is known, and a row of a log without a mark is below none."""
     place = struct.Struct("<IIQ")
     marks = {(0, 0): 9, (0, 1): 4}
-    row = PlainRow(1, 4, 0, b"", b"", 0, 0, 0, 0, 0, b"")
+    row = PlainRow(1, 4, 0, b"", b"", 0, 0, b"", 0, 0, 0)
     # A mark is written as three numbers, in the order of `window_marks.sql`.
     assert plain_marks(place.pack(0, 0, 5) + place.pack(0, 1, 4) + place.pack(0, 0, 9) + place.pack(0, 0, 7)) == marks
     rows = (row, row._replace(offset=3), row._replace(offset=3, generation=2))
@@ -93,7 +121,7 @@ def test_the_greatest_mark_of_a_log_holds() -> None:
 
 def test_what_the_parts_hold_twice_is_seen() -> None:
     """A coordinate that comes twice asks for the whole query, and so do two verdicts of one that differ; equal ones are one."""
-    row = PlainRow(0, 4, 0, b"", b"", 0, 0, 0, 0, 0, b"")
+    row = PlainRow(0, 4, 0, b"", b"", 0, 0, b"", 0, 0, 0)
     assert is_doubled([row, row._replace(event_id=b"x")])
     assert not is_doubled([row, row._replace(partition=1), row._replace(generation=1), row._replace(offset=5)])
     assert said_once([((0, 0, 4), b"duplicate"), ((0, 0, 4), b"duplicate")]) == {(0, 0, 4): b"duplicate"}

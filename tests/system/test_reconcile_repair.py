@@ -40,7 +40,8 @@ def test_drift_at_stripe_and_in_the_archive_is_repaired_through_the_log(world: W
     item = world.bindings[NAMED].items[METER]
     before = world.provider.cells(item)
     second = max(before)
-    world.provider.post(f"/v1/subscription_items/{item}/usage_records", quantity=0, timestamp=second, action="set")
+    with world.provider.sound():
+        world.provider.post(f"/v1/subscription_items/{item}/usage_records", quantity=0, timestamp=second, action="set")
     alter(world, f"ALTER TABLE raw_events DELETE WHERE event_id = '{marks[0]}'")
     assert kinds(world) == ["lost_report", "raw_event"]
 

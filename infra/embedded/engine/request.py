@@ -50,7 +50,8 @@ class Request:
     """What one request asks of the engine.
 
     `statement` is complete unless `insert` is set; then `data_start` is the part of the data that came with the statement, and the
-    rest of the HTTP body follows it. `format_name` is what result rows are to be written in.
+    rest of the HTTP body follows it. `format_name` is what result rows are to be written in, `may_encode` whether they may be compressed,
+    `is_whole` whether the answer may begin only when it is there to its end.
     """
 
     statement: bytes
@@ -58,6 +59,8 @@ class Request:
     data_start: bytes
     format_name: str
     returns_rows: bool
+    may_encode: bool
+    is_whole: bool
     database: str | None
     query_id: str | None
     readonly: int
@@ -92,16 +95,19 @@ def understand(
         head.decode()
     except UnicodeDecodeError as error:
         raise BadRequest(SYNTAX_ERROR, "The statement is not UTF-8. (SYNTAX_ERROR)") from error
-    if sql.reaches_for_files(head):
+    told = sql.told(head)
+    if told.reaches_for_files:
         raise BadRequest(NOT_IMPLEMENTED, "INTO OUTFILE and FROM INFILE are not allowed over HTTP. (NOT_IMPLEMENTED)")
-    if sql.is_many(head):
+    if told.is_many:
         raise BadRequest(SYNTAX_ERROR, "Multi-statements are not allowed over HTTP: send one statement a request. (SYNTAX_ERROR)")
     return Request(
         statement=head,
         insert=insert,
         data_start=statement[insert.data_offset :] if insert else b"",
-        format_name=sql.trailing_format(head) or named.get("default_format") or headers.get("X-ClickHouse-Format") or DEFAULT_FORMAT,
-        returns_rows=sql.returns_rows(head),
+        format_name=told.trailing_format or named.get("default_format") or headers.get("X-ClickHouse-Format") or DEFAULT_FORMAT,
+        returns_rows=told.returns_rows,
+        may_encode=named.get("enable_http_compression") == "1",
+        is_whole=named.get("wait_end_of_query") == "1",
         database=named.get("database") or headers.get("X-ClickHouse-Database") or None,
         query_id=named.get("query_id") or None,
         readonly=_readonly(method, settings) or (2 if is_analyst else 0),

@@ -132,8 +132,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, request: Request, answer: Answer) -> None:
         """Writes a result; it is chunked, so that an answer that breaks off cannot be taken for a whole one."""
-        arguments = dict(parse_qsl(urlsplit(self.path).query))
-        encoding = codec.choose_encoding(self.headers.get("Accept-Encoding", ""), arguments.get("enable_http_compression") == "1")
+        encoding = codec.choose_encoding(self.headers.get("Accept-Encoding", ""), request.may_encode)
         tag = secrets.token_hex(8)
         headers = {
             "X-ClickHouse-Query-Id": request.query_id or secrets.token_hex(16),

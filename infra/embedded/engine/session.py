@@ -113,7 +113,7 @@ class Engine:
             handle = lease.handle
             if request.insert is not None:
                 yield self._insert(handle, request, data)
-            elif request.format_name in STREAMABLE and sql.is_streamed(request.statement):
+            elif not request.is_whole and request.format_name in STREAMABLE and sql.is_streamed(request.statement):
                 stream = handle.send_query(request.statement.decode(), request.format_name, params=dict(request.parameters))
                 try:
                     yield Answer(request.format_name, {}, _primed(stream, lease.answered))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 TOKEN = re.compile(
     rb"""
@@ -57,6 +58,32 @@ def tokens(text: bytes) -> Iterator[_Token]:
         yield _Token(kind, found.upper() if kind == "word" else found, match.start(), match.end(), depth)
         if found == b"(":
             depth += 1
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a request has to know of a statement; each is the function of that name."""
+
+    trailing_format: str | None
+    reaches_for_files: bool
+    is_many: bool
+    returns_rows: bool
+
+
+REMEMBERED_BYTES = 16 * 1024
+"""Statements up to this length are remembered, so that one that is asked again and again, with other parameters, is read once."""
+
+
+def told(text: bytes) -> Told:
+    """All of it; reading 30 lines of SQL takes 1 ms, a third of what the engine takes for a small answer."""
+    return _told_before(text) if len(text) <= REMEMBERED_BYTES else _told(text)
+
+
+def _told(text: bytes) -> Told:
+    return Told(trailing_format(text), reaches_for_files(text), is_many(text), returns_rows(text))
+
+
+_told_before = lru_cache(maxsize=256)(_told)
 
 
 def first_word(text: bytes) -> bytes:

@@ -80,19 +80,33 @@ def drilled(clickhouse: ClickHouse, engine: psutil.Process, arguments: argparse.
     whole = found[0].bytes_per_row + found[1].bytes_per_row * found[1].rows / found[0].rows
     say(f"an event of {sizes.event_bytes(clickhouse):.0f} bytes costs {found[0].bytes_per_row:.2f} bytes, with verdicts {whole:.2f}")
     say(f"goal: at most {sizes.GOAL_BYTES} bytes a row: {'reached' if found[0].bytes_per_row <= sizes.GOAL_BYTES else 'NOT reached'}")
+    say(f"read through {read_through(arguments.dir) / 1e9:.1f} GB of files, so that no question waits for the disk because it is the first")
     timings = drilling.measure(clickhouse, engine, arguments.windows, seed=int(time.time()), only=arguments.reuse)
     for timing in timings:
         read = ", ".join(f"{rows:,} of {table}" for table, rows in timing.read.items())
         took = f"median {timing.median_ms:7.1f} ms  least {timing.least_ms:7.1f} ms  p95 {timing.p95_ms:7.1f} ms  CPU {timing.cpu_ms:6.1f} ms"
         say(f"{timing.name:38} {took}  reads {read or '…'}")
-    judged, first, viewed, _, bare, nothing = (timing.median_ms for timing in timings[: len(drilling.DRILLING) + 2])
-    reached = "reached" if judged <= drilling.GOAL_MS else "NOT reached"
-    told = f"{judged:.1f} ms; {first:.1f} ms with the marks, {viewed:.1f} ms the view"
-    say(f"goal: a window's median at most {drilling.GOAL_MS} ms: {reached} ({told})")
-    say(f"of the floor in this run: {judged / bare:.2f} × its bare rows ({bare:.1f} ms), {judged / nothing:.1f} × SELECT 1 ({nothing:.1f} ms)")
+    known, judged, first, viewed, _, bare, nothing, many = (timing.median_ms for timing in timings[: len(drilling.DRILLING) + 4])
+    reached = "reached" if known <= drilling.GOAL_MS else "NOT reached"
+    told = f"{judged:.1f} ms by marks and verdicts, {first:.1f} ms with the marks asked, {viewed:.1f} ms the view"
+    say(f"goal: a window's median at most {drilling.GOAL_MS} ms: {reached} ({known:.1f} ms, {many:.1f} ms in heavy windows; {told})")
+    say(f"of the floor in this run: {known / bare:.2f} × its bare rows ({bare:.1f} ms), {known / nothing:.1f} × SELECT 1 ({nothing:.1f} ms)")
     if not arguments.reuse:
         cover(clickhouse, engine)
     return {"sizes": [size.as_dict() for size in found], "queries": [timing.as_dict() for timing in timings]}
+
+
+def read_through(directory: Path) -> int:
+    """Reads every file of the archive once, into the kernel's cache as far as that goes; bytes."""
+    total = 0
+    for path in sorted(directory.rglob("*")):
+        try:
+            with path.open("rb", buffering=0) as file:
+                while piece := file.read(8 * 1024 * 1024):
+                    total += len(piece)
+        except OSError:  # a folder, or a part that a merge has replaced meanwhile
+            continue
+    return total
 
 
 def cover(clickhouse: ClickHouse, engine: psutil.Process) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ import psutil
 
 from sinks.clickhouse.client import ClickHouse
 from sinks.clickhouse.explain import explain, query
-from sinks.clickhouse.window_rows import WindowRows
+from sinks.clickhouse.window_rows import Counted, WindowRows
 
 GOAL_MS = 15
 """Issue "Invoice truth": a one-window drill-down's median at 10⁸ rows."""
@@ -41,10 +41,14 @@ DRILLING: Mapping[str, str] = {
     "floor: a query without a table": "SELECT 1",
 }
 """A drill-down as an analyst asks it, as one query with joins, and what no single query can be below: the same rows by key without marks and
-verdicts, and the engine's answer to nothing. Each window is asked all of them and the program's own drill-down in turn, so that a busy machine
-slows them alike."""
-JUDGED = "drill-down, as explain asks it"
+verdicts, and the engine's answer to nothing. They and the program's own drill-down are asked in turns of the same windows."""
+KNOWN = "drill-down, as explain asks it"
+"""From the window's proof, which was read before: its rows are asked, and their hash says whether they are all that counts. Where the proof tells
+of a copy among them, by marks and verdicts."""
+JUDGED = "drill-down, by marks and verdicts"
+"""Where nothing is known of the window but the marks."""
 FIRST = "drill-down, marks asked too"
+HEAVY = "the same in heavy windows"
 QUERIES: Mapping[str, str] = {
     "events of a window (usage_events)": f"SELECT {COLUMNS} FROM usage_events WHERE {WINDOW} ORDER BY kafka_offset LIMIT 10000",
     "sum of a window (usage_events)": f"SELECT sum(quantity), count() FROM usage_events WHERE {WINDOW} AND verdict = 'counted'",
@@ -71,6 +75,11 @@ READ_BACK = (
 NOT_IN_PROGRESS = 3_000
 
 
+IN_A_ROW = 10
+"""Windows that a question is asked of before it is the next one's turn: whoever drills down does so more than once, and what the processor's caches
+hold of the engine (the same questions one by one: half as long again) is theirs; yet a machine that is busy for a while is so to all questions."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """One question over many windows: milliseconds as a client sees them, of CPU (engine and client) each, and what the plan has to read."""
@@ -88,31 +97,53 @@ class Timing:
         return {"query": self.name, "read_rows": self.read} | rounded
 
 
+SECONDS = "intDiv(toUnixTimestamp64Milli(toDateTime64({}, 3)), 1000)"
+WINDOW_SHOWN = f"SELECT customer, toString(meter), {SECONDS.format('window_start')}, {SECONDS.format('window_end')}, events, hash FROM window_log"
+
+
 def windows(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any]]:
-    """Windows drawn among all, heavy and light: the first that follow random customers and hours."""
+    """Windows drawn among all, each as likely as any other."""
+    drawn = f"{WINDOW_SHOWN} ORDER BY cityHash64(customer, meter, window_start, {{seed:UInt64}}) LIMIT {{count:UInt64}}"
+    return [_asked(clickhouse, row) for row in clickhouse.rows(drawn, {"seed": seed, "count": count})]
+
+
+def heavy(clickhouse: ClickHouse, count: int, seed: int) -> list[dict[str, Any]]:
+    """Windows of customers with much usage: every other one among the heaviest eighth, the first window after a random hour."""
     rng, found = random.Random(seed), list[dict[str, Any]]()
     most = clickhouse.rows("SELECT max(customer), max(window_start) FROM window_log")[0]
     hours = max(1, int(clickhouse.rows("SELECT dateDiff('hour', min(window_start), max(window_start)) FROM window_log")[0][0]))
     while len(found) < count:
         customer = f"cus_{int(int(most[0][4:]) * rng.random() ** 3):08d}"
         rows = clickhouse.rows(
-            "SELECT customer, toString(meter), toInt64(toUnixTimestamp64Milli(toDateTime64(window_start, 3))) / 1000,"
-            " toInt64(toUnixTimestamp64Milli(toDateTime64(window_end, 3))) / 1000 FROM window_log"
-            " WHERE customer = {c:String} AND window_start >= (SELECT min(window_start) FROM window_log) + toIntervalHour({h:UInt32})"
-            " ORDER BY window_start LIMIT 1",
+            f"{WINDOW_SHOWN} WHERE customer = {{c:String}}"
+            " AND window_start >= (SELECT min(window_start) FROM window_log) + toIntervalHour({h:UInt32}) ORDER BY window_start LIMIT 1",
             {"c": customer, "h": rng.randrange(hours)},
         )
-        for name, meter, start, end in rows:
-            begun = f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d %H:%M:%S}"
-            asked = {"customer": name.decode(), "meter": meter.decode(), "start": begun, "start_s": int(start), "end_s": int(end)}
-            found.append(asked | {"from_s": int(start), "until_s": int(end), "limit": 10_000})
+        found += [_asked(clickhouse, row) for row in rows]
     return found
+
+
+def _asked(clickhouse: ClickHouse, row: tuple[Any, ...]) -> dict[str, Any]:
+    """What is asked with of a window, and what `explain` knows of it from its proof, which is asked before."""
+    name, meter, start_s, end_s, events, content_hash = row
+    begun = f"{datetime.fromtimestamp(start_s, UTC):%Y-%m-%d %H:%M:%S}"
+    asked = {"customer": name.decode(), "meter": meter.decode(), "start": begun, "start_s": start_s, "end_s": end_s}
+    asked |= {"from_s": start_s, "until_s": end_s, "limit": 10_000}
+    return asked | {"events": events, "hash": content_hash.decode(), "has_others": _has_others(clickhouse, asked)}
+
+
+def _has_others(clickhouse: ClickHouse, each: Mapping[str, Any]) -> bool:
+    """Whether copies lie in the window's time, as `explain` knows from the fates of its proof."""
+    fates = clickhouse.rows(query("span_fates"), {**each, "to_s": each["until_s"]})
+    return any(of_meter for fate, _, of_meter in fates if fate != b"counted")
 
 
 def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: int, *, only: bool = False) -> list[Timing]:
     """Every question, each window once: nothing is answered from the cache of the same question. `only`: those of one window's drill-down."""
     watch = Watch(clickhouse, engine)
-    found = watch.in_turns(_questions(clickhouse), windows(clickhouse, count, seed + 40))
+    questions = _questions(clickhouse)
+    found = watch.in_turns(questions, windows(clickhouse, count, seed + 40))
+    found += [replace(each, name=HEAVY) for each in watch.in_turns({KNOWN: questions[KNOWN]}, heavy(clickhouse, count, seed + 41))]
     if only:
         return found
     found += [watch.timed(name, sql, windows(clickhouse, count, seed + at)) for at, (name, sql) in enumerate(QUERIES.items())]
@@ -124,17 +155,27 @@ def measure(clickhouse: ClickHouse, engine: psutil.Process, count: int, seed: in
 
 
 def _questions(clickhouse: ClickHouse) -> dict[str, Question]:
-    """The program's own drill-down (`tidemark explain` knows the marks by then, `WindowRows`), from call to events; then those of DRILLING."""
+    """The program's own drill-down (`tidemark explain` knows total and marks by then, `WindowRows`), from call to events; then those of DRILLING."""
     session = WindowRows(clickhouse)
 
-    def events(rows: WindowRows, each: Mapping[str, Any]) -> Any:
-        return rows.events(each["customer"], each["meter"], each["from_s"], each["until_s"], each["limit"])
+    def events(rows: WindowRows, each: Mapping[str, Any], counted: Counted | None = None) -> Any:
+        return rows.events(each["customer"], each["meter"], each["from_s"], each["until_s"], each["limit"], counted)
 
     def plain(sql: str) -> Question:
         return lambda each: clickhouse.rows(sql, each)
 
-    own: dict[str, Question] = {JUDGED: lambda each: events(session, each), FIRST: lambda each: events(WindowRows(clickhouse), each)}
+    own: dict[str, Question] = {
+        KNOWN: lambda each: events(session, each, None if each["has_others"] else Counted(each["events"], each["hash"])),
+        JUDGED: lambda each: events(session, each),
+        FIRST: lambda each: events(WindowRows(clickhouse), each),
+    }
     return own | {name: plain(sql) for name, sql in DRILLING.items()}
+
+
+def _turns(names: list[str], asked: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for at in range(0, len(asked), IN_A_ROW):
+        for name in names:
+            yield from ((name, each) for each in asked[at : at + IN_A_ROW])
 
 
 def _timing(name: str, took: list[float], cpu_ms: float, read: dict[str, int]) -> Timing:
@@ -149,16 +190,15 @@ class Watch:
         self._processes = (engine, psutil.Process())
 
     def in_turns(self, named: Mapping[str, Question], asked: list[dict[str, Any]]) -> list[Timing]:
-        """Each of these asked all questions, one after the other; the first warms up."""
+        """Each question asked of IN_A_ROW windows, then the next question of the same; the first answer of each question warms up."""
         took: dict[str, list[float]] = {name: [] for name in named}
         cpu_s = dict.fromkeys(named, 0.0)
-        for each in asked:
-            for name, ask in named.items():
-                before_s, begun_s = self._cpu_s(), time.perf_counter()
-                ask(each)
-                took[name].append((time.perf_counter() - begun_s) * 1000)
-                cpu_s[name] += self._cpu_s() - before_s
-        read = {name: self._read(sql, asked[0]) for name, sql in DRILLING.items()}
+        for name, each in _turns(list(named), asked):
+            before_s, begun_s = self._cpu_s(), time.perf_counter()
+            named[name](each)
+            took[name].append((time.perf_counter() - begun_s) * 1000)
+            cpu_s[name] += self._cpu_s() - before_s
+        read = {name: self._read(sql, asked[0]) for name, sql in DRILLING.items() if name in named}
         return [_timing(name, took[name][1:], cpu_s[name] * 1000 / len(asked), read.get(name, {})) for name in named]
 
     def timed(self, name: str, sql: str, asked: list[dict[str, Any]]) -> Timing:
