@@ -17,7 +17,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -27,10 +27,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 
 from sinks.clickhouse.migrate import MIGRATIONS_TABLE, Migration, migrations, pending
 from sinks.clickhouse.ports import ArchivedMark, Progress, Refused
-from sinks.clickhouse.raw_block import NAMES, Piece, piece_of, raw_block
-from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import RAW, RECEIPT, Columns, Table
 from topics.errors import TidemarkError, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    # What writes rows brings compiled functions, which take seconds to load: imported where it writes, so that whoever only asks does not wait.
+    from sinks.clickhouse.raw_block import Piece
+    from sinks.clickhouse.rows import RawRecord
 
 CONNECT_TIMEOUT_S: Final = 5
 """A server on the same network answers in milliseconds; longer only delays the sentence that says it is down."""
@@ -152,6 +155,8 @@ class ClickHouse:
         if not count:
             return
         if table is RAW:
+            from sinks.clickhouse.raw_block import piece_of, raw_block
+
             self.insert_packed(raw_block([piece_of(columns)]), count)
         else:
             _believe(table, self._called(self._insert, table, columns), count)
@@ -177,6 +182,8 @@ class ClickHouse:
 
     def _send_raw(self, client: Client, block: bytes) -> int:
         """The bulk of all rows: written by `native.py`, which takes a third of what the driver's own writer takes."""
+        from sinks.clickhouse.raw_block import NAMES
+
         body, compression = (block, None) if self._is_near else (lz4.frame.compress(block), "lz4")
         return client.raw_insert(RAW.name, list(NAMES), body, INSERT_SETTINGS, "Native", compression).written_rows
 
@@ -304,6 +311,8 @@ class ClickHouseStore:
 
     async def packed(self, pieces: Sequence[Piece]) -> Callable[[], Awaitable[None]]:
         """See `ports.Store.packed`."""
+        from sinks.clickhouse.raw_block import raw_block
+
         block, count = await asyncio.to_thread(raw_block, pieces), sum(piece.rows for piece in pieces)
         return lambda: asyncio.to_thread(self.clickhouse.insert_packed, block, count)
 
@@ -367,5 +376,7 @@ class ClickHouseStore:
         )
         if not rows:
             return None
+        from sinks.clickhouse.rows import RawRecord
+
         offset, timestamp_ms, key, key_is_null, value, value_is_null = rows[0]
         return RawRecord(offset, timestamp_ms, None if key_is_null else key, None if value_is_null else value, ())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sinks.clickhouse.raw_block import Piece
-from sinks.clickhouse.rows import RawRecord
 from sinks.clickhouse.tables import Columns, Table
 from topics.batch import TopicPartition
 from topics.errors import TidemarkError
+
+if TYPE_CHECKING:
+    from sinks.clickhouse.raw_block import Piece
+    from sinks.clickhouse.rows import RawRecord
 
 
 class Refused(TidemarkError):

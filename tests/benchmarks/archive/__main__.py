@@ -98,15 +98,15 @@ def drilled(clickhouse: ClickHouse, engine: psutil.Process, arguments: argparse.
 
 def read_through(directory: Path) -> int:
     """Reads every file of the archive once, into the kernel's cache as far as that goes; bytes."""
-    total = 0
-    for path in sorted(directory.rglob("*")):
-        try:
-            with path.open("rb", buffering=0) as file:
-                while piece := file.read(8 * 1024 * 1024):
-                    total += len(piece)
-        except OSError:  # a folder, or a part that a merge has replaced meanwhile
-            continue
-    return total
+    return sum(_read(path) for path in sorted(directory.rglob("*")))
+
+
+def _read(path: Path) -> int:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return sum(len(piece) for piece in iter(lambda: file.read(8 * 1024 * 1024), b""))
+    except OSError:  # a folder, or a part that a merge has replaced meanwhile
+        return 0
 
 
 def cover(clickhouse: ClickHouse, engine: psutil.Process) -> None:
