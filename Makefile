@@ -18,7 +18,7 @@ demo: env  ## bring the whole stack up, send usage, kill workers, compare every 
 	@$(BIN)/python -m infra demo $(if $(LOG),--log "$(LOG)")
 
 test: env  ## the whole suite, on a real Kafka and ClickHouse's engine (ARGS="tests/core -x": a part of it)
-	@$(BIN)/python -m pytest $(or $(ARGS),-n 2)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n 2 --max-worker-restart 0)
 
 check: env  ## ruff, mypy --strict, house tests
 	@$(BIN)/ruff check .

@@ -58,7 +58,6 @@ JSON_SETTINGS: Final[dict[str, Any]] = {
 BINARY_SETTINGS: Final[dict[str, Any]] = {
     **READ_ONLY,
     "wait_end_of_query": 1,  # RowBinary has no end of its own: an error must come before the first row, as an error
-    "output_format_parallel_formatting": 0,  # threads for few rows take longer than the rows
 }
 PLAIN_JSON: Final[dict[str, Any]] = {"output_format_json_escape_forward_slashes": 0}
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")

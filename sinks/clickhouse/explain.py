@@ -153,8 +153,8 @@ def explain(reader: WindowReader, customer: str, meter: str, instant_s: int, *, 
     # The newest mark of its partition was read for the conservation already.
     known = {(each.partition, each.generation): each.next_offset for each in found.conservation}
     first = (window.revisions[0].generation, window.revisions[0].through_offset) if window.revisions else None
-    # With a copy among them, or one that came too late, the rows are not what is counted.
-    has_others = any(of_meter for fate, (_, of_meter) in found.fates.items() if fate != "counted")
+    # With a copy among them, or one that came too late, the rows are not what is counted; with an amendment (fate control) they may be.
+    has_others = any(of_meter for fate, (_, of_meter) in found.fates.items() if fate not in {"counted", "control"})
     counted = None if has_others else Counted(window.now_events, window.now_hash)
     events = WindowRows(reader, known).events(customer, meter, start_s, end_s, limit, counted)
     marked = tuple(replace(event, is_late=first is not None and (event.generation, event.offset) > first) for event in events)

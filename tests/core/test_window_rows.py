@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,10 +12,11 @@ from hypothesis import strategies as st
 
 from sinks.clickhouse.native import varint
 from sinks.clickhouse.row_binary import Cells, CutShort
-from sinks.clickhouse.span import hash_text
+from sinks.clickhouse.span import hash_text, query
 from sinks.clickhouse.window_rows import (
     Counted,
     PlainRow,
+    WindowRows,
     is_all_of,
     is_below,
     is_doubled,
@@ -60,15 +63,15 @@ PLAIN = st.builds(
 def test_rows_come_back_with_the_meters_posting_and_no_cut_answer_does(
     rows: list[tuple[PlainRow, list[Posting]]], has_edges: bool, data: st.DataObject
 ) -> None:
-    """Every row that selects the meter comes back with its first posting, exact; an answer that ends anywhere inside of a row is refused."""
+    """Every row comes back with its first posting to the meter, or as one without; an answer that ends anywhere inside of a row is refused."""
     wanted = []
     for row, postings in rows:
         own = next((posting for posting in postings if posting[0] == b"calls"), None)
-        if own is not None:
-            start_s, end_s = own[2:] if has_edges else (0, 0)
-            wanted.append(row._replace(scaled=own[1], start_s=start_s, end_s=end_s))
+        scaled, start_s, end_s = own[1:] if own else (0, 0, 0)
+        edges = (start_s, end_s) if has_edges else (0, 0)
+        wanted.append(row._replace(scaled=scaled, start_s=edges[0], end_s=edges[1], selects=own is not None))
     parts = [written(row, postings, has_edges=has_edges) for row, postings in rows]
-    assert plain_rows(b"".join(parts), b"calls", has_edges=has_edges) == (wanted, len(rows))
+    assert plain_rows(b"".join(parts), b"calls", has_edges=has_edges) == wanted
     if parts:
         cut = data.draw(st.integers(1, len(parts[-1]) - 1))
         with pytest.raises(CutShort):
@@ -117,6 +120,53 @@ def test_the_greatest_mark_of_a_log_holds() -> None:
     assert plain_marks(place.pack(0, 0, 5) + place.pack(0, 1, 4) + place.pack(0, 0, 9) + place.pack(0, 0, 7)) == marks
     rows = (row, row._replace(offset=3), row._replace(offset=3, generation=2))
     assert [is_below(each, marks) for each in rows] == [False, True, False]
+
+
+A, B = PlainRow(0, 10, 0, b"a", b"s", 1, 2, b"t", 5, 0, 0), PlainRow(0, 12, 0, b"a", b"s", 1, 2, b"t", 5, 0, 0)
+"""An event, and a copy of it."""
+ONE = [(b"calls", 5, 0, 60)]
+OTHER = [(b"tokens", 1, 0, 60)]
+
+
+class Archive:
+    """Answers plain questions with some rows, marks with one, and the whole query with nothing; what was asked is kept."""
+
+    def __init__(self, rows: list[tuple[PlainRow, list[Posting]]]) -> None:
+        self.plain, self.asked = rows, list[str]()
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """The whole query."""
+        self.asked.append("whole")
+        return []
+
+    def binary(self, sql: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """A plain one."""
+        if sql == query("window_marks"):
+            return struct.pack("<IIQ", 0, 0, 100)
+        if sql == query("window_verdicts"):
+            return b""
+        has_edges = sql == query("window_rows")
+        self.asked.append("rows" if has_edges else "counted")
+        return b"".join(written(row, postings, has_edges=has_edges) for row, postings in self.plain)
+
+
+def test_an_answer_that_the_limit_has_cut_proves_nothing() -> None:
+    """A copy whose original is beyond the limit hashes as that does: it is not shown in its place, but the whole query is asked."""
+    counted = Counted(1, hash_text(event_hash("cus", "calls", "s", "a", 1, 5)))
+    cut = Archive([(B, ONE), (A._replace(offset=1), OTHER), (A._replace(offset=2), OTHER)])
+    assert WindowRows(cut).events("cus", "calls", 0, 60, 2, counted) == ()
+    assert cut.asked == ["counted", "rows", "whole"]
+    uncut = Archive([(A, ONE), (A._replace(offset=1), OTHER)])
+    assert [event.offset for event in WindowRows(uncut).events("cus", "calls", 0, 60, 2, counted)] == [10]
+    assert uncut.asked == ["counted"]
+
+
+@pytest.mark.parametrize("other", [ONE, OTHER])
+def test_a_coordinate_that_is_there_twice_is_left_to_the_engine(other: list[Posting]) -> None:
+    """Two rows of one coordinate are for FINAL to choose from, also where only one of them selects the meter."""
+    archive = Archive([(A, other), (A, ONE)])
+    assert WindowRows(archive).events("cus", "calls", 0, 60, 10) == ()
+    assert archive.asked == ["rows", "whole"]
 
 
 def test_what_the_parts_hold_twice_is_seen() -> None:

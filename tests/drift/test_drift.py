@@ -13,8 +13,8 @@ from tests.drift.__main__ import Engine, archives
 from tests.drift.planting import kinds_of
 from tests.drift.trial import honest, planted
 
-ANY = random.Random(os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(1_000, 1_000_000)
-"""Another one each time; the processes of one run (`-n`) must name the same."""
+ANY = random.Random(os.environ.get("TIDEMARK_TEST_SEED") or os.environ.get("PYTEST_XDIST_TESTRUNUID")).randrange(1_000, 1_000_000)
+"""Another one each time; the processes of one run (`-n`) must name the same, and CI's second run the first one's."""
 
 
 @pytest.fixture(scope="module")

@@ -35,13 +35,14 @@ DRILLING: Mapping[str, str] = {
     "events of a window (window_events)": "SELECT * FROM window_events(customer = {customer:String}, meter = {meter:String},"
     " start = {start:String}) LIMIT 10000",
     "events of a window (as one query)": query("window_events"),
-    "floor: its bare rows, no law 19": f"SELECT {SHOWN} FROM raw_events FINAL WHERE customer = {{customer:String}}"
-    " AND occurred_at >= {start:DateTime64(0, 'UTC')} AND occurred_at < {start:DateTime64(0, 'UTC')} + toIntervalDay(1)"
+    "its bare rows with FINAL, no law 19": f"SELECT {SHOWN} FROM raw_events FINAL WHERE customer = {{customer:String}}"
+    " AND occurred_at >= fromUnixTimestamp64Micro({from_s:Int64} * 1000000, 'UTC')"
+    " AND occurred_at < fromUnixTimestamp64Micro({until_s:Int64} * 1000000, 'UTC')"
     " AND window_starts[indexOf(meters, {meter:String})] = {start:DateTime64(0, 'UTC')} LIMIT 10000",
-    "floor: a query without a table": "SELECT 1",
+    "a query without a table": "SELECT 1",
 }
-"""A drill-down as an analyst asks it, as one query with joins, and what no single query can be below: the same rows by key without marks and
-verdicts, and the engine's answer to nothing. They and the program's own drill-down are asked in turns of the same windows."""
+"""A drill-down as an analyst asks it, as one query with joins, as the same rows by key without marks and verdicts, and the engine's answer to
+nothing. They and the program's own drill-down are asked in turns of the same windows; the driver reads the answers of all but that."""
 KNOWN = "drill-down, as explain asks it"
 """From the window's proof, which was read before: its rows are asked, and their hash says whether they are all that counts. Where the proof tells
 of a copy among them, by marks and verdicts."""
