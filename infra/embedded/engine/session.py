@@ -20,7 +20,9 @@ from topics.errors import TidemarkError
 
 STREAMABLE = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 """Formats without a head or foot: the engine's blocks, one after the other, are a valid answer. Others are answered whole."""
-
+ENDLESS = frozenset({"RowBinary"})
+"""Of those, the ones whose end cannot be told from a break: answered whole where a client waits for the end. Drivers say that they do with nearly
+every query; of the others a broken answer says so itself, and holding 150 MB of rows whole took the engine 870 MB where block by block it takes 220."""
 
 KEEP_FREE_BYTES = 64 * 1024 * 1024
 """An INSERT is refused where less would be free. chDB 4.4 looks at no answer of write(2): what it writes to a full disk becomes a part of empty
@@ -113,7 +115,7 @@ class Engine:
             handle = lease.handle
             if request.insert is not None:
                 yield self._insert(handle, request, data)
-            elif not request.is_whole and request.format_name in STREAMABLE and sql.is_streamed(request.statement):
+            elif request.format_name in STREAMABLE - (ENDLESS if request.is_whole else set()) and sql.is_streamed(request.statement):
                 stream = handle.send_query(request.statement.decode(), request.format_name, params=dict(request.parameters))
                 try:
                     yield Answer(request.format_name, {}, _primed(stream, lease.answered))
