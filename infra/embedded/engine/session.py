@@ -22,7 +22,7 @@ STREAMABLE = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JS
 """Formats without a head or foot: the engine's blocks, one after the other, are a valid answer. Others are answered whole."""
 ENDLESS = frozenset({"RowBinary"})
 """Of those, the ones whose end cannot be told from a break: answered whole where a client waits for the end. Drivers say that they do with nearly
-every query; of the others a broken answer says so itself, and holding 150 MB of rows whole took the engine 870 MB where block by block it takes 220."""
+every query; of the others a broken answer says so itself, and holding 150 MB of rows whole took 870 MB where block by block it takes 220."""
 
 KEEP_FREE_BYTES = 64 * 1024 * 1024
 """An INSERT is refused where less would be free. chDB 4.4 looks at no answer of write(2): what it writes to a full disk becomes a part of empty
