@@ -58,7 +58,10 @@ JSON_SETTINGS: Final[dict[str, Any]] = {
 BINARY_SETTINGS: Final[dict[str, Any]] = {
     **READ_ONLY,
     "wait_end_of_query": 1,  # RowBinary has no end of its own: an error must come before the first row, as an error
+    "output_format_parallel_formatting": 0,  # of few rows: threads and buffers for many are half a millisecond
 }
+COMFORTS: Final = frozenset({"readonly", "output_format_parallel_formatting"})
+"""Settings that a query can do without: a user who may only read is refused when it says one of them."""
 PLAIN_JSON: Final[dict[str, Any]] = {"output_format_json_escape_forward_slashes": 0}
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
@@ -281,9 +284,9 @@ def _believe(table: Table, written: int, count: int) -> None:
 
 
 def _reading(client: Client, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a query; a user who may only read is refused when it says so once more."""
-    known = client.server_settings.get("readonly")
-    return {name: value for name, value in settings.items() if name != "readonly"} if known is not None and known.readonly else settings
+    """The settings of a query, without those of COMFORTS that this user may not change."""
+    known = client.server_settings
+    return {name: value for name, value in settings.items() if not (name in COMFORTS and name in known and known[name].readonly)}
 
 
 def _objects(data: bytes) -> list[dict[str, Any]]:

@@ -68,7 +68,10 @@ class PlainRow(NamedTuple):
 
 
 _COORDINATE: Final = struct.Struct("<IQI")
-_TIMES: Final = struct.Struct("<qq")
+_TIMES: Final = struct.Struct("<qBqq")
+"""occurred_at, layout, received_at, log_time."""
+SAME_AS_LOG: Final = -1
+"""What is stored for received_at in layout 1 where that is log_time (`schema/0008_shorter_rows.sql`)."""
 _QUANTITY: Final = struct.Struct("<Qq")
 """A Decimal(38, 12): 16 bytes, signed."""
 _EDGE: Final = struct.Struct("<q")
@@ -81,7 +84,8 @@ def plain_rows(data: bytes, meter: bytes, *, has_edges: bool = True) -> list[Pla
     while not cells.is_over:
         generation, offset, partition = cells.numbers(_COORDINATE)
         event_id, source = cells.text(), cells.text()
-        occurred_at_us, received_at_ms = cells.numbers(_TIMES)
+        occurred_at_us, layout, stored_ms, log_time_ms = cells.numbers(_TIMES)
+        received_at_ms = log_time_ms if layout == 1 and stored_ms == SAME_AS_LOG else stored_ms
         kind = cells.text()
         meters = [cells.text() for _ in range(cells.count())]
         at = meters.index(meter) if meter in meters else -1
@@ -231,7 +235,7 @@ class WindowRows:
 
 
 def _second(instant_s: int) -> str:
-    """As the engine reads a time. It plans this faster than what makes a time of a number."""
+    """As the engine reads a time of the zone of the column that it is compared with, UTC."""
     return f"{EPOCH + timedelta(seconds=instant_s):%Y-%m-%d %H:%M:%S}"
 
 

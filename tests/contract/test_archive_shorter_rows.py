@@ -19,6 +19,7 @@ from sinks.clickhouse.in_force import InForce
 from sinks.clickhouse.migrate import migrations
 from sinks.clickhouse.rows import RawRecord, RawRows
 from sinks.clickhouse.tables import MARK, RAW, columns_of
+from sinks.clickhouse.window_rows import WindowRows
 from tests.contract.archive_engine import archive_at
 from tests.core.meterlog import NOW_MS
 from topics.instants import format_us
@@ -27,6 +28,8 @@ from topics.origin import RECEIVED_AT
 
 SHORTER = 8
 """Number of the migration that this file is about."""
+LIGHTER = 12
+"""And of the one that made its columns lighter."""
 TOKENS = Meter(slug="tokens", event_type="llm", value="n", window_s=3600)
 
 
@@ -160,8 +163,47 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def test_nothing_of_ours_reads_the_stored_form() -> None:
-    """Queries on raw_events ask for record_value and record_received_at: value and received_at there are the shortened form."""
+    """Queries on raw_events ask for record_value and record_received_at: value and received_at there are the shortened form. But two restore it."""
     pattern = re.compile(r"SELECT((?:(?!SELECT|FROM).)*)FROM raw_events((?:(?!SELECT|FROM|JOIN).)*)", re.DOTALL)
     asked = [(name, " ".join(found.groups())) for name, text in statements() for found in pattern.finditer(text)]
     assert len(asked) >= 4
-    assert not [name for name, text in asked if re.search(r"(?<![\w.'])(value|received_at)(?![\w'])", text)]
+    stored = {name for name, text in asked if re.search(r"(?<![\w.'])(value|received_at)(?![\w'])", text)}
+    assert stored == {"window_counted.sql", "window_rows.sql"}
+
+
+def test_a_drill_down_restores_when_a_record_was_received(engine_url: str) -> None:
+    """Of rows of either layout, re-routed or not, with the stored form's own number among the times, a window shows what record_received_at says."""
+    clickhouse = ClickHouse(Address(url=engine_url, database="restored_times"))
+    clickhouse.migrate([migration for migration in migrations() if migration.number < SHORTER])
+    rerouted = [((RECEIVED_AT, b"%d" % ms),) for ms in (NOW_MS - 5000, 0, 1, -1)]
+    now = format_us(NOW_MS * 1000)
+    sent, resent = (
+        [record(first + at, event(f"{name}{at}", now), headers=headers) for at, headers in enumerate([(), *rerouted])]
+        for first, name in ((1, "e"), (11, "f"))
+    )
+    as_before(clickhouse, rows_of([*sent, record(6, event("e6", now), timestamp_ms=-1)]))
+    clickhouse.migrate()
+    clickhouse.insert(RAW, rows_of(resent))
+    marked(clickhouse)
+    select = "SELECT kafka_offset, toUnixTimestamp64Milli(record_received_at) FROM raw_events FINAL WHERE has(meters, 'tokens')"
+    told = dict(clickhouse.rows(select))
+    window_s = NOW_MS // 3_600_000 * 3600
+    shown = WindowRows(clickhouse).events("c", "tokens", window_s, window_s + 3600, 100)
+    assert {row.offset: row.received_at_ms for row in shown} == told
+    assert len(told) >= 8
+    assert set(told.values()) >= {NOW_MS, NOW_MS - 5000}
+
+
+@pytest.mark.parametrize("number", [SHORTER, LIGHTER])
+def test_the_columns_that_restore_say_what_they_said(engine_url: str, number: int) -> None:
+    """The restoring columns of each schema since rows are shorter say the same of the same rows: whoever asked them before has the same bytes now."""
+    clickhouse = ClickHouse(Address(url=engine_url, database=f"columns_{number}"))
+    clickhouse.migrate([migration for migration in migrations() if migration.number < SHORTER])
+    times = ("2026-11-03T10:00:05Z", "1969-12-31T23:59:58.250Z", "1900-01-01T00:00:00.000001Z")
+    values = [*(event("a", time) for time in times), b"\x00", b"\x01\x02", b""]
+    as_before(clickhouse, rows_of([record(at + 1, value) for at, value in enumerate(values)]))
+    clickhouse.migrate([migration for migration in migrations() if migration.number <= number])
+    clickhouse.insert(RAW, rows_of([record(at + 11, value) for at, value in enumerate(values)]))
+    select = "SELECT kafka_offset, record_value, toUnixTimestamp64Milli(record_received_at) FROM raw_events FINAL ORDER BY kafka_offset"
+    found = clickhouse.rows(select)
+    assert found == [(at + first, value, NOW_MS) for first in (1, 11) for at, value in enumerate(values)]

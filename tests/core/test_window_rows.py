@@ -37,13 +37,18 @@ def text(data: bytes) -> bytes:
     return varint(len(data)) + data
 
 
-def written(row: PlainRow, postings: list[Posting], *, has_edges: bool) -> bytes:
-    """A row of `window_rows.sql` as the engine writes it; without edges one of `window_counted.sql`."""
+Stored = tuple[int, int, int]
+"""layout, received_at and log_time."""
+
+
+def written(row: PlainRow, postings: list[Posting], *, has_edges: bool, stored: Stored | None = None) -> bytes:
+    """A row of `window_rows.sql` as the engine writes it; without edges one of `window_counted.sql`. `stored`: how `received_at_ms` lies there."""
+    stored = stored or (0, row.received_at_ms, 0)
     edges = (b"".join(struct.pack("<q", posting[at]) for posting in postings) for at in (2, 3))
     count = varint(len(postings))
     return (
         struct.pack("<IQI", row.generation, row.offset, row.partition) + text(row.event_id) + text(row.source)
-        + struct.pack("<qq", row.occurred_at_us, row.received_at_ms) + text(row.type)
+        + struct.pack("<qBqq", row.occurred_at_us, *stored) + text(row.type)
         + count + b"".join(text(posting[0]) for posting in postings)
         + count + b"".join(posting[1].to_bytes(16, "little", signed=True) for posting in postings)
         + (b"".join(count + each for each in edges) if has_edges else b"")
@@ -148,6 +153,13 @@ class Archive:
         has_edges = sql == query("window_rows")
         self.asked.append("rows" if has_edges else "counted")
         return b"".join(written(row, postings, has_edges=has_edges) for row, postings in self.plain)
+
+
+@pytest.mark.parametrize(("stored", "received_at_ms"), [((1, -1, 7), 7), ((1, 5, 7), 5), ((0, -1, 7), -1), ((0, 5, 7), 5), ((1, 0, 7), 0)])
+def test_the_stored_form_of_a_records_arrival_is_restored(stored: Stored, received_at_ms: int) -> None:
+    """A millisecond before 1970 stands for the log's time where rows are shorter, and only there."""
+    for has_edges in (True, False):
+        assert plain_rows(written(A, ONE, has_edges=has_edges, stored=stored), b"calls", has_edges=has_edges)[0].received_at_ms == received_at_ms
 
 
 def test_an_answer_that_the_limit_has_cut_proves_nothing() -> None:

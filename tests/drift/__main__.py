@@ -23,6 +23,9 @@ from sinks.clickhouse.tables import TABLES
 from tests.contract.archive_engine import archive_at
 from tests.drift.trial import Trial, honest, planted
 
+SEEDS_A_LINE = 10
+"""After so many a line says how far the run is: two minutes."""
+
 
 def main() -> int:
     """Each seed; what it came to."""
@@ -39,6 +42,8 @@ def main() -> int:
         for seed in seeds:
             both = {kind.__name__: engine.run(kind, seed) for kind in (honest, planted)}
             trials += both.values()
+            if not (seed - asked.first + 1) % SEEDS_A_LINE:
+                sys.stderr.write(f"{seed - asked.first + 1} of {len(seeds)} seeds, {time.perf_counter() - began_s:.0f} s\n")
             sys.stderr.write("".join(f"seed {seed} ({name}): {fault}\n" for name, trial in both.items() for fault in trial.faults))
             if asked.seed is not None:
                 sys.stderr.write("".join(f"  planted {tuple(each)}\n" for each in both["planted"].planted))
