@@ -64,7 +64,7 @@ def span(
 def _windows(reader: Reader, asked: Mapping[str, Any], amendments: Sequence[Amended]) -> tuple[SpanWindow, ...]:
     parts: dict[Place, list[_Part]] = defaultdict(list)
     for row in reader.rows(query("span_windows"), asked):
-        parts[row[0], row[1]].append(_Part(row[2], scaled_of(row[3]), row[4], int(row[5], 16), row[7], row[8], row[9]))
+        parts[row[0], row[1]].append(_Part(row[2], scaled_of(row[3]), row[4], int(row[5], 16), *row[6:9]))
     revisions: dict[Place, list[tuple[Any, ...]]] = defaultdict(list)
     for row in reader.rows(query("span_revisions"), asked):
         revisions[row[0], row[1]].append(row[2:])
