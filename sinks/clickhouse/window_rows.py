@@ -235,8 +235,9 @@ class WindowRows:
 
 
 def _second(instant_s: int) -> str:
-    """As the engine reads a time of the zone of the column that it is compared with, UTC."""
-    return f"{EPOCH + timedelta(seconds=instant_s):%Y-%m-%d %H:%M:%S}"
+    """As the engine reads a time. Digits where it has ten, as the engine knows seconds since 1970 by: the driver looks at each letter of a request
+    that holds a colon (0.2 ms)."""
+    return str(instant_s) if 10**9 <= instant_s < 10**10 else f"{EPOCH + timedelta(seconds=instant_s):%Y-%m-%d %H:%M:%S}"
 
 
 _COUNTED: Final = query("window_counted")

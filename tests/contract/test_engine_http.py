@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -156,6 +157,19 @@ def test_whoever_waits_for_the_end_gets_an_answer_or_an_error(client: Client) ->
     assert failed.value.code == 395
     few = client.raw_query(failing, parameters={"n": 3}, settings={"wait_end_of_query": 1}, fmt="RowBinary")
     assert few == b"\x00\x010\x00\x011\x00\x012"
+
+
+@pytest.mark.parametrize(("asked", "is_whole"), [("wait_end_of_query=1&", True), ("", False)])
+def test_an_answer_says_where_it_ends(client: Client, asked: str, is_whole: bool) -> None:
+    """An answer that is there to its end says its length, one that is written as it comes is chunked; the connection serves the next request."""
+    address = str(client.url).removeprefix("http://")  # type: ignore[attr-defined]
+    with closing(http.client.HTTPConnection(address, timeout=30)) as connection:
+        for rows in (0, 1, 200_000):
+            connection.request("POST", f"/?{asked}default_format=RowBinary", f"SELECT toUInt32(number) FROM numbers({rows})".encode())
+            answer = connection.getresponse()
+            said = answer.getheader("Content-Length"), answer.getheader("Transfer-Encoding")
+            assert said == ((str(4 * rows), None) if is_whole else (None, "chunked"))
+            assert len(answer.read()) == 4 * rows
 
 
 def test_results_stream(client: Client) -> None:

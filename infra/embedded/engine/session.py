@@ -56,11 +56,12 @@ class EngineBusy(TidemarkError):
 
 @dataclass
 class Answer:
-    """What a statement gave: `format_name` is None where there is no result set; `pieces` is read once."""
+    """What a statement gave: `format_name` is None where there is no result set; `pieces` is read once, and is one where `is_whole`."""
 
     format_name: str | None
     summary: dict[str, str]
     pieces: Iterator[bytes]
+    is_whole: bool = False
 
     @property
     def summary_json(self) -> str:
@@ -125,7 +126,7 @@ class Engine:
                 result = handle.query(request.statement.decode(), request.format_name, params=dict(request.parameters))
                 lease.answered()
                 format_name = request.format_name if request.returns_rows else None
-                yield Answer(format_name, _summary(result), iter([result.bytes()]) if format_name else iter(()))
+                yield Answer(format_name, _summary(result), iter([result.bytes()]) if format_name else iter(()), is_whole=True)
 
     def _insert(self, handle: Any, request: Request, data: Iterator[bytes]) -> Answer:
         """Runs an INSERT over a file of its data, in constant memory.
