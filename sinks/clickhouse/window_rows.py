@@ -1,7 +1,7 @@
-"""The events of one window, as the view `window_events` and `queries/window_events.sql` show them, without what those cost to plan (decision 0011).
+"""The events of one window, as the view `window_events` and `queries/window_events.sql` show them, without what those cost to plan.
 
 The engine plans each question anew, and what it plans costs by the piece: FINAL, two joins and an order cost more than the rows, a column more up
-to a millisecond. So a window is asked for as its plain rows, and few rows are judged here.
+to a millisecond. So a window is asked for as its plain rows, and few rows are judged here (decisions 0011 and 0012).
 
 Where it is known what the archive counts in the window (`Counted`, of the proof), the rows' own hash tells: if it is that, then they are the events
 that count, all of them, and nothing else has to be asked. SHA-256 says the same of them as verdicts and marks would.

@@ -163,7 +163,7 @@ def texts(path: Path) -> Iterator[str]:
 
 
 def test_nothing_of_ours_reads_the_stored_form() -> None:
-    """Queries on raw_events ask for record_value and record_received_at: value and received_at there are the shortened form. But two restore it."""
+    """Queries on raw_events ask for record_value and record_received_at, for value and received_at are the stored form; two restore it."""
     pattern = re.compile(r"SELECT((?:(?!SELECT|FROM).)*)FROM raw_events((?:(?!SELECT|FROM|JOIN).)*)", re.DOTALL)
     asked = [(name, " ".join(found.groups())) for name, text in statements() for found in pattern.finditer(text)]
     assert len(asked) >= 4
