@@ -47,7 +47,10 @@ INSERT_SETTINGS: Final[dict[str, Any]] = {
 }
 REPLACED_TRIES: Final = 20
 """How often a statement of a migration finds the view replaced under it: another worker does that once a file, and there are few of them."""
-READ_ONLY: Final[dict[str, Any]] = {"readonly": 1}
+READ_ONLY: Final[dict[str, Any]] = {
+    "readonly": 1,
+    "set_overflow_mode": "throw",  # verdicts that are cut would leave refused events among the counted
+}
 JSON_SETTINGS: Final[dict[str, Any]] = {
     **READ_ONLY,
     "output_format_json_quote_decimals": 1,  # a decimal as a JSON number would be read as a binary float
@@ -60,8 +63,8 @@ BINARY_SETTINGS: Final[dict[str, Any]] = {
     "wait_end_of_query": 1,  # RowBinary has no end of its own: an error must come before the first row, as an error
     "output_format_parallel_formatting": 0,  # of few rows: threads and buffers for many are half a millisecond
 }
-COMFORTS: Final = frozenset({"readonly", "output_format_parallel_formatting"})
-"""Settings that a query can do without: a user who may only read is refused when it says one of them."""
+DISPENSABLE: Final = frozenset({"readonly", "set_overflow_mode", "output_format_parallel_formatting"})
+"""Settings that stand so already, or that a query can do without: a user who may set none is refused when it says one of them."""
 PLAIN_JSON: Final[dict[str, Any]] = {"output_format_json_escape_forward_slashes": 0}
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
@@ -284,9 +287,9 @@ def _believe(table: Table, written: int, count: int) -> None:
 
 
 def _reading(client: Client, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a query, without those of COMFORTS that this user may not change."""
+    """The settings of a query, without those of DISPENSABLE that this user may not change."""
     known = client.server_settings
-    return {name: value for name, value in settings.items() if not (name in COMFORTS and name in known and known[name].readonly)}
+    return {name: value for name, value in settings.items() if not (name in DISPENSABLE and name in known and known[name].readonly)}
 
 
 def _objects(data: bytes) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ import pytest
 from infra.embedded.testing import engine_server
 from sinks.clickhouse.bounds import scaled_of
 from sinks.clickhouse.client import ClickHouse
-from sinks.clickhouse.span import LONGEST_WINDOW_S, shown, span
+from sinks.clickhouse.ports import Refused
+from sinks.clickhouse.span import LONGEST_WINDOW_S, query, shown, span
 from tests.contract.test_archive_window_rows import archived
 from tests.core.amend_story import Story
 from tests.core.test_fold import build_log
@@ -24,6 +25,10 @@ JUDGED = (
     "SELECT verdict, count(), countIf(has(meters, {meter:String})) FROM judged_events WHERE customer = {customer:String} AND"
     f" if(occurred_at = fromUnixTimestamp64Micro(0, 'UTC'), {SECONDS.format('received_at')}, {SECONDS.format('occurred_at')})"
     " BETWEEN {from_s:Int64} AND {to_s:Int64} - 1 GROUP BY verdict"
+)
+COUNTED = (
+    f"SELECT {SECONDS.format('window_start')} AS start_s, {SECONDS.format('window_end')} AS end_s, groupArray((generation, kafka_offset))"
+    " FROM usage_events WHERE customer = {customer:String} AND meter = {meter:String} AND verdict = 'counted' GROUP BY start_s, end_s"
 )
 STORED = (
     "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String}"
@@ -61,10 +66,33 @@ def hold(clickhouse: ClickHouse) -> dict[str, int]:
             proved = {(one.start_s, one.end_s): (one.now_events, one.now_hash, one.now_scaled, one.last) for one in found.windows if one.now_events}
             assert proved == {place: said for place, said in windows.items() if from_s <= place[0] < to_s}
             asked = {"customer": customer, "meter": meter, "from_s": from_s, "to_s": to_s}
+            coordinates = {(row[0], row[1]): row[2] for row in clickhouse.rows(COUNTED, asked)}
+            for one in found.windows:
+                of_window = coordinates.get((one.start_s, one.end_s), [])
+                covered = [sum(each <= (revision.generation, revision.through_offset) for each in of_window) for revision in one.revisions]
+                assert [revision.counted_events for revision in one.revisions] == covered
             assert found.fates == {shown(fate): (records, of_meter) for fate, records, of_meter in clickhouse.rows(JUDGED, asked)}
             for fate, (records, _) in found.fates.items():
                 fates[fate] = fates.get(fate, 0) + records
+    reconciled(clickhouse)
     return fates
+
+
+def reconciled(clickhouse: ClickHouse) -> None:
+    """What `reconcile` counts of every customer is the same once more."""
+    everything = recounted(clickhouse)
+    for customer in {key[0] for key in everything}:
+        asked = {"customer": customer, "from_s": -(10**9), "to_s": 10**10}
+        found = {
+            (customer, shown(row[0]), row[1], row[2]): (row[4], scaled_of(row[3]), (row[5][0], row[5][1] + 1))
+            for row in clickhouse.rows(query("reconcile_counted"), asked)
+        }
+        assert found == {
+            (customer, key[1], *place): (said[0], said[2], said[3])
+            for key, windows in everything.items()
+            if key[0] == customer
+            for place, said in windows.items()
+        }
 
 
 def adopted(clickhouse: ClickHouse, until: int) -> None:
@@ -97,6 +125,11 @@ def test_the_proof_goes_over_all_logs_and_never_past_a_mark(engine_url: str, unt
     clickhouse = archived(engine_url, f"proof_adopted_{until}", build_log(83, 300), 83, twice=True)
     before = hold(clickhouse)["counted"]
     adopted(clickhouse, until)
+    # What is said of another customer's record at a coordinate is not said of this one's.
+    clickhouse.command(
+        "INSERT INTO verdict_log (customer, kafka_partition, generation, kafka_offset, verdict)"
+        " SELECT 'somebody else', kafka_partition, generation, kafka_offset, 'duplicate' FROM raw_events"
+    )
     after = hold(clickhouse)
     assert before < after["counted"] <= 2 * before
     # Without revisions the events of both logs stand in one part of a window.
@@ -126,3 +159,15 @@ def test_the_proof_counts_amendments_as_the_views_do(engine_url: str) -> None:
         starts = [start_s for start_s, _ in windows]
         said = span(clickhouse, customer, meter, min(starts), max(starts) + 1).windows
         assert {one.start_s: one.amended for one in said if one.now_events} == {at: amended[customer, meter, at] for at in starts}
+
+
+def test_a_set_that_a_profile_would_cut_is_an_error(engine_url: str) -> None:
+    """Where a user's profile lets the engine break off what it looks up in, nothing is counted that was refused: the question fails."""
+    clickhouse = archived(engine_url, "proof_cut", build_log(84, 300), 84, twice=False)
+    customer, meter = max(recounted(clickhouse), key=lambda key: len(recounted(clickhouse)[key]))
+    connected = clickhouse._connect(clickhouse.address.database)
+    clickhouse._client = connected
+    connected.set_client_setting("max_rows_in_set", 1)
+    connected.set_client_setting("set_overflow_mode", "break")
+    with pytest.raises(Refused, match="SET_SIZE_LIMIT_EXCEEDED"):
+        span(clickhouse, customer, meter, -(10**9), 10**10)

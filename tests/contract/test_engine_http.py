@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import http.client
 import resource
 import signal
@@ -170,6 +171,10 @@ def test_an_answer_says_where_it_ends(client: Client, asked: str, is_whole: bool
             said = answer.getheader("Content-Length"), answer.getheader("Transfer-Encoding")
             assert said == ((str(4 * rows), None) if is_whole else (None, "chunked"))
             assert len(answer.read()) == 4 * rows
+        packed = {"Accept-Encoding": "gzip"}
+        connection.request("POST", f"/?{asked}enable_http_compression=1&default_format=RowBinary", b"SELECT toUInt32(7)", packed)
+        answer = connection.getresponse()
+        assert (answer.getheader("Content-Encoding"), gzip.decompress(answer.read())) == ("gzip", b"\x07\x00\x00\x00")
 
 
 def test_results_stream(client: Client) -> None:

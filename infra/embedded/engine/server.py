@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, request: Request, answer: Answer) -> None:
         """Writes a result, so that one that breaks off cannot be taken for a whole one: in chunks, or where it is there to its end, with its length.
 
-        A client reads the latter half a millisecond sooner.
+        A client reads the latter sooner.
         """
         encoding = codec.choose_encoding(self.headers.get("Accept-Encoding", ""), request.may_encode)
         headers = {
