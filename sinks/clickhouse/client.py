@@ -63,8 +63,8 @@ BINARY_SETTINGS: Final[dict[str, Any]] = {
     "wait_end_of_query": 1,  # RowBinary has no end of its own: an error must come before the first row, as an error
     "output_format_parallel_formatting": 0,  # of few rows: threads and buffers for many are half a millisecond
 }
-DISPENSABLE: Final = frozenset({"readonly", "set_overflow_mode", "output_format_parallel_formatting"})
-"""Settings that stand so already, or that a query can do without: a user who may set none is refused when it says one of them."""
+COMFORTS: Final = frozenset({"readonly", "output_format_parallel_formatting"})
+"""Settings that a query can do without: a user who may set none is refused when it says one of them."""
 PLAIN_JSON: Final[dict[str, Any]] = {"output_format_json_escape_forward_slashes": 0}
 _READING_WORDS: Final = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
@@ -287,9 +287,13 @@ def _believe(table: Table, written: int, count: int) -> None:
 
 
 def _reading(client: Client, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a query, without those of DISPENSABLE that this user may not change."""
-    known = client.server_settings
-    return {name: value for name, value in settings.items() if not (name in DISPENSABLE and name in known and known[name].readonly)}
+    """The settings of a query, without what this user may not say and need not: COMFORTS, and what stands so already. The rest the server refuses."""
+
+    def needs_saying(name: str, value: Any) -> bool:
+        known = client.server_settings.get(name)
+        return known is None or not known.readonly or not (name in COMFORTS or known.value == str(value))
+
+    return {name: value for name, value in settings.items() if needs_saying(name, value)}
 
 
 def _objects(data: bytes) -> list[dict[str, Any]]:
